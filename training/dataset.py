@@ -1,0 +1,68 @@
+"""Frames and masks as tensors, held in memory, augmented in worker processes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from training.augment import paper_augmentation
+from training.pairs import Pair
+from xpnet.frames import Frame, Mask, frame_to_tensor, resize_frame
+
+
+def load_pair(pair: Pair, size: int) -> tuple[Frame, Mask]:
+    """Reads one pair at size x size: the frame RGB uint8, the mask 0 or 1."""
+    mask = cv2.resize(pair.read_mask() * 255, (size, size), interpolation=cv2.INTER_AREA)
+    return resize_frame(pair.read_frame(), size, size), (mask > 127).astype(np.uint8)
+
+
+class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Frames 3 x size x size in [0, 1] with masks 1 x size x size in {0, 1}, both float32.
+
+    Every augmentation draws from (seed, epoch, index) alone, so that a resumed run sees what an
+    uninterrupted one would have seen, however many workers there are. `epoch` is set by the
+    training loop.
+    """
+
+    def __init__(self, pairs: list[Pair], size: int, seed: int, augment: bool) -> None:
+        self.samples = [load_pair(p, size) for p in tqdm(pairs, "reading frames", leave=False)]
+        self.size = size
+        self.seed = seed
+        self.epoch = 0
+        self.augmentation = paper_augmentation() if augment else None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        frame, mask = self.samples[index]
+        if self.augmentation is not None:
+            draw = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)[0]
+            self.augmentation.set_random_seed(int(draw))
+            result = self.augmentation(image=frame, mask=mask)
+            frame, mask = result["image"], result["mask"]
+        tensor = frame_to_tensor(frame, self.size, self.size)[0]
+        return torch.from_numpy(tensor), torch.from_numpy(mask[None].astype(np.float32))
+
+
+def training_loader(dataset: PolypDataset, epoch: int, batch: int, workers: int) -> DataLoader:
+    """Shuffled batches of one epoch; the order depends on (seed, epoch) alone."""
+    dataset.epoch = epoch
+    order = torch.Generator().manual_seed(dataset.seed * 100_003 + epoch)
+    return DataLoader(
+        dataset,
+        batch_size=batch,
+        shuffle=True,
+        drop_last=len(dataset) > batch,
+        num_workers=workers,
+        generator=order,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_: int) -> None:
+    cv2.setNumThreads(0)  # the cores belong to the network

@@ -1,0 +1,106 @@
+"""Finding frames and their masks on disk. Needs no torch: evaluation uses it on the target."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from xpnet.errors import UserError
+from xpnet.frames import Frame, Mask
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One frame and its mask, by path; `stem` is the file name that both share."""
+
+    stem: str
+    image: Path
+    mask: Path
+
+    def read_frame(self) -> Frame:
+        """The frame, H x W x 3, RGB, uint8."""
+        return read_image(self.image)
+
+    def read_mask(self) -> Mask:
+        """The mask, H x W, 0 or 1: any 8-bit format, cut at one half of its range.
+
+        Raises:
+            UserError: the mask cannot be read or is not of the frame's type.
+        """
+        grey = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
+        if grey is None:
+            raise UserError(f"{self.mask}: cannot be read as a mask image")
+        return (grey > 127).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What two folders hold: the pairs by stem, and the stems without a partner."""
+
+    pairs: list[Pair]
+    without_mask: list[str]
+    without_image: list[str]
+
+
+def read_image(path: Path) -> Frame:
+    """One image as H x W x 3, RGB, uint8. Raises UserError where it cannot be decoded."""
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise UserError(f"{path}: cannot be decoded as an image")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def find_pairs(
+    images: Path, masks: Path, index: Path | None = None, split: str | None = None
+) -> Pairing:
+    """Pairs the images of one folder with the masks of another by stem, in sorted order.
+
+    With `index`, a CSV with the columns `stem` and `split`, only the stems of `split` count.
+
+    Raises:
+        UserError: a folder or the index is missing, or nothing pairs.
+    """
+    by_stem_image, by_stem_mask = _stems(images), _stems(masks)
+    if index is not None:
+        chosen = _stems_of_split(index, split)
+        by_stem_image = {s: p for s, p in by_stem_image.items() if s in chosen}
+        by_stem_mask = {s: p for s, p in by_stem_mask.items() if s in chosen}
+    both = sorted(by_stem_image.keys() & by_stem_mask.keys())
+    if not both:
+        raise UserError(
+            f"no frame in {images} has a mask of the same name in {masks}: "
+            f"{len(by_stem_image)} images, {len(by_stem_mask)} masks, 0 pairs"
+        )
+    return Pairing(
+        pairs=[Pair(s, by_stem_image[s], by_stem_mask[s]) for s in both],
+        without_mask=sorted(by_stem_image.keys() - by_stem_mask.keys()),
+        without_image=sorted(by_stem_mask.keys() - by_stem_image.keys()),
+    )
+
+
+def _stems(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES}
+
+
+def _stems_of_split(index: Path, split: str | None) -> set[str]:
+    if not index.is_file():
+        raise UserError(f"{index}: no such file")
+    with index.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "stem" not in rows[0] or "split" not in rows[0]:
+        raise UserError(f"{index}: expected a CSV with the columns 'stem' and 'split'")
+    if split is None:
+        return {row["stem"] for row in rows}
+    chosen = {row["stem"] for row in rows if row["split"] == split}
+    if not chosen:
+        known = ", ".join(sorted({row["split"] for row in rows}))
+        raise UserError(f"{index}: no row of split '{split}', only of: {known}")
+    return chosen

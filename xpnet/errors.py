@@ -1,0 +1,14 @@
+"""The one exception that the command line turns into a single line and exit code 2."""
+
+
+class UserError(Exception):
+    """Wrong use or bad input: names the thing, what was found and what was expected.
+
+    The command line prints it as one line to stderr and ends with exit code 2; its message is
+    therefore written for the person at the keyboard, not for a developer.
+    """
+
+
+def require(package: str, needed_for: str, how: str) -> UserError:
+    """The error for a package that is not installed, with the way to get it."""
+    return UserError(f"{needed_for} needs {package}, which is not installed: {how}")

@@ -1,0 +1,48 @@
+"""Writing files so that nothing half-written ever stands under its final name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xpnet.errors import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path in the folder of `path`; renames it to `path` on success.
+
+    On any exception the temporary file is removed and an existing `path` stays untouched.
+
+    Raises:
+        UserError: the folder is missing or not writable, or the disk is full.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    check_writable(path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raises UserError, before any work is done, where `path` could not be written at its end."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise UserError(f"{path}: the folder {folder} does not exist")
+    if Path(path).is_dir():
+        raise UserError(f"{path}: is a folder, expected the name of a file to write")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: the folder {folder} is not writable")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` in UTF-8 through a temporary name."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
