@@ -6,6 +6,8 @@ network sees in the clinic is what it saw in training.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,22 @@ Mask = NDArray[np.uint8]
 """H x W, 1 for polyp and 0 for background."""
 ProbabilityMap = NDArray[np.float32]
 """H x W, the probability of polyp in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A mask and the frame it belongs to: what inference hands to the overlay.
+
+    `timestamp_ns` is the frame's presentation time, None where its stream has none.
+    """
+
+    mask: Mask
+    timestamp_ns: int | None
+
+    @property
+    def has_polyp(self) -> bool:
+        """Whether any pixel passed the threshold."""
+        return bool(self.mask.any())
 
 
 def resize_frame(frame: Frame, height: int, width: int) -> Frame:

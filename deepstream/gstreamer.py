@@ -1,0 +1,52 @@
+"""GStreamer's Python binding, imported once and with one clear line where it is missing."""
+
+from __future__ import annotations
+
+from xpnet.errors import UserError
+
+try:
+    import gi
+
+    gi.require_version("Gst", "1.0")
+    gi.require_version("GstPbutils", "1.0")
+    from gi.repository import GLib, Gst, GstPbutils
+except (ImportError, ValueError) as error:
+    raise UserError(
+        f"GStreamer's Python binding is missing ({error}): run scripts/setup.sh, and use the "
+        "Python of its virtual environment"
+    ) from error
+
+Gst.init(None)
+
+ELEMENTS = {
+    "uridecodebin": "gstreamer1.0-plugins-base",
+    "appsrc": "gstreamer1.0-plugins-base",
+    "videoconvert": "gstreamer1.0-plugins-base",
+    "videoscale": "gstreamer1.0-plugins-base",
+    "videocrop": "gstreamer1.0-plugins-good",
+    "clocksync": "gstreamer1.0-plugins-base",
+    "x264enc": "gstreamer1.0-plugins-ugly",
+    "h264parse": "gstreamer1.0-plugins-bad",
+    "mp4mux": "gstreamer1.0-plugins-good",
+    "matroskamux": "gstreamer1.0-plugins-good",
+    "avenc_aac": "gstreamer1.0-libav",
+    "aacparse": "gstreamer1.0-plugins-good",
+}
+"""Every element the graph uses beyond the core, with the Debian package that brings it."""
+
+
+def missing_elements() -> dict[str, str]:
+    """The elements of ELEMENTS that this machine lacks, with their packages."""
+    return {name: pkg for name, pkg in ELEMENTS.items() if Gst.ElementFactory.find(name) is None}
+
+
+def require_elements() -> None:
+    """Raises UserError, naming elements and packages, where one is missing."""
+    missing = missing_elements()
+    if missing:
+        raise UserError(
+            f"GStreamer lacks {', '.join(missing)}: apt install {' '.join(sorted(set(missing.values())))}"
+        )
+
+
+__all__ = ["ELEMENTS", "GLib", "Gst", "GstPbutils", "missing_elements", "require_elements"]

@@ -1,0 +1,129 @@
+"""Plays a graph to its end: progress, errors, stalls, and the rename of the finished file."""
+
+from __future__ import annotations
+
+import logging
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from deepstream.graph import Graph, muxer_for
+from deepstream.gstreamer import Gst
+from deepstream.probe import MaskProbes
+from deepstream.source import Clip
+from xpnet.errors import UserError
+from xpnet.files import replacing
+
+log = logging.getLogger("xpnet.graph")
+
+POLL_NS = 50_000_000
+STALL_S = 30.0
+"""A graph in which no frame moved for this long hangs."""
+SHORTFALL = 0.05
+"""A video that ends more than this share (and a second) before its time was cut off."""
+
+
+class Ending(Enum):
+    """How a run ended; in every case the output is a finished file."""
+
+    COMPLETE = "complete"
+    INTERRUPTED = "interrupted"  # by the user
+    BROKEN_INPUT = "broken input"  # frames up to the break are in the output
+
+
+def play(
+    clip: Clip, output: Path, mode: str, probes: MaskProbes, stall_s: float = STALL_S
+) -> tuple[Ending, str]:
+    """Runs `clip` through the probes into `output`; returns how it ended, and why in words.
+
+    The file grows under a temporary name beside `output` and gets its own when it is finished.
+
+    Raises:
+        UserError: no frame could be decoded, the output cannot be written, or the graph hangs.
+    """
+    muxer = muxer_for(output)
+    with replacing(output) as partial:
+        player = _Player(Graph(clip, partial, muxer, mode, probes), probes, output, stall_s)
+        try:
+            return player.run()
+        finally:
+            player.graph.pipeline.set_state(Gst.State.NULL)
+
+
+class _Player:
+    def __init__(self, graph: Graph, probes: MaskProbes, output: Path, stall_s: float) -> None:
+        self.graph, self.probes, self.output = graph, probes, output
+        self.clip = graph.clip
+        self.bus = graph.pipeline.get_bus()
+        self.ending, self.reason = Ending.COMPLETE, ""
+        # Between two frames of a slide show the clip's own pause is no stall.
+        self.stall_s = stall_s + (2 / self.clip.fps if self.clip.fps else 0)
+        self.moved_s = time.monotonic()
+
+    def run(self) -> tuple[Ending, str]:
+        self.graph.pipeline.set_state(Gst.State.PLAYING)
+        with tqdm(total=self.clip.frames or None, unit=" frames", desc=self.clip.path.name) as bar:
+            while not self._finished(bar):
+                pass
+        if self.probes.statistics.frames == 0:
+            raise UserError(
+                f"{self.clip.path}: no frame could be decoded{': ' if self.reason else ''}{self.reason}"
+            )
+        self._check_length()
+        return self.ending, self.reason
+
+    def _finished(self, bar: Any) -> bool:
+        """Handles what happened in one poll; true at the end of the stream."""
+        try:
+            message = self.bus.timed_pop_filtered(
+                POLL_NS, Gst.MessageType.ERROR | Gst.MessageType.EOS
+            )
+            self._watch(bar)
+        except KeyboardInterrupt:
+            self._end(Ending.INTERRUPTED, "stopped by the user")
+            return False
+        if message is None:
+            return False
+        if message.type == Gst.MessageType.EOS:
+            return True
+        error, debug = message.parse_error()
+        log.debug("GStreamer: %s (%s)", error.message, debug)
+        if message.src is self.graph.element("sink"):
+            raise UserError(f"{self.output}: cannot be written: {error.message}")
+        if not self.graph.blames_source(message):
+            raise RuntimeError(f"{message.src.get_name()}: {error.message} ({debug})")
+        if self.probes.statistics.frames == 0:
+            raise UserError(f"{self.clip.path}: no frame could be decoded: {error.message}")
+        self._end(Ending.BROKEN_INPUT, error.message)
+        return False
+
+    def _end(self, ending: Ending, reason: str) -> None:
+        """Finishes the file with the frames that came through."""
+        if self.ending is not Ending.COMPLETE:
+            if ending is Ending.INTERRUPTED:
+                raise KeyboardInterrupt  # a second Ctrl-C: now
+            return
+        self.ending, self.reason = ending, reason
+        self.graph.end()
+
+    def _watch(self, bar: Any) -> None:
+        frames = self.probes.statistics.frames
+        now = time.monotonic()
+        if frames > bar.n:
+            bar.update(frames - bar.n)
+            self.moved_s = now
+        elif now - self.moved_s > self.stall_s:
+            raise UserError(
+                f"{self.clip.path}: no frame for {self.stall_s:g} s after {frames} frames: given up"
+            )
+
+    def _check_length(self) -> None:
+        """A container that promised more than came was cut off, even where no element says so."""
+        got = self.probes.statistics.last_timestamp_ns / Gst.SECOND
+        missing = self.clip.seconds - got
+        if self.ending is Ending.COMPLETE and missing > max(1.0, SHORTFALL * self.clip.seconds):
+            self.ending = Ending.BROKEN_INPUT
+            self.reason = f"ends after {got:.1f} of {self.clip.seconds:.1f} s"

@@ -1,0 +1,214 @@
+"""The two probes: one hands frames to inference, the other draws the masks that come back.
+
+Between them lies a queue, so that decoding, inference and drawing overlap. Whatever fails here,
+the frame goes on: a probe always lets its buffer pass.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from deepstream.gstreamer import Gst
+from deepstream.pixels import mapped_frame, timestamp_ns
+from deepstream.statistics import RunStatistics
+from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
+from xpnet.inference import Inference, InferenceError
+from xpnet.overlay import OverlayStyle, draw_mask
+
+log = logging.getLogger("xpnet.graph")
+
+STALL_S = 12.0
+"""An answer that takes longer than this, a little over the client's own limit, never comes."""
+OLDEST_MASK_S = 1.0
+"""In mode `latest` a mask older than this is no longer shown: the scope has moved on."""
+
+
+@dataclass
+class _Submitted:
+    """A frame that inference was asked about."""
+
+    timestamp_ns: int | None
+    entered_s: float
+    future: Future[ProbabilityMap]
+    answered_s: float = 0.0
+    segmentation: Segmentation | None = None
+
+
+class MaskProbes:
+    """Base of the two modes: mapping, drawing, counting, and catching what goes wrong.
+
+    `height` and `width` are the canvas's, in pixels. `on_mask`, where given, gets the
+    Segmentation of every frame drawn, in order, in the overlay's thread.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        inference: Inference,
+        style: OverlayStyle,
+        on_mask: Callable[[Segmentation], None] | None = None,
+    ) -> None:
+        self.height, self.width = height, width
+        self.inference, self.style, self.on_mask = inference, style, on_mask
+        self.statistics = RunStatistics()
+
+    def attach(self, inference_pad: Any, overlay_pad: Any) -> None:
+        """Puts the probes on the pads before and behind the queue."""
+        inference_pad.add_probe(Gst.PadProbeType.BUFFER, self._guard(self.frame_arrived))
+        overlay_pad.add_probe(Gst.PadProbeType.BUFFER, self._guard(self.frame_leaves))
+
+    def frame_arrived(self, info: Any) -> None:
+        """Called with every frame before the queue."""
+        raise NotImplementedError
+
+    def frame_leaves(self, info: Any) -> None:
+        """Called with every frame behind the queue."""
+        raise NotImplementedError
+
+    def _guard(self, handler: Callable[[Any], None]) -> Callable[[Any, Any], Any]:
+        def probe(_pad: Any, info: Any) -> Any:
+            try:
+                handler(info)
+            except Exception as error:
+                self.statistics.probe_errors += 1
+                if self.statistics.probe_errors == 1:  # the first tells; a flood would hide it
+                    log.error("probe failed (%s: %s); frames go on", type(error).__name__, error)
+                    log.debug("probe failed", exc_info=True)
+            return Gst.PadProbeReturn.OK
+
+        return probe
+
+    def _submit(self, info: Any) -> _Submitted:
+        """Never raises: what goes wrong stands in the future."""
+        stamp, entered = timestamp_ns(info), time.monotonic()
+        try:
+            card = self.inference.card
+            with mapped_frame(info, self.height, self.width) as frame:
+                tensor = frame_to_tensor(frame, card.input.height, card.input.width)
+            submitted = _Submitted(stamp, entered, self.inference.submit(tensor))
+        except Exception as error:
+            failed: Future[ProbabilityMap] = Future()
+            failed.set_exception(error)
+            return _Submitted(stamp, entered, failed)
+        submitted.future.add_done_callback(
+            lambda _: setattr(submitted, "answered_s", time.monotonic())
+        )
+        return submitted
+
+    def _segment(self, submitted: _Submitted) -> Segmentation:
+        """Waits for the answer and makes the mask. Raises InferenceError where none comes."""
+        if submitted.segmentation is None:
+            try:
+                probabilities = submitted.future.result(timeout=STALL_S)
+            except TimeoutError:
+                self.inference.give_up(f"no answer within {STALL_S:g} s")
+                raise InferenceError("stalled") from None
+            threshold = self.inference.card.threshold
+            mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
+            submitted.segmentation = Segmentation(mask, submitted.timestamp_ns)
+            answered = submitted.answered_s or time.monotonic()
+            self.statistics.inference_s.append(answered - submitted.entered_s)
+        return submitted.segmentation
+
+    def _draw(self, info: Any, segmentation: Segmentation) -> None:
+        if segmentation.has_polyp:
+            self.statistics.frames_with_polyp += 1
+            with mapped_frame(info, self.height, self.width, write=True) as frame:
+                draw_mask(frame, segmentation.mask, self.style)
+        if self.on_mask is not None:
+            self.on_mask(segmentation)
+
+
+class EveryProbes(MaskProbes):
+    """Mode `every`: each frame waits for the mask computed from itself.
+
+    The queue between the probes neither drops nor reorders, so the frames leave it in the order
+    in which they were submitted: a deque is all the bookkeeping there is.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pending: deque[_Submitted] = deque()
+
+    def frame_arrived(self, info: Any) -> None:
+        """Submits the frame; waits where inference has its hands full."""
+        self._pending.append(self._submit(info))
+
+    def frame_leaves(self, info: Any) -> None:
+        """Draws the frame's own mask, or nothing where inference failed."""
+        submitted = self._pending.popleft()
+        try:
+            self._draw(info, self._segment(submitted))
+        except InferenceError:
+            self.statistics.frames_without_mask += 1
+        finally:
+            now = time.monotonic()
+            self.statistics.frame_drawn(now, submitted.timestamp_ns)
+            self.statistics.latency_s.append(now - submitted.entered_s)
+
+
+class LatestProbes(MaskProbes):
+    """Mode `latest`: frames pass at the clip's rate, each with the newest mask there is."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._running: _Submitted | None = None
+        self._newest: _Submitted | None = None
+        self._entered: deque[float] = deque()
+        self._start: tuple[float, int] | None = None  # clock and timestamp of the first frame
+
+    def frame_arrived(self, info: Any) -> None:
+        """Submits the frame where inference is idle, and lets it pass at once."""
+        self._entered.append(time.monotonic())
+        running = self._running
+        if running is not None and not running.future.done():
+            if time.monotonic() - running.entered_s < STALL_S:
+                return
+            self.inference.give_up(f"no answer within {STALL_S:g} s")
+        if running is not None and running.future.done() and running.future.exception() is None:
+            self._newest = running
+        self._running = self._submit(info)
+
+    def frame_leaves(self, info: Any) -> None:
+        """Draws the newest mask, if it is recent."""
+        stamp = timestamp_ns(info)
+        entered = self._entered.popleft()
+        try:
+            newest = self._newest_answer()
+            age = _age_s(newest, stamp)
+            if newest is None or age > OLDEST_MASK_S:
+                self.statistics.frames_without_mask += 1
+            else:
+                self._draw(info, self._segment(newest))
+                self.statistics.mask_age_s.append(age)
+        finally:
+            now = time.monotonic()
+            self.statistics.frame_drawn(now, stamp)
+            self.statistics.latency_s.append(now - entered)
+            if self._start is None:
+                self._start = (now, stamp or 0)
+            due = self._start[0] + ((stamp or 0) - self._start[1]) / 1e9
+            self.statistics.lateness_s.append(now - due)
+
+    def _newest_answer(self) -> _Submitted | None:
+        running = self._running
+        if running is not None and running.future.done() and running.future.exception() is None:
+            self._newest = running
+        return self._newest
+
+
+def _age_s(submitted: _Submitted | None, stamp: int | None) -> float:
+    """How much older than the frame shown the frame of its mask is, in seconds of the clip."""
+    if submitted is None or submitted.timestamp_ns is None or stamp is None:
+        return 0.0
+    return max(0.0, (stamp - submitted.timestamp_ns) / 1e9)
+
+
+MODES: dict[str, type[MaskProbes]] = {"every": EveryProbes, "latest": LatestProbes}

@@ -1,0 +1,150 @@
+"""`xpnet run`: a clip in, the clip with masks out, and a summary of what was measured."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from deepstream.graph import muxer_for
+from deepstream.gstreamer import require_elements
+from deepstream.player import Ending, play
+from deepstream.probe import MODES
+from deepstream.source import open_clip
+from xpnet.card import read_card
+from xpnet.errors import UserError
+from xpnet.files import check_writable, write_text
+from xpnet.frames import Segmentation
+from xpnet.inference import Inference, OnnxInference
+from xpnet.overlay import OverlayStyle
+from xpnet.triton.client import TritonInference
+from xpnet.triton.server import REPOSITORY, ServerSettings, running_server
+
+log = logging.getLogger("xpnet.graph")
+
+BACKENDS = ("triton", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One run of the graph."""
+
+    input: Path
+    output: Path
+    mode: str = "every"  # every: each frame its own mask; latest: at the clip's rate
+    backend: str = "triton"  # triton, or onnxruntime: in this process
+    url: str = ""  # HOST:PORT of a running Triton's gRPC; empty: a server of our own
+    model: str = "xpnet_onnx"  # a model of the repository
+    repository: Path = REPOSITORY
+    fps: float = 25.0  # for a folder of images
+    json: Path | None = None  # where to write the summary
+    style: OverlayStyle = field(default_factory=OverlayStyle)
+
+
+def run(
+    settings: RunSettings, on_mask: Callable[[Segmentation], None] | None = None
+) -> dict[str, Any]:
+    """Runs the graph; returns the summary, which is also written to `settings.json`.
+
+    `on_mask` gets the Segmentation of every frame drawn, in order.
+
+    Raises:
+        UserError: input, output, model or server cannot be used.
+    """
+    require_elements()
+    muxer_for(settings.output)
+    check_writable(settings.output)
+    if settings.json is not None:
+        check_writable(settings.json)
+    clip = open_clip(settings.input, settings.fps)
+    if not clip.images and settings.output.exists() and settings.output.samefile(settings.input):
+        raise UserError(f"{settings.output}: is the input itself: give the output another name")
+    with opened_inference(settings) as inference:
+        probes = MODES[settings.mode](
+            clip.height, clip.width, inference, settings.style, on_mask
+        )
+        ending, reason = play(clip, settings.output, settings.mode, probes)
+        card = inference.card
+    summary = {
+        "input": str(settings.input),
+        "output": str(settings.output),
+        "ending": ending.value,
+        "reason": reason,
+        "mode": settings.mode,
+        "backend": settings.backend,
+        "model": settings.model,
+        "network_size": [card.input.height, card.input.width],
+        "frame_size": [clip.height, clip.width],
+        "clip_fps": round(clip.fps, 3),
+        "clip_seconds": round(clip.seconds, 3),
+        "audio": clip.has_audio,
+        **probes.statistics.summary(),
+        "machine": f"{platform.machine()}, {_processor()}",
+        "date": date.today().isoformat(),
+    }
+    if settings.json is not None:
+        write_text(settings.json, json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+@contextmanager
+def opened_inference(settings: RunSettings) -> Iterator[Inference]:
+    """The inference that the settings ask for; a server of our own lives as long as it does."""
+    folder = settings.repository / settings.model
+    if settings.backend == "onnxruntime":
+        inference: Inference = OnnxInference(folder / "1" / "model.onnx")
+        try:
+            yield inference
+        finally:
+            inference.close()
+        return
+    card = read_card(folder / "card.json")
+    if settings.url:
+        inference = TritonInference(settings.url, settings.model, card)
+        try:
+            yield inference
+        finally:
+            inference.close()
+        return
+    own = ServerSettings(settings.repository, (settings.model,), http_port=0, grpc_port=0,
+                         metrics_port=0)
+    with running_server(own) as server:
+        log.info("tritonserver serves %s at %s", settings.model, server.grpc_url)
+        inference = TritonInference(server.grpc_url, settings.model, card)
+        try:
+            yield inference
+        finally:
+            inference.close()
+
+
+def describe(summary: dict[str, Any]) -> list[str]:
+    """The summary for a person, and a line for whatever did not go as it should."""
+    latency = summary["latency_ms"] or {}
+    lines = [
+        f"{summary['output']}: {summary['frames']} frames, "
+        f"{summary['frames_with_polyp']} with a polyp",
+        f"{summary['fps']:g} frames a second; latency p50 {latency.get('p50')} ms, "
+        f"p95 {latency.get('p95')} ms, p99 {latency.get('p99')} ms",
+    ]
+    if summary["frames_without_mask"]:
+        lines.append(f"{summary['frames_without_mask']} frames were shown without inference")
+    if summary["ending"] == Ending.BROKEN_INPUT.value:
+        lines.append(
+            f"{summary['input']}: broken after {summary['frames']} frames ({summary['reason']}); "
+            "the output holds those"
+        )
+    return lines
+
+
+def _processor() -> str:
+    """The CPU's name, as a figure needs it beside it."""
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown processor"

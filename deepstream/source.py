@@ -1,0 +1,143 @@
+"""What goes into the graph: a file in any container GStreamer decodes, or a folder of images."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from deepstream.gstreamer import GLib, Gst, GstPbutils
+from xpnet.errors import UserError
+
+log = logging.getLogger("xpnet.graph")
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+DISCOVER_TIMEOUT_S = 15
+LARGEST = 8192
+"""Pixels a side; beyond it no H.264 level and no endoscope goes."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An input that was looked into: its first frame's size rules the whole output.
+
+    `fps` is 0 where the container does not say; `seconds` likewise. `images` holds the files of
+    a folder in order, and is empty for a video.
+    """
+
+    path: Path
+    height: int
+    width: int
+    fps: float
+    seconds: float
+    has_audio: bool
+    images: tuple[Path, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """How many frames to expect; 0 where unknown."""
+        return len(self.images) or round(self.seconds * self.fps)
+
+
+def open_clip(path: Path, fps: float) -> Clip:
+    """Looks into `path`; `fps` is the rate at which a folder of images plays.
+
+    Raises:
+        UserError: nothing there, empty, not decodable, or without video.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return _open_folder(path, fps)
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty (0 bytes), expected a video")
+    return _open_video(path)
+
+
+def _open_folder(path: Path, fps: float) -> Clip:
+    images = tuple(sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES))
+    if not images:
+        raise UserError(f"{path}: no images in this folder, expected {' '.join(IMAGE_SUFFIXES)}")
+    if not 0 < fps <= 240:
+        raise UserError(f"{fps:g} frames a second: expected more than 0 and at most 240")
+    first = cv2.imread(str(images[0]))
+    if first is None:
+        raise UserError(f"{images[0]}: cannot be decoded as an image")
+    height, width = first.shape[:2]
+    _check_size(path, height, width)
+    return Clip(path, height, width, fps, len(images) / fps, False, images)
+
+
+def _open_video(path: Path) -> Clip:
+    discoverer = GstPbutils.Discoverer.new(DISCOVER_TIMEOUT_S * Gst.SECOND)
+    try:
+        info = discoverer.discover_uri(path.absolute().as_uri())
+    except GLib.Error as error:
+        raise UserError(f"{path}: not a video that GStreamer decodes: {error.message}") from error
+    if info.get_result() != GstPbutils.DiscovererResult.OK:
+        missing = ", ".join(info.get_missing_elements_installer_details())
+        reason = f"a decoder is missing: {missing}" if missing else info.get_result().value_nick
+        raise UserError(f"{path}: not a video that GStreamer decodes: {reason}")
+    videos = [v for v in info.get_video_streams() if not v.is_image()]
+    if not videos:
+        found = "a still image" if info.get_video_streams() else "no picture at all"
+        raise UserError(f"{path}: holds {found}, expected a video (or a folder of images)")
+    video = videos[0]
+    height, width = video.get_height(), video.get_width()
+    _check_size(path, height, width)
+    denominator = video.get_framerate_denom()
+    return Clip(
+        path=path,
+        height=height,
+        width=width,
+        fps=video.get_framerate_num() / denominator if denominator else 0.0,
+        seconds=max(0, info.get_duration()) / Gst.SECOND,
+        has_audio=bool(info.get_audio_streams()),
+    )
+
+
+def _check_size(path: Path, height: int, width: int) -> None:
+    if not (16 <= height <= LARGEST and 16 <= width <= LARGEST):
+        raise UserError(f"{path}: frames of {width} x {height}, expected 16 to {LARGEST} a side")
+
+
+class ImageFeeder:
+    """Pushes the images of a folder into an appsrc, one each time it asks for data.
+
+    An image that cannot be read is left out, with a warning: the clip goes on.
+    """
+
+    def __init__(self, clip: Clip, appsrc: Any) -> None:
+        self._images = iter(enumerate(clip.images))
+        self._duration = round(Gst.SECOND / clip.fps)
+        self._fps = Gst.Fraction(round(clip.fps * 1000), 1000)
+        self.unreadable = 0
+        appsrc.set_property("format", Gst.Format.TIME)
+        appsrc.set_property("max-bytes", 0)
+        appsrc.connect("need-data", self._push)
+
+    def _push(self, appsrc: Any, _length: int) -> None:
+        for number, path in self._images:
+            image = cv2.imread(str(path))
+            if image is None:
+                self.unreadable += 1
+                log.warning("%s: cannot be decoded as an image, left out", path)
+                continue
+            appsrc.emit("push-sample", self._sample(number, image))
+            return
+        appsrc.emit("end-of-stream")
+
+    def _sample(self, number: int, image: np.ndarray) -> Any:
+        height, width = image.shape[:2]
+        buffer = Gst.Buffer.new_wrapped(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA).tobytes())
+        buffer.pts = buffer.dts = number * self._duration
+        buffer.duration = self._duration
+        caps = Gst.Caps.from_string(
+            f"video/x-raw,format=RGBA,width={width},height={height},"
+            f"framerate={self._fps.num}/{self._fps.denom},pixel-aspect-ratio=1/1"
+        )
+        return Gst.Sample.new(buffer, caps, None, None)

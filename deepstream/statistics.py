@@ -1,0 +1,62 @@
+"""What a run measured: filled by the probes, read once at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class RunStatistics:
+    """One list entry a frame; all times in seconds. One thread writes, the overlay probe's."""
+
+    frames: int = 0
+    frames_with_polyp: int = 0
+    frames_without_mask: int = 0  # shown, but no inference answered for them
+    probe_errors: int = 0
+    first_frame_s: float = 0.0  # monotonic clock, at the overlay probe
+    last_frame_s: float = 0.0
+    last_timestamp_ns: int = 0
+    latency_s: list[float] = field(default_factory=list)  # into inference until drawn
+    inference_s: list[float] = field(default_factory=list)  # request until answer
+    mask_age_s: list[float] = field(default_factory=list)  # frame shown minus frame of its mask
+    lateness_s: list[float] = field(default_factory=list)  # shown minus when its clip wants it
+
+    def frame_drawn(self, now_s: float, timestamp_ns: int | None) -> None:
+        """Counts one frame that left the overlay."""
+        if self.frames == 0:
+            self.first_frame_s = now_s
+        self.frames += 1
+        self.last_frame_s = now_s
+        self.last_timestamp_ns = max(self.last_timestamp_ns, timestamp_ns or 0)
+
+    @property
+    def frames_a_second(self) -> float:
+        """Over the time from the first frame drawn to the last one."""
+        seconds = self.last_frame_s - self.first_frame_s
+        return (self.frames - 1) / seconds if seconds > 0 else 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of the run; times in milliseconds, percentiles None where nothing counts."""
+        return {
+            "frames": self.frames,
+            "frames_with_polyp": self.frames_with_polyp,
+            "frames_without_mask": self.frames_without_mask,
+            "probe_errors": self.probe_errors,
+            "seconds": round(self.last_frame_s - self.first_frame_s, 3),
+            "fps": round(self.frames_a_second, 2),
+            "latency_ms": percentiles_ms(self.latency_s),
+            "inference_ms": percentiles_ms(self.inference_s),
+            "mask_age_ms": percentiles_ms(self.mask_age_s),
+            "lateness_ms": percentiles_ms(self.lateness_s),
+        }
+
+
+def percentiles_ms(seconds: list[float]) -> dict[str, float] | None:
+    """p50, p95 and p99 in milliseconds; None for an empty list."""
+    if not seconds:
+        return None
+    values = np.percentile(np.asarray(seconds) * 1000, (50, 95, 99))
+    return {name: round(float(v), 2) for name, v in zip(("p50", "p95", "p99"), values, strict=True)}

@@ -1,0 +1,114 @@
+"""From weights to ONNX, checked against torch on real frames before anything is written."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from training.networks import NETWORKS, SegmentationNet
+from training.supervised import load_weights
+from xpnet.card import METADATA_KEY, Card, read_card
+from xpnet.errors import UserError
+from xpnet.files import replacing
+from xpnet.frames import Frame, frame_to_tensor
+
+log = logging.getLogger("xpnet.export")
+
+TOLERANCE = 1e-4
+"""Largest difference of a probability between torch and ONNX Runtime that is let through."""
+OPSET = 17
+
+
+def load_network(weights: Path) -> tuple[SegmentationNet, Card]:
+    """The network of a safetensors file, in evaluation mode, and the card beside it.
+
+    Raises:
+        UserError: weights or card are missing or do not fit each other.
+    """
+    card = read_card(weights.with_suffix(".json"))
+    if card.network not in NETWORKS:
+        raise UserError(f"{weights}: network '{card.network}', known are {', '.join(NETWORKS)}")
+    network = NETWORKS[card.network]()
+    load_weights(network, weights)
+    return network.eval(), card
+
+
+def export_onnx(network: SegmentationNet, card: Card, frames: list[Frame], path: Path) -> float:
+    """Writes `path`: dynamic batch, the card's height and width, sigmoid inside, card inside.
+
+    `frames` are real frames, H x W x 3 RGB uint8, on which ONNX Runtime and torch are compared.
+    Returns the largest difference of a probability.
+
+    Raises:
+        UserError: the difference exceeds TOLERANCE (then nothing is written), the size does not
+            fit the network, or `path` cannot be written.
+    """
+    if not frames:
+        raise UserError("the export is checked on real frames: none were given")
+    tensors = np.concatenate(
+        [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
+    )
+    with replacing(path) as partial:
+        try:
+            _export(network, card, torch.from_numpy(tensors[:2]), partial)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        _embed(card, partial)
+        difference = largest_difference(network, partial, card, tensors)
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"{path}: not written: ONNX and torch differ by {difference:.2e} on real frames, "
+                f"expected at most {TOLERANCE:.0e}"
+            )
+    log.info("%s: largest difference from torch %.1e on %d frames", path, difference, len(frames))
+    return difference
+
+
+def largest_difference(
+    network: torch.nn.Module, path: Path, card: Card, tensors: NDArray[np.float32]
+) -> float:
+    """The largest absolute difference of a probability over N x 3 x H x W inputs, one by one."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    largest = 0.0
+    for tensor in tensors[:, None]:
+        (ours,) = session.run([card.output.name], {card.input.name: tensor})
+        with torch.inference_mode():
+            reference = network(torch.from_numpy(tensor)).numpy()
+        difference = float(np.abs(ours - reference).max())
+        # A NaN must fail the comparison, not slip through max().
+        largest = difference if np.isnan(difference) else max(largest, difference)
+    return largest
+
+
+def _export(network: SegmentationNet, card: Card, example: torch.Tensor, path: Path) -> None:
+    batch: dict[str, Any] = {card.input.name: {0: "batch"}, card.output.name: {0: "batch"}}
+    with warnings.catch_warnings():
+        # The tracing exporter needs no further package and gives the plain operators that
+        # TensorRT's parser knows best; torch warns that another one is its default now.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (example,),
+            str(path),
+            input_names=[card.input.name],
+            output_names=[card.output.name],
+            dynamic_axes=batch,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def _embed(card: Card, path: Path) -> None:
+    """Checks the graph and puts the card into its metadata."""
+    model = onnx.load(str(path))
+    onnx.checker.check_model(model)
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    onnx.save(model, str(path))

@@ -1,0 +1,81 @@
+"""Inference as the graph and the evaluation see it: a tensor in, a future probability map out."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpnet.card import METADATA_KEY, Card, parse_card
+from xpnet.errors import UserError, require
+from xpnet.frames import ProbabilityMap
+
+IN_FLIGHT = 3
+"""Frames handed to inference ahead of drawing: one runs, one waits, one is prepared."""
+
+
+class InferenceError(Exception):
+    """A frame got no answer: the server is gone, stalled, or refused it."""
+
+
+class Inference(Protocol):
+    """One loaded model. `submit` never raises for a single frame: the future carries the error."""
+
+    card: Card
+
+    def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
+        """1 x 3 x H x W in [0, 1] to the H x W map, in the background; InferenceError inside."""
+
+    def give_up(self, reason: str) -> None:
+        """Called when an answer is overdue: what follows must not wait for it again."""
+
+    def close(self) -> None:
+        """Ends threads and connections; safe to call twice."""
+
+
+class OnnxInference:
+    """ONNX Runtime in this process, on the CPU, one frame at a time.
+
+    Raises:
+        UserError: ONNX Runtime is missing, or the file is no model with an XP-Net card.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise require("onnxruntime", "inference in process", "scripts/setup.sh") from error
+        if not path.is_file():
+            raise UserError(f"{path}: no such ONNX file")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has one exception class for each of its codes
+            raise UserError(f"{path}: not a model that ONNX Runtime loads: {error}") from error
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in metadata:
+            raise UserError(f"{path}: carries no XP-Net card: expected a file of `xpnet export`")
+        self.card = parse_card(metadata[METADATA_KEY], str(path))
+        self._pool = ThreadPoolExecutor(1, "onnxruntime")
+
+    def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
+        """See `Inference`."""
+        return self._pool.submit(self._run, tensor)
+
+    def give_up(self, reason: str) -> None:
+        """Nothing to do: a call into ONNX Runtime always returns."""
+
+    def close(self) -> None:
+        """See `Inference`."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, tensor: NDArray[np.float32]) -> ProbabilityMap:
+        try:
+            outputs = self._session.run([self.card.output.name], {self.card.input.name: tensor})
+        except Exception as error:
+            raise InferenceError(f"ONNX Runtime: {error}") from error
+        return np.asarray(outputs[0][0, 0], dtype=np.float32)

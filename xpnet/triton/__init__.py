@@ -1,0 +1,1 @@
+"""Triton: its model configurations, its server process, its client, and a CPU backend."""

@@ -1,0 +1,73 @@
+"""Triton's `onnxruntime` backend on a CPU, as a python-based backend.
+
+It serves any model whose config.pbtxt says `backend: "onnxruntime"`, from `<version>/model.onnx`,
+with the parameter `intra_op_thread_count` of NVIDIA's C++ backend, which serves the same folder
+unchanged where it is installed. Requests that Triton hands over together run as one batch.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # in the stub
+
+from xpnet.triton.tensors import to_numpy, to_tensor
+
+
+class TritonPythonModel:
+    """The object that the Python backend drives; the names of its methods are Triton's."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Loads the model; an exception here makes Triton refuse the model with its message."""
+        config = json.loads(args["model_config"])
+        name = config.get("default_model_filename") or "model.onnx"
+        path = Path(args["model_repository"]) / args["model_version"] / name
+        options = onnxruntime.SessionOptions()
+        threads = config.get("parameters", {}).get("intra_op_thread_count", {})
+        options.intra_op_num_threads = int(threads.get("string_value", 0))
+        self.session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        self.inputs = [i.name for i in self.session.get_inputs()]
+        self.outputs = [o["name"] for o in config["output"]]
+        self.batches = config.get("max_batch_size", 0) > 0
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """One response a request, in order."""
+        groups = [requests] if self.batches and _same_shapes(requests) else [[r] for r in requests]
+        return [response for group in groups for response in self._run(group)]
+
+    def _run(self, requests: list[Any]) -> list[Any]:
+        try:
+            arrays = [
+                [to_numpy(pb_utils.get_input_tensor_by_name(r, n)) for n in self.inputs]
+                for r in requests
+            ]
+            feeds = {
+                name: rows[0] if len(rows) == 1 else np.concatenate(rows)
+                for name, *rows in zip(self.inputs, *arrays, strict=True)
+            }
+            results = self.session.run(self.outputs, feeds)
+        except Exception as error:  # the client gets it as its answer; the model stays up
+            failure = pb_utils.TritonError(f"onnxruntime: {error}")
+            return [pb_utils.InferenceResponse(error=failure) for _ in requests]
+        ends = np.cumsum([row[0].shape[0] for row in arrays])
+        responses = []
+        for end, row in zip(ends, arrays, strict=True):
+            part = slice(end - row[0].shape[0], end) if len(arrays) > 1 else slice(None)
+            tensors = [
+                to_tensor(pb_utils, name, result[part])
+                for name, result in zip(self.outputs, results, strict=True)
+            ]
+            responses.append(pb_utils.InferenceResponse(output_tensors=tensors))
+        return responses
+
+
+def _same_shapes(requests: list[Any]) -> bool:
+    """Whether all requests agree in the shapes of their inputs, the batch apart."""
+    shapes = {tuple(tuple(t.shape())[1:] for t in r.inputs()) for r in requests}
+    return len(shapes) == 1

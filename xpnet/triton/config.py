@@ -1,0 +1,95 @@
+"""The config.pbtxt of every model in the repository, made from the card.
+
+The files are checked in; a test makes them again and compares, so that no size can stand in two
+places. Fields: Triton's model_config.proto, which tritonclient carries.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from xpnet.card import Card
+from xpnet.errors import require
+from xpnet.files import write_text
+
+MAX_BATCH = 8
+"""Largest dynamic batch; the plan's optimisation profile has the same bound."""
+
+HEADER = "# Made from card.json by `xpnet export`: change the card or the generator, not this file.\n"
+
+
+def plan_config(card: Card) -> str:
+    """`xpnet`: the TensorRT plan that is built on the target."""
+    config = _network(card, "xpnet")
+    config.platform = "tensorrt_plan"
+    config.default_model_filename = "model.plan"
+    config.instance_group.add(count=1, kind=_proto().ModelInstanceGroup.KIND_GPU)
+    config.optimization.cuda.graphs = True
+    return _text(config)
+
+
+def onnx_config(card: Card) -> str:
+    """`xpnet_onnx`: ONNX Runtime, on a CPU or in NVIDIA's container, wherever it starts."""
+    config = _network(card, "xpnet_onnx")
+    config.backend = "onnxruntime"
+    config.default_model_filename = "model.onnx"
+    config.instance_group.add(count=1, kind=_proto().ModelInstanceGroup.KIND_CPU)
+    config.parameters["intra_op_thread_count"].string_value = "0"  # 0: one for each core
+    return _text(config)
+
+
+def frame_config(model: str) -> str:
+    """`xpnet_frame`: uint8 frames to uint8 masks of their size, through `model`."""
+    proto = _proto()
+    config = proto.ModelConfig(name="xpnet_frame", backend="python", max_batch_size=0)
+    config.input.add(name="frame", data_type=proto.TYPE_UINT8, dims=[-1, -1, 3])
+    config.output.add(name="mask", data_type=proto.TYPE_UINT8, dims=[-1, -1])
+    # Two, so that one scales its frame while the other waits for the network.
+    config.instance_group.add(count=2, kind=proto.ModelInstanceGroup.KIND_CPU)
+    config.parameters["model"].string_value = model
+    return _text(config)
+
+
+def write_repository(repository: Path, plan: Card, onnx: Card) -> None:
+    """Writes config.pbtxt and card.json of every model folder; the weights lie there already."""
+    for name, text, card in (
+        ("xpnet", plan_config(plan), plan),
+        ("xpnet_onnx", onnx_config(onnx), onnx),
+        ("xpnet_frame", frame_config("xpnet_onnx"), None),
+    ):
+        folder = repository / name
+        (folder / "1").mkdir(parents=True, exist_ok=True)
+        write_text(folder / "config.pbtxt", text)
+        if card is not None:
+            card.write(folder / "card.json")
+
+
+def _network(card: Card, name: str) -> Any:
+    """What plan and ONNX share: tensors of the card, dynamic batching without a delay."""
+    proto = _proto()
+    config = proto.ModelConfig(name=name, max_batch_size=MAX_BATCH)
+    dtype = {"float32": proto.TYPE_FP32}
+    config.input.add(
+        name=card.input.name, data_type=dtype[card.input.dtype], dims=card.input.shape[1:]
+    )
+    config.output.add(
+        name=card.output.name, data_type=dtype[card.output.dtype], dims=card.output.shape[1:]
+    )
+    # A frame never waits for company: only requests that queue up anyway share a batch.
+    config.dynamic_batching.max_queue_delay_microseconds = 0
+    return config
+
+
+def _text(config: Any) -> str:
+    from google.protobuf import text_format
+
+    return HEADER + text_format.MessageToString(config)
+
+
+def _proto() -> Any:
+    try:
+        from tritonclient.grpc import model_config_pb2
+    except ImportError as error:
+        raise require("tritonclient", "the model repository", "scripts/setup.sh") from error
+    return model_config_pb2
