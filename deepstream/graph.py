@@ -1,15 +1,15 @@
 """The graph on plain GStreamer, from the file to the file.
 
-    uridecodebin | appsrc             a video, or a folder of images
-    videoconvert videoscale canvas    RGBA at the size of the first frame, whatever follows
-    [clocksync]                       mode `latest`: at the clip's own rate
-    pacer                 <- probe    hands frames to inference
-    inflight (queue)                  as many frames as inference holds
-    overlay               <- probe    draws the masks
-    drawn (queue)
-    videocrop videoconvert x264enc h264parse      even size: H.264 has no odd ones
-    mp4mux | matroskamux  filesink
-      ^ queue audioconvert audioresample avenc_aac aacparse       where there is sound
+uridecodebin | appsrc             a video, or a folder of images
+videoconvert videoscale canvas    RGBA at the size of the first frame, whatever follows
+[clocksync]                       mode `latest`: at the clip's own rate
+pacer                 <- probe    hands frames to inference
+inflight (queue)                  as many frames as inference holds
+overlay               <- probe    draws the masks
+drawn (queue)
+videocrop videoconvert x264enc h264parse      even size: H.264 has no odd ones
+mp4mux | matroskamux  filesink
+  ^ queue audioconvert audioresample avenc_aac aacparse       where there is sound
 """
 
 from __future__ import annotations
@@ -134,4 +134,3 @@ def muxer_for(output: Path) -> str:
     if output.suffix.lower() not in MUXERS:
         raise UserError(f"{output}: expected a name that ends in {' or '.join(MUXERS)}")
     return MUXERS[output.suffix.lower()]
-

@@ -44,9 +44,8 @@ def require_elements() -> None:
     """Raises UserError, naming elements and packages, where one is missing."""
     missing = missing_elements()
     if missing:
-        raise UserError(
-            f"GStreamer lacks {', '.join(missing)}: apt install {' '.join(sorted(set(missing.values())))}"
-        )
+        packages = " ".join(sorted(set(missing.values())))
+        raise UserError(f"GStreamer lacks {', '.join(missing)}: apt install {packages}")
 
 
 __all__ = ["ELEMENTS", "GLib", "Gst", "GstPbutils", "missing_elements", "require_elements"]

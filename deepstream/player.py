@@ -69,9 +69,8 @@ class _Player:
             while not self._finished(bar):
                 pass
         if self.probes.statistics.frames == 0:
-            raise UserError(
-                f"{self.clip.path}: no frame could be decoded{': ' if self.reason else ''}{self.reason}"
-            )
+            reason = self.reason or "the stream ended at once"
+            raise UserError(f"{self.clip.path}: no frame could be decoded: {reason}")
         self._check_length()
         return self.ending, self.reason
 

@@ -109,7 +109,7 @@ class MaskProbes:
                 probabilities = submitted.future.result(timeout=STALL_S)
             except TimeoutError:
                 self.inference.give_up(f"no answer within {STALL_S:g} s")
-                raise InferenceError("stalled") from None
+                raise InferenceError(f"no answer within {STALL_S:g} s") from None
             threshold = self.inference.card.threshold
             mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
             submitted.segmentation = Segmentation(mask, submitted.timestamp_ns)
@@ -146,8 +146,9 @@ class EveryProbes(MaskProbes):
         submitted = self._pending.popleft()
         try:
             self._draw(info, self._segment(submitted))
-        except InferenceError:
+        except InferenceError as error:
             self.statistics.frames_without_mask += 1
+            self.statistics.inference_failed(error)
         finally:
             now = time.monotonic()
             self.statistics.frame_drawn(now, submitted.timestamp_ns)
@@ -172,8 +173,7 @@ class LatestProbes(MaskProbes):
             if time.monotonic() - running.entered_s < STALL_S:
                 return
             self.inference.give_up(f"no answer within {STALL_S:g} s")
-        if running is not None and running.future.done() and running.future.exception() is None:
-            self._newest = running
+        self._newest_answer()
         self._running = self._submit(info)
 
     def frame_leaves(self, info: Any) -> None:
@@ -199,8 +199,12 @@ class LatestProbes(MaskProbes):
 
     def _newest_answer(self) -> _Submitted | None:
         running = self._running
-        if running is not None and running.future.done() and running.future.exception() is None:
-            self._newest = running
+        if running is not None and running.future.done():
+            error = running.future.exception()
+            if error is None:
+                self._newest = running
+            else:
+                self.statistics.inference_failed(error)
         return self._newest
 
 

@@ -66,9 +66,7 @@ def run(
     if not clip.images and settings.output.exists() and settings.output.samefile(settings.input):
         raise UserError(f"{settings.output}: is the input itself: give the output another name")
     with opened_inference(settings) as inference:
-        probes = MODES[settings.mode](
-            clip.height, clip.width, inference, settings.style, on_mask
-        )
+        probes = MODES[settings.mode](clip.height, clip.width, inference, settings.style, on_mask)
         ending, reason = play(clip, settings.output, settings.mode, probes)
         card = inference.card
     summary = {
@@ -112,8 +110,9 @@ def opened_inference(settings: RunSettings) -> Iterator[Inference]:
         finally:
             inference.close()
         return
-    own = ServerSettings(settings.repository, (settings.model,), http_port=0, grpc_port=0,
-                         metrics_port=0)
+    own = ServerSettings(
+        settings.repository, (settings.model,), http_port=0, grpc_port=0, metrics_port=0
+    )
     with running_server(own) as server:
         log.info("tritonserver serves %s at %s", settings.model, server.grpc_url)
         inference = TritonInference(server.grpc_url, settings.model, card)
@@ -123,23 +122,27 @@ def opened_inference(settings: RunSettings) -> Iterator[Inference]:
             inference.close()
 
 
-def describe(summary: dict[str, Any]) -> list[str]:
-    """The summary for a person, and a line for whatever did not go as it should."""
+def describe(summary: dict[str, Any]) -> tuple[list[str], str]:
+    """The summary for a person, and one line on what went wrong, empty where nothing did."""
     latency = summary["latency_ms"] or {}
+    frames, without = summary["frames"], summary["frames_without_mask"]
     lines = [
-        f"{summary['output']}: {summary['frames']} frames, "
-        f"{summary['frames_with_polyp']} with a polyp",
+        f"{summary['output']}: {frames} frames, {summary['frames_with_polyp']} with a polyp",
         f"{summary['fps']:g} frames a second; latency p50 {latency.get('p50')} ms, "
         f"p95 {latency.get('p95')} ms, p99 {latency.get('p99')} ms",
     ]
-    if summary["frames_without_mask"]:
-        lines.append(f"{summary['frames_without_mask']} frames were shown without inference")
+    failure = ""
     if summary["ending"] == Ending.BROKEN_INPUT.value:
-        lines.append(
-            f"{summary['input']}: broken after {summary['frames']} frames ({summary['reason']}); "
-            "the output holds those"
+        failure = (
+            f"{summary['input']}: broken after {frames} frames ({summary['reason']}); "
+            f"{summary['output']} holds those"
         )
-    return lines
+    elif summary["inference_failure"]:
+        failure = (
+            f"{summary['inference_failure']}: {without} of {frames} frames have no mask; "
+            f"{summary['output']} is complete"
+        )
+    return lines, failure
 
 
 def _processor() -> str:

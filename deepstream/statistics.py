@@ -15,6 +15,7 @@ class RunStatistics:
     frames: int = 0
     frames_with_polyp: int = 0
     frames_without_mask: int = 0  # shown, but no inference answered for them
+    inference_failure: str = ""  # the first reason why one had none
     probe_errors: int = 0
     first_frame_s: float = 0.0  # monotonic clock, at the overlay probe
     last_frame_s: float = 0.0
@@ -23,6 +24,10 @@ class RunStatistics:
     inference_s: list[float] = field(default_factory=list)  # request until answer
     mask_age_s: list[float] = field(default_factory=list)  # frame shown minus frame of its mask
     lateness_s: list[float] = field(default_factory=list)  # shown minus when its clip wants it
+
+    def inference_failed(self, error: BaseException) -> None:
+        """Keeps the first reason; the later ones follow from it."""
+        self.inference_failure = self.inference_failure or " ".join(str(error).split())
 
     def frame_drawn(self, now_s: float, timestamp_ns: int | None) -> None:
         """Counts one frame that left the overlay."""
@@ -44,6 +49,7 @@ class RunStatistics:
             "frames": self.frames,
             "frames_with_polyp": self.frames_with_polyp,
             "frames_without_mask": self.frames_without_mask,
+            "inference_failure": self.inference_failure,
             "probe_errors": self.probe_errors,
             "seconds": round(self.last_frame_s - self.first_frame_s, 3),
             "fps": round(self.frames_a_second, 2),

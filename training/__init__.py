@@ -1,0 +1,1 @@
+"""Networks, trainings, export and evaluation; the parts with torch need the train extra."""

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -19,6 +20,7 @@ from xpnet.card import METADATA_KEY, Card, read_card
 from xpnet.errors import UserError
 from xpnet.files import replacing
 from xpnet.frames import Frame, frame_to_tensor
+from xpnet.triton.config import write_repository
 
 log = logging.getLogger("xpnet.export")
 
@@ -70,6 +72,45 @@ def export_onnx(network: SegmentationNet, card: Card, frames: list[Frame], path:
             )
     log.info("%s: largest difference from torch %.1e on %d frames", path, difference, len(frames))
     return difference
+
+
+def export_repository(
+    network: SegmentationNet, card: Card, frames: list[Frame], repository: Path, plan_size: int
+) -> float:
+    """Writes `xpnet_onnx` with its weights, and the configs and cards of all models.
+
+    The plan of `xpnet` is built on the target, at `plan_size` pixels; its config and card say so.
+    Returns and raises as `export_onnx`.
+    """
+    folder = repository / "xpnet_onnx" / "1"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{repository}: cannot be written: {error.strerror}") from error
+    difference = export_onnx(network, card, frames, folder / "model.onnx")
+    write_repository(repository, card.at_size(plan_size, plan_size), card)
+    return difference
+
+
+def sample_frames(path: Path, count: int = 8) -> list[Frame]:
+    """`count` frames spread over a clip, H x W x 3, RGB.
+
+    Raises:
+        UserError: the clip cannot be read.
+    """
+    clip = cv2.VideoCapture(str(path))
+    try:
+        total = int(clip.get(cv2.CAP_PROP_FRAME_COUNT))
+        frames = []
+        for number in range(total):
+            read, bgr = clip.read()
+            if read and number % max(1, total // count) == 0:
+                frames.append(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8))
+    finally:
+        clip.release()
+    if not frames:
+        raise UserError(f"{path}: no frame can be read from this clip")
+    return frames[:count]
 
 
 def largest_difference(

@@ -51,10 +51,10 @@ def read_settings(path: Path, overrides: list[str]) -> TrainSettings:
         if key not in known:
             raise UserError(f"{path}: unknown setting '{key}'; known: {', '.join(known)}")
         if known[key] is float and isinstance(value, int | str):
-            value = values[key] = _as_float(path, key, value)
-        if value is None:
-            value = values[key] = ""
-        if type(value) is not known[key]:
+            values[key] = _as_float(path, key, value)
+        elif value is None:  # `key=` on the command line
+            values[key] = ""
+        if type(values[key]) is not known[key]:
             raise UserError(f"{path}: {key} is {value!r}, expected {known[key].__name__}")
     return TrainSettings(**values)
 

@@ -168,9 +168,7 @@ class Trainer:
             sum(p.numel() for p in self.network.parameters()),
             self.settings.size,
             licence="Apache-2.0",
-            data=(
-                DataSource("PolypGen", "train", len(self.train_set), "CC BY 4.0", POLYPGEN),
-            ),
+            data=(DataSource("PolypGen", "train", len(self.train_set), "CC BY 4.0", POLYPGEN),),
             git_commit=git_commit(),
             training={
                 "settings": _public_settings(self.settings),
@@ -187,9 +185,7 @@ class Trainer:
     def _log(self, row: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        log.info(
-            "epoch %(epoch)d: loss %(loss).3f, val dice %(val_dice).3f, %(seconds).0f s", row
-        )
+        log.info("epoch %(epoch)d: loss %(loss).3f, val dice %(val_dice).3f, %(seconds).0f s", row)
 
 
 @torch.inference_mode()
@@ -200,7 +196,8 @@ def validate(network: nn.Module, dataset: PolypDataset, batch: int) -> dict[str,
     for frames, masks in DataLoader(dataset, batch):
         probabilities = network(frames.to(memory_format=torch.channels_last))
         for p, t in zip(probabilities[:, 0].numpy(), masks[:, 0].numpy(), strict=True):
-            sums.add(probabilities_to_mask(p, *t.shape, 0.5), t.astype(np.uint8))
+            height, width = t.shape
+            sums.add(probabilities_to_mask(p, height, width, 0.5), t.astype(np.uint8))
     return sums.scores()
 
 

@@ -78,7 +78,9 @@ class Card:
     def __post_init__(self) -> None:
         expected = (-1, 1, self.input.height, self.input.width)
         if self.input.shape[:2] != (-1, 3) or min(self.input.shape[2:]) < 16:
-            raise UserError(f"card of {self.name}: input {self.input.shape}, expected -1 x 3 x H x W")
+            raise UserError(
+                f"card of {self.name}: input {self.input.shape}, expected -1 x 3 x H x W"
+            )
         if self.output.shape != expected:
             raise UserError(f"card of {self.name}: output {self.output.shape}, expected {expected}")
         if not 0 < self.threshold < 1:

@@ -94,9 +94,7 @@ class TritonInference:
                 self._memory.close(self._client)
             self._client.close()
 
-    def _send(
-        self, tensor: NDArray[np.float32], slot: int, future: Future[ProbabilityMap]
-    ) -> None:
+    def _send(self, tensor: NDArray[np.float32], slot: int, future: Future[ProbabilityMap]) -> None:
         spec = self.card.input
         request = self._grpc.InferInput(spec.name, list(tensor.shape), "FP32")
         wanted = self._grpc.InferRequestedOutput(self.card.output.name)

@@ -16,7 +16,9 @@ from xpnet.files import write_text
 MAX_BATCH = 8
 """Largest dynamic batch; the plan's optimisation profile has the same bound."""
 
-HEADER = "# Made from card.json by `xpnet export`: change the card or the generator, not this file.\n"
+HEADER = (
+    "# Made from card.json by `xpnet export`: change the card or the generator, not this file.\n"
+)
 
 
 def plan_config(card: Card) -> str:

@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -134,10 +134,8 @@ class TritonServer:
             except subprocess.TimeoutExpired:
                 log.warning("tritonserver did not stop within %g s: killed", STOP_TIMEOUT_S)
         # Its stubs are processes of their own in the same session.
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
     def kill(self) -> None:
@@ -178,7 +176,9 @@ def find_tritonserver() -> tuple[Path, Path]:
     Raises:
         UserError: neither is installed.
     """
-    on_path = shutil.which("tritonserver") or shutil.which("tritonserver", path="/opt/tritonserver/bin")
+    on_path = shutil.which("tritonserver") or shutil.which(
+        "tritonserver", path="/opt/tritonserver/bin"
+    )
     if on_path:
         binary = Path(on_path).resolve()
         return binary, binary.parents[1] / "backends"
@@ -204,8 +204,10 @@ def servable_models(repository: Path, wanted: tuple[str, ...]) -> tuple[str, ...
                 f"{repository}: no model '{name}', only: {', '.join(folders) or 'none'}"
             )
         if name not in present:
-            hint = ": `xpnet export` writes its ONNX file" if name == "xpnet_onnx" else (
-                ": a TensorRT plan is built on the target" if name == "xpnet" else ""
+            hint = (
+                ": `xpnet export` writes its ONNX file"
+                if name == "xpnet_onnx"
+                else (": a TensorRT plan is built on the target" if name == "xpnet" else "")
             )
             raise UserError(f"model '{name}': {_weights(repository, name)} is missing{hint}")
     if not present:

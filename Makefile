@@ -1,0 +1,32 @@
+# XP-Net: `make demo` and `make test` do all the set-up themselves.
+XPNET := .venv/bin/xpnet
+
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo "make demo    install what is missing, then masks on the demo clip: build/demo.mp4"
+	@echo "make test    install what is missing, then lint, type check and all tests"
+	@echo "make setup   install for running only"
+	@echo "make lint    ruff, mypy and shellcheck"
+	@echo "make clean   remove build/"
+
+setup:
+	@scripts/setup.sh
+
+demo: setup
+	@mkdir -p build
+	$(XPNET) run docs/demo/colonoscopy.mp4 --output build/demo.mp4 --json build/demo.json
+
+test:
+	@scripts/setup.sh --dev
+	@$(MAKE) --no-print-directory lint
+	.venv/bin/python -m pytest
+
+lint:
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/shellcheck scripts/*.sh
+
+clean:
+	rm -rf build

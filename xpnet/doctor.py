@@ -1,0 +1,126 @@
+"""`xpnet doctor`: what is installed, what is missing, what that disables and how to get it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata, util
+from typing import Any
+
+from xpnet.errors import UserError
+from xpnet.triton.server import BUNDLED, REPOSITORY, find_tritonserver, servable_models
+
+SETUP = "scripts/setup.sh"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked for.
+
+    `needed` tells what does not work without it; `required` whether that is the demo itself.
+    """
+
+    name: str
+    ok: bool
+    found: str
+    needed: str
+    how: str
+    required: bool = True
+
+    def line(self) -> str:
+        """For a person: a mark, the name, what was found, and what follows where it is missing."""
+        if self.ok:
+            return f"  ok       {self.name:<22}{self.found}"
+        mark = "MISSING" if self.required else "absent "
+        indent = "\n" + " " * 33
+        return (
+            f"  {mark}  {self.name:<22}{self.found}"
+            f"{indent}without it no: {self.needed}{indent}get it: {self.how}"
+        )
+
+
+def checks() -> list[Check]:
+    """Everything but GStreamer, which the graph's own package knows."""
+    graph, export = "xpnet run, evaluate", "xpnet train, export"
+    return [
+        _python(),
+        _package("numpy", "numpy", "everything", SETUP),
+        _package("cv2", "opencv-python-headless", "everything", SETUP),
+        _package("onnxruntime", "onnxruntime", graph, SETUP),
+        _package("tritonclient", "tritonclient", "inference through Triton", SETUP),
+        _guarded("tritonserver", _tritonserver, "xpnet serve, and run's default", SETUP),
+        _guarded("models", _models, "xpnet serve, run, evaluate", "git checkout triton_models"),
+        _package("torch", "torch", export, f"{SETUP} --train", required=False),
+        _package("albumentations", "albumentations", export, f"{SETUP} --train", required=False),
+        _package("onnx", "onnx", export, f"{SETUP} --train", required=False),
+        _nvidia(),
+        _package(
+            "tensorrt",
+            "tensorrt",
+            "TensorRT plan of model 'xpnet'; xpnet_onnx serves instead",
+            "comes with JetPack or NVIDIA's Triton container",
+            required=False,
+        ),
+        _package(
+            "pyds",
+            "pyds",
+            "DeepStream graph; the GStreamer graph runs instead",
+            "comes with NVIDIA DeepStream, never from a package index",
+            required=False,
+        ),
+    ]
+
+
+def as_json(found: list[Check]) -> list[dict[str, Any]]:
+    """Plain dictionaries with the fields of `Check`."""
+    return [asdict(check) for check in found]
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    fits = (3, 10) <= sys.version_info[:2] <= (3, 12)
+    return Check("python", fits, version, "everything", "Python 3.10 to 3.12")
+
+
+def _package(module: str, package: str, needed: str, how: str, required: bool = True) -> Check:
+    if util.find_spec(module) is None:
+        return Check(package, False, "not installed", needed, how, required)
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        version = "present, version unknown"
+    return Check(package, True, version, needed, how, required)
+
+
+def _guarded(name: str, look: Callable[[], str], needed: str, how: str) -> Check:
+    try:
+        return Check(name, True, look(), needed, how)
+    except UserError as error:
+        return Check(name, False, str(error), needed, how)
+
+
+def _tritonserver() -> str:
+    binary, _ = find_tritonserver()
+    stub = BUNDLED / "backends" / "python" / "triton_python_backend_stub"
+    if binary.is_relative_to(BUNDLED) and not os.access(stub, os.X_OK):
+        raise UserError(f"{stub} is missing or cannot be run")
+    return str(binary)
+
+
+def _models() -> str:
+    return ", ".join(servable_models(REPOSITORY, ()))
+
+
+def _nvidia() -> Check:
+    driver = shutil.which("nvidia-smi") or shutil.which("tegrastats")
+    return Check(
+        "NVIDIA driver",
+        driver is not None,
+        driver or "no nvidia-smi, no tegrastats",
+        "TensorRT and DeepStream; the CPU runs everything else",
+        "a machine with an NVIDIA GPU",
+        required=False,
+    )
