@@ -110,6 +110,7 @@ class Trainer:
                 loss = dv_loss(probabilities, masks)
                 self.optimiser.zero_grad()
                 loss.backward()
+                torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
                 self.optimiser.step()
                 self.schedule.step()
                 self.average.update_parameters(self.network)
