@@ -64,7 +64,9 @@ class Graph:
         self.element("canvas").set_property(
             "caps",
             Gst.Caps.from_string(
-                f"video/x-raw,format=RGBA,width={clip.width},height={clip.height}"
+                # A free aspect ratio would change with the input's size, and no muxer takes that.
+                f"video/x-raw,format=RGBA,width={clip.width},height={clip.height},"
+                f"pixel-aspect-ratio={clip.pixel_aspect_ratio}"
             ),
         )
         self.element("sink").set_property("location", str(location))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Clip:
     fps: float
     seconds: float
     has_audio: bool
+    pixel_aspect_ratio: str = "1/1"
     images: tuple[Path, ...] = ()
 
     @property
@@ -69,7 +71,7 @@ def _open_folder(path: Path, fps: float) -> Clip:
         raise UserError(f"{images[0]}: cannot be decoded as an image")
     height, width = first.shape[:2]
     _check_size(path, height, width)
-    return Clip(path, height, width, fps, len(images) / fps, False, images)
+    return Clip(path, height, width, fps, len(images) / fps, False, images=images)
 
 
 def _open_video(path: Path) -> Clip:
@@ -97,6 +99,7 @@ def _open_video(path: Path) -> Clip:
         fps=video.get_framerate_num() / denominator if denominator else 0.0,
         seconds=max(0, info.get_duration()) / Gst.SECOND,
         has_audio=bool(info.get_audio_streams()),
+        pixel_aspect_ratio=f"{video.get_par_num()}/{video.get_par_denom()}",
     )
 
 
@@ -114,7 +117,7 @@ class ImageFeeder:
     def __init__(self, clip: Clip, appsrc: Any) -> None:
         self._images = iter(enumerate(clip.images))
         self._duration = round(Gst.SECOND / clip.fps)
-        self._fps = Gst.Fraction(round(clip.fps * 1000), 1000)
+        self._fps = Fraction(clip.fps).limit_denominator(1001)
         self.unreadable = 0
         appsrc.set_property("format", Gst.Format.TIME)
         appsrc.set_property("max-bytes", 0)
@@ -138,6 +141,6 @@ class ImageFeeder:
         buffer.duration = self._duration
         caps = Gst.Caps.from_string(
             f"video/x-raw,format=RGBA,width={width},height={height},"
-            f"framerate={self._fps.num}/{self._fps.denom},pixel-aspect-ratio=1/1"
+            f"framerate={self._fps.numerator}/{self._fps.denominator},pixel-aspect-ratio=1/1"
         )
         return Gst.Sample.new(buffer, caps, None, None)

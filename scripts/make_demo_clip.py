@@ -4,7 +4,7 @@
 
 PolypGen publishes single frames of its videos; the frames of centre 4's clip 19, which no
 network here was trained on, follow one another over 30 seconds. Each is held for a second under a
-slow camera movement and fades into the next, so that the masks have something to follow.
+slow zoom, so that the masks have something to follow.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import numpy as np
 
 OUTPUT = Path(__file__).resolve().parents[1] / "docs" / "demo" / "colonoscopy.mp4"
 STEMS = "19_endocv2021_positive_"
-FPS, HOLD, FADE = 25, 26, 5  # frames a second; frames that each picture is shown; that it fades
+FPS, HOLD = 25, 26  # frames a second; frames that each picture is shown
 ATTRIBUTION = """\
 # The demo clip
 
 `colonoscopy.mp4` is made by `scripts/make_demo_clip.py` from {count} frames of PolypGen, centre 4,
 clip 19, a clip of the validation split: no network of this project was trained on them. Each frame
-is held for about a second under a slow zoom and faded into the next; nothing else was changed. It
-is therefore a series of real frames, not a continuous video.
+is held for about a second under a slow zoom; nothing else was changed. It is therefore a series of
+real frames, not a continuous video.
 
 PolypGen: S. Ali et al., "A multi-centre polyp detection and segmentation dataset for
 generalisability assessment", Scientific Data 10:75, 2023, doi:10.1038/s41597-023-01981-y.
@@ -72,12 +72,7 @@ def main() -> int:
 def render(pictures: list[np.ndarray], number: int) -> np.ndarray:
     """Frame `number` of the clip, H x W x 3, BGR."""
     index, step = divmod(number, HOLD)
-    current = zoomed(pictures[index], step / HOLD)
-    left = HOLD - step
-    if left > FADE or index + 1 == len(pictures):
-        return current
-    share = 1 - left / (FADE + 1)
-    return cv2.addWeighted(zoomed(pictures[index + 1], 0), share, current, 1 - share, 0)
+    return zoomed(pictures[index], step / HOLD)
 
 
 def zoomed(picture: np.ndarray, progress: float) -> np.ndarray:

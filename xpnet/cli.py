@@ -7,7 +7,7 @@ import json
 import logging
 import signal
 import sys
-import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ def main(argv: list[str] | None = None) -> int:
         return command(args)
     except UserError as error:
         return _fail(args, error, 2)
+    except BrokenPipeError:  # `xpnet info | head`
+        sys.stderr.close()
+        return 1
     except KeyboardInterrupt:
         return _fail(args, RuntimeError("interrupted"), 1)
     except Exception as error:
@@ -234,13 +237,12 @@ def serve(args: argparse.Namespace) -> int:
         args.metrics_port,
     )  # fmt: skip
     with running_server(settings) as server:
-        print(f"serving {', '.join(server.models)}")
-        print(f"  http    {server.http_url}\n  grpc    {server.grpc_url}")
-        print(f"  metrics http://{server.metrics_url}/metrics\nCtrl-C stops it.", flush=True)
-        pause = threading.Event()
         try:
+            print(f"serving {', '.join(server.models)}")
+            print(f"  http    {server.http_url}\n  grpc    {server.grpc_url}")
+            print(f"  metrics http://{server.metrics_url}/metrics\nCtrl-C stops it.", flush=True)
             while not server.ended():
-                pause.wait(0.5)
+                time.sleep(0.5)
         except KeyboardInterrupt:
             print("stopping")
             return 0

@@ -33,11 +33,11 @@ class Check:
     def line(self) -> str:
         """For a person: a mark, the name, what was found, and what follows where it is missing."""
         if self.ok:
-            return f"  ok       {self.name:<22}{self.found}"
+            return f"  ok       {self.name:<24}{self.found}"
         mark = "MISSING" if self.required else "absent "
-        indent = "\n" + " " * 33
+        indent = "\n" + " " * 35
         return (
-            f"  {mark}  {self.name:<22}{self.found}"
+            f"  {mark}  {self.name:<24}{self.found}"
             f"{indent}without it no: {self.needed}{indent}get it: {self.how}"
         )
 

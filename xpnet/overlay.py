@@ -42,8 +42,8 @@ def parse_colour(text: str) -> tuple[int, int, int]:
 
 
 def contour_thickness(height: int) -> int:
-    """Pixels: two at 576 lines, so that the line looks the same on every screen."""
-    return max(1, round(height / 288))
+    """Pixels: two up to 600 lines, four at 1080, so that it looks the same on every screen."""
+    return max(2, round(height / 270))
 
 
 def draw_mask(frame: Frame, mask: Mask, style: OverlayStyle) -> None:

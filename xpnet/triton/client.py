@@ -83,7 +83,7 @@ class TritonInference:
         """See `Inference`."""
         with self._lock:
             if not self._failure and not self._closed:
-                self._failure = f"Triton at {self.url}, model {self.model}: {reason}"
+                self._failure = self._named(reason)
                 log.warning("%s; frames go on without masks", self._failure)
 
     def close(self) -> None:
@@ -116,7 +116,7 @@ class TritonInference:
                     probabilities = result.as_numpy(self.card.output.name)[0, 0]
             except Exception as failure:
                 self.give_up(str(failure))
-                future.set_exception(InferenceError(str(failure)))
+                future.set_exception(InferenceError(self._named(failure)))
             else:
                 future.set_result(probabilities)
             finally:
@@ -125,6 +125,9 @@ class TritonInference:
         self._client.async_infer(
             self.model, [request], answered, outputs=[wanted], client_timeout=TIMEOUT_S
         )
+
+    def _named(self, reason: object) -> str:
+        return f"Triton at {self.url}, model {self.model}: {reason}"
 
     def _check_model(self) -> None:
         from tritonclient.utils import InferenceServerException

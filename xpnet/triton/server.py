@@ -125,6 +125,11 @@ class TritonServer:
                     return _without_prefix(line)
         return f"exit code {self._process.poll()}, no output"
 
+    @property
+    def process_group(self) -> int:
+        """Of the server and its stubs, for signals to all of them."""
+        return self._process.pid
+
     def stop(self) -> None:
         """Asks the server to stop, then makes it; safe to call twice."""
         if self._process.poll() is None:
@@ -135,12 +140,12 @@ class TritonServer:
                 log.warning("tritonserver did not stop within %g s: killed", STOP_TIMEOUT_S)
         # Its stubs are processes of their own in the same session.
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self.process_group, signal.SIGKILL)
         self._process.wait()
 
     def kill(self) -> None:
         """Ends it at once, as a crash would."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        os.killpg(self.process_group, signal.SIGKILL)
         self._process.wait()
 
     def _ready(self) -> bool:

@@ -1,0 +1,69 @@
+"""What several tests need: real frames, and the command line as a user runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CLIP = ROOT / "docs" / "demo" / "colonoscopy.mp4"
+FRAMES_OF_CLIP = 338
+
+
+@pytest.fixture(scope="session")
+def frames() -> list[np.ndarray]:
+    """Eight real frames, H x W x 3, RGB, uint8, one from each part of the demo clip."""
+    clip = cv2.VideoCapture(str(CLIP))
+    wanted = set(range(10, FRAMES_OF_CLIP, 42))
+    read = [clip.read()[1] for _ in range(FRAMES_OF_CLIP)]
+    clip.release()
+    return [cv2.cvtColor(read[i], cv2.COLOR_BGR2RGB) for i in sorted(wanted)]
+
+
+@pytest.fixture(scope="session")
+def frame_folder(frames: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The frames as a folder of PNG files: lossless, so that masks can be compared exactly."""
+    folder = tmp_path_factory.mktemp("frames")
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{number:03}.png"), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 40 frames of the demo clip, with a tone as sound."""
+    path = tmp_path_factory.mktemp("clip") / "short.mp4"
+    ffmpeg("-i", str(CLIP), "-f", "lavfi", "-i", "sine=440", "-t", "1.6",
+           "-c:v", "libx264", "-c:a", "aac", "-pix_fmt", "yuv420p", str(path))  # fmt: skip
+    return path
+
+
+def ffmpeg(*arguments: str) -> None:
+    """Runs ffmpeg quietly; it makes the videos that the tests break."""
+    subprocess.run(["ffmpeg", "-y", "-loglevel", "error", *arguments], check=True)
+
+
+@pytest.fixture
+def xpnet() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `xpnet ARGUMENTS` in a process of its own and returns what it said."""
+
+    def call(*arguments: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "xpnet.cli", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)  # type: ignore[call-overload]
+
+    return call
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The error line of a command that ended with exit code 2, and with nothing else."""
+    assert result.returncode == 2, result.stderr
+    lines = [x for x in result.stderr.splitlines() if x.startswith("xpnet:")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0]

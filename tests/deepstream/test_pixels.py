@@ -1,0 +1,114 @@
+"""Writing in a probe, on real GStreamer buffers: in place, and only where it should be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepstream.gstreamer import Gst
+from deepstream.pixels import mapped_frame, timestamp_ns
+
+pytestmark = pytest.mark.integration
+
+
+def pulled(sink: Any, height: int, width: int) -> list[np.ndarray]:
+    """All frames of an appsink, with their padding cut off."""
+    frames = []
+    while (sample := sink.emit("pull-sample")) is not None:
+        data = sample.get_buffer().extract_dup(0, sample.get_buffer().get_size())
+        frames.append(np.frombuffer(data, np.uint8).reshape(height, width, 4))
+    return frames
+
+
+def play(description: str, name: str, probe: Any) -> Any:
+    pipeline = Gst.parse_launch(description)
+    pad = pipeline.get_by_name(name).get_static_pad("src")
+    pad.add_probe(Gst.PadProbeType.BUFFER, probe)
+    pipeline.set_state(Gst.State.PLAYING)
+    return pipeline
+
+
+def whiten(height: int, width: int) -> Any:
+    def probe(_pad: Any, info: Any) -> Any:
+        with mapped_frame(info, height, width, write=True) as frame:
+            frame[2:4, 5:9] = 255
+        return Gst.PadProbeReturn.OK
+
+    return probe
+
+
+def test_what_is_written_goes_on_downstream() -> None:
+    pipeline = play(
+        "videotestsrc num-buffers=3 pattern=black ! video/x-raw,format=RGBA,width=33,height=17 ! "
+        "identity name=here ! appsink name=sink sync=false",
+        "here",
+        whiten(17, 33),
+    )
+    frames = pulled(pipeline.get_by_name("sink"), 17, 33)
+    pipeline.set_state(Gst.State.NULL)
+    assert len(frames) == 3
+    for frame in frames:
+        assert (frame[2:4, 5:9] == 255).all()
+        assert (frame[5:, :, :3] == 0).all()
+
+
+def test_the_other_branch_of_a_tee_keeps_its_pixels() -> None:
+    pipeline = play(
+        "videotestsrc num-buffers=5 pattern=black ! video/x-raw,format=RGBA,width=32,height=16 ! "
+        "tee name=t ! queue ! identity name=here ! appsink name=drawn sync=false "
+        "t. ! queue ! appsink name=clean sync=false",
+        "here",
+        whiten(16, 32),
+    )
+    drawn = pulled(pipeline.get_by_name("drawn"), 16, 32)
+    clean = pulled(pipeline.get_by_name("clean"), 16, 32)
+    pipeline.set_state(Gst.State.NULL)
+    assert len(drawn) == len(clean) == 5
+    assert all((f[2:4, 5:9] == 255).all() for f in drawn)
+    assert all((f[..., :3] == 0).all() for f in clean)
+
+
+def test_reading_sees_pixels_and_timestamps() -> None:
+    seen: list[tuple[int | None, np.ndarray]] = []
+
+    def probe(_pad: Any, info: Any) -> Any:
+        stamp = timestamp_ns(info)
+        with mapped_frame(info, 16, 32) as frame:
+            seen.append((stamp, frame.copy()))
+        return Gst.PadProbeReturn.OK
+
+    pipeline = play(
+        "videotestsrc num-buffers=3 pattern=red ! "
+        "video/x-raw,format=RGBA,width=32,height=16,framerate=10/1 ! "
+        "identity name=here ! appsink name=sink sync=false",
+        "here",
+        probe,
+    )
+    pulled(pipeline.get_by_name("sink"), 16, 32)
+    pipeline.set_state(Gst.State.NULL)
+    assert [stamp for stamp, _ in seen] == [0, 100_000_000, 200_000_000]
+    assert all((f == (255, 0, 0, 255)).all() for _, f in seen)
+
+
+def test_a_buffer_that_is_too_small_is_an_error_not_a_crash() -> None:
+    errors: list[str] = []
+
+    def probe(_pad: Any, info: Any) -> Any:
+        try:
+            with mapped_frame(info, 1000, 1000):
+                pass
+        except RuntimeError as error:
+            errors.append(str(error))
+        return Gst.PadProbeReturn.OK
+
+    pipeline = play(
+        "videotestsrc num-buffers=1 ! video/x-raw,format=RGBA,width=32,height=16 ! "
+        "identity name=here ! appsink name=sink sync=false",
+        "here",
+        probe,
+    )
+    pulled(pipeline.get_by_name("sink"), 16, 32)
+    pipeline.set_state(Gst.State.NULL)
+    assert errors == ["buffer of 2048 bytes, expected 4000000 for the frame"]

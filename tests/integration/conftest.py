@@ -1,0 +1,39 @@
+"""The real Triton server, started once for all integration tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from xpnet.card import Card, read_card
+from xpnet.inference import OnnxInference
+from xpnet.triton.server import REPOSITORY, ServerSettings, TritonServer, running_server
+
+ONNX = REPOSITORY / "xpnet_onnx" / "1" / "model.onnx"
+FREE_PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[TritonServer]:
+    with running_server(ServerSettings(**FREE_PORTS)) as running:
+        yield running
+
+
+@pytest.fixture
+def mortal_server() -> Iterator[TritonServer]:
+    """A server for one test alone, which may end it."""
+    with running_server(ServerSettings(models=("xpnet_onnx",), **FREE_PORTS)) as running:
+        yield running
+
+
+@pytest.fixture
+def card() -> Card:
+    return read_card(REPOSITORY / "xpnet_onnx" / "card.json")
+
+
+@pytest.fixture(scope="session")
+def in_process() -> Iterator[OnnxInference]:
+    inference = OnnxInference(ONNX)
+    yield inference
+    inference.close()

@@ -1,0 +1,165 @@
+"""What users hand to `xpnet run`: a clear line and exit code 2, or a finished output."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepstream.source import open_clip
+from tests.conftest import CLIP, ffmpeg, one_line
+
+pytestmark = pytest.mark.integration
+
+IN_PROCESS = ("--backend", "onnxruntime")
+
+
+def test_missing(xpnet, tmp_path: Path) -> None:
+    line = one_line(xpnet("run", tmp_path / "no.mp4", "--output", tmp_path / "o.mp4"))
+    assert line.endswith("no.mp4: no such file or folder")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.mp4", b"", "the file is empty (0 bytes)"),
+        ("text.mp4", b"hello\n" * 100, "not a video that GStreamer decodes"),
+        ("zeros.mp4", bytes(5000), "not a video that GStreamer decodes"),
+        ("head.mp4", CLIP.read_bytes()[:3000], "head.mp4: "),
+    ],
+    ids=["empty", "text", "zeros", "head"],
+)
+def test_not_a_video(xpnet, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    result = xpnet("run", tmp_path / name, "--output", tmp_path / "o.mp4", *IN_PROCESS)
+    assert message in one_line(result)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_sound_only_and_still_image(xpnet, tmp_path: Path, frames: list[np.ndarray]) -> None:
+    ffmpeg("-f", "lavfi", "-i", "sine", "-t", "1", str(tmp_path / "a.m4a"))
+    cv2.imwrite(str(tmp_path / "a.png"), frames[0])
+    for name, found in (("a.m4a", "no picture at all"), ("a.png", "a still image")):
+        result = xpnet("run", tmp_path / name, "--output", tmp_path / "o.mp4", *IN_PROCESS)
+        assert f"holds {found}, expected a video (or a folder of images)" in one_line(result)
+
+
+def test_empty_folder(xpnet, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    result = xpnet("run", tmp_path / "in", "--output", tmp_path / "o.mp4", *IN_PROCESS)
+    assert "no images in this folder" in one_line(result)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_truncated(xpnet, short_clip: Path, tmp_path: Path, suffix: str) -> None:
+    whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
+    ffmpeg("-stream_loop", "2", "-i", str(short_clip), "-c:v", "libx264", "-g", "10", "-an",
+           "-movflags", "+faststart", str(whole))  # fmt: skip
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    output = tmp_path / "o.mp4"
+    result = xpnet("run", cut, "--output", output, *IN_PROCESS)
+    assert f"cut.{suffix}: broken after" in one_line(result)
+    frames = open_clip(output, 0).frames
+    assert 20 < frames < 119
+    assert f"broken after {frames} frames" in one_line(result)
+
+
+def test_odd_size(xpnet, tmp_path: Path) -> None:
+    ffmpeg("-f", "lavfi", "-i", "testsrc=size=321x241:rate=10", "-t", "1", "-c:v", "libx264",
+           "-pix_fmt", "yuv444p", str(tmp_path / "odd.mp4"))  # fmt: skip
+    result = xpnet("run", tmp_path / "odd.mp4", "--output", tmp_path / "o.mp4", *IN_PROCESS)
+    assert result.returncode == 0, result.stderr
+    made = open_clip(tmp_path / "o.mp4", 0)
+    assert (made.width, made.height, made.frames) == (320, 240, 10)
+
+
+def test_change_of_size_half_way(xpnet, tmp_path: Path) -> None:
+    both = b""
+    for number, size in enumerate(("320x240", "480x352")):
+        part = tmp_path / f"{number}.ts"
+        ffmpeg("-f", "lavfi", "-i", f"testsrc=size={size}:rate=25", "-t", "1", "-c:v", "libx264",
+               "-pix_fmt", "yuv420p", "-output_ts_offset", str(number), str(part))  # fmt: skip
+        both += part.read_bytes()
+    (tmp_path / "change.ts").write_bytes(both)
+    result = xpnet("run", tmp_path / "change.ts", "--output", tmp_path / "o.mp4", *IN_PROCESS)
+    assert result.returncode == 0, result.stderr
+    made = open_clip(tmp_path / "o.mp4", 0)
+    assert (made.width, made.height) == (320, 240)
+    assert made.seconds == pytest.approx(2, abs=0.1)
+    assert "50 frames" in result.stdout
+
+
+def test_folder_of_images_of_several_sizes_and_a_broken_one(
+    xpnet, frame_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, path in enumerate(sorted(frame_folder.iterdir())[:4]):
+        picture = cv2.imread(str(path))
+        cv2.imwrite(str(folder / f"{number}.png"), picture[: 300 + 30 * number])
+    (folder / "2b.png").write_bytes(b"no picture")
+    result = xpnet("run", folder, "--output", tmp_path / "o.mp4", "--fps", "5", *IN_PROCESS)
+    assert result.returncode == 0, result.stderr
+    assert "2b.png: cannot be decoded as an image, left out" in result.stderr
+    assert "4 frames" in result.stdout
+    made = open_clip(tmp_path / "o.mp4", 0)
+    assert (made.width, made.height) == (720, 300)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("none/o.mp4", "none does not exist"),
+        ("o.avi", "expected a name that ends in .mp4 or .mkv"),
+        (".", "expected a name that ends in"),
+    ],
+)
+def test_output_that_cannot_be(xpnet, tmp_path: Path, output: str, message: str) -> None:
+    result = xpnet("run", CLIP, "--output", tmp_path / output, *IN_PROCESS)
+    assert message in one_line(result)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_is_the_input(xpnet, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(CLIP.read_bytes())
+    assert "is the input itself" in one_line(xpnet("run", clip, "--output", clip, *IN_PROCESS))
+    assert clip.read_bytes() == CLIP.read_bytes()
+
+
+def test_disk_that_fills_up(xpnet, short_clip: Path, tmp_path: Path) -> None:
+    """A limit on the size of files fails a write half-way, as a full disk does."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    output = tmp_path / "o.mp4"
+    output.write_bytes(b"the old one")
+    result = xpnet("run", short_clip, "--output", output, *IN_PROCESS, preexec_fn=limit)
+    assert "o.mp4: cannot be written" in one_line(result)
+    assert output.read_bytes() == b"the old one"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_dead_server(xpnet, short_clip: Path, tmp_path: Path) -> None:
+    result = xpnet("run", short_clip, "--output", tmp_path / "o.mp4", "--url", "127.0.0.1:1")
+    assert "no Triton server answers at 127.0.0.1:1" in one_line(result)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--colour", "red", "expected RRGGBB"),
+        ("--opacity", "3", "expected 0 to 1"),
+        ("--model", "nosuch", "nosuch"),
+    ],
+)
+def test_wrong_options(
+    xpnet, short_clip: Path, tmp_path: Path, option: str, value: str, message: str
+) -> None:
+    result = xpnet("run", short_clip, "--output", tmp_path / "o.mp4", option, value, *IN_PROCESS)
+    assert message in one_line(result)

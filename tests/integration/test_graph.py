@@ -1,0 +1,161 @@
+"""The real graph on real frames: right masks, every frame, sound kept, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepstream.run import RunSettings, describe, run
+from deepstream.source import open_clip
+from tests.integration.conftest import ONNX
+from xpnet.card import Card
+from xpnet.frames import Segmentation, frame_to_tensor, probabilities_to_mask
+from xpnet.inference import OnnxInference
+from xpnet.overlay import OverlayStyle
+from xpnet.triton.server import TritonServer
+
+pytestmark = pytest.mark.integration
+
+
+def expected_masks(
+    frames: list[np.ndarray], card: Card, inference: OnnxInference
+) -> list[np.ndarray]:
+    masks = []
+    for frame in frames:
+        tensor = frame_to_tensor(frame, card.input.height, card.input.width)
+        height, width = frame.shape[:2]
+        probabilities = inference.submit(tensor).result()
+        masks.append(probabilities_to_mask(probabilities, height, width, card.threshold))
+    return masks
+
+
+@pytest.mark.parametrize("backend", ["triton", "onnxruntime"])
+def test_masks_are_those_of_inference_in_process(
+    server: TritonServer, card: Card, in_process: OnnxInference, frames: list[np.ndarray],
+    frame_folder: Path, tmp_path: Path, backend: str,
+) -> None:  # fmt: skip
+    seen: list[Segmentation] = []
+    settings = RunSettings(
+        frame_folder, tmp_path / "out.mp4", backend=backend, url=server.grpc_url, fps=10
+    )
+    summary = run(settings, seen.append)
+    assert [s.timestamp_ns for s in seen] == [i * 100_000_000 for i in range(len(frames))]
+    expected = expected_masks(frames, card, in_process)
+    for ours, theirs in zip(seen, expected, strict=True):
+        assert (ours.mask != theirs).mean() <= 1e-4
+    assert summary["frames_with_polyp"] == sum(m.any() for m in expected) > 0
+    assert summary["frames_without_mask"] == summary["probe_errors"] == 0
+
+
+def test_masks_are_drawn_where_they_are(
+    card: Card, in_process: OnnxInference, frames: list[np.ndarray], frame_folder: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    settings = RunSettings(frame_folder, tmp_path / "o.mkv", backend="onnxruntime", fps=10)
+    run(replace(settings, style=OverlayStyle((0, 0, 255), 1.0)))
+    drawn = cv2.VideoCapture(str(tmp_path / "o.mkv"))
+    for frame, mask in zip(frames, expected_masks(frames, card, in_process), strict=True):
+        ok, bgr = drawn.read()
+        assert ok
+        inner = cv2.erode(mask, np.ones((9, 9), np.uint8)) > 0
+        outer = cv2.dilate(mask, np.ones((17, 17), np.uint8)) == 0
+        blue = bgr[..., 0].astype(int) - bgr[..., 2]
+        assert not inner.any() or blue[inner].mean() > 150
+        original = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR).astype(int)
+        assert np.abs(bgr[outer] - original[outer]).mean() < 6  # the encoder's loss
+    assert not drawn.read()[0]
+
+
+def test_own_server_sound_and_summary(short_clip: Path, tmp_path: Path) -> None:
+    output, summary_file = tmp_path / "out.mp4", tmp_path / "out.json"
+    summary = run(RunSettings(short_clip, output, json=summary_file))
+    assert summary == json.loads(summary_file.read_text())
+    assert summary["frames"] == 40
+    assert summary["ending"] == "complete"
+    assert summary["latency_ms"]["p50"] <= summary["latency_ms"]["p95"]
+    made = open_clip(output, 0)
+    assert (made.width, made.height, made.frames, made.has_audio) == (720, 404, 40, True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "out.mp4"]
+    lines, failure = describe(summary)
+    assert "40 frames" in lines[0]
+    assert failure == ""
+
+
+def test_latest_shows_every_frame(short_clip: Path, tmp_path: Path) -> None:
+    seen: list[Segmentation] = []
+    settings = RunSettings(short_clip, tmp_path / "out.mp4", mode="latest", backend="onnxruntime")
+    summary = run(settings, seen.append)
+    assert summary["frames"] == open_clip(tmp_path / "out.mp4", 0).frames == 40
+    # Inference is slower than the clip, so masks are shown again; never one of the future.
+    stamps = [s.timestamp_ns for s in seen]
+    assert stamps == sorted(stamps)
+    assert len(set(stamps)) < len(stamps)
+    assert summary["frames_without_mask"] + len(seen) == 40
+    # At the clip's own rate it takes the clip's own time, not less.
+    assert summary["seconds"] > 1.5
+
+
+@pytest.mark.parametrize("mode", ["every", "latest"])
+def test_a_server_that_dies_half_way_leaves_a_finished_clip(
+    mortal_server: TritonServer, short_clip: Path, tmp_path: Path, mode: str
+) -> None:
+    seen = 0
+
+    def kill_at_the_tenth(_: Segmentation) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 10:
+            mortal_server.kill()
+
+    settings = RunSettings(short_clip, tmp_path / "o.mp4", mode, url=mortal_server.grpc_url)
+    summary = run(settings, kill_at_the_tenth)
+    assert summary["frames"] == open_clip(tmp_path / "o.mp4", 0).frames == 40
+    if mode == "every":
+        assert 25 <= summary["frames_without_mask"] <= 30
+    failure = describe(summary)[1]
+    assert mortal_server.grpc_url in failure
+    assert "o.mp4 is complete" in failure
+
+
+def test_a_server_that_stalls_does_not_stop_the_video(
+    mortal_server: TritonServer, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+    import signal
+
+    monkeypatch.setattr("xpnet.triton.client.TIMEOUT_S", 1.0)
+    monkeypatch.setattr("deepstream.probe.STALL_S", 2.0)
+    seen = 0
+
+    def freeze_at_the_tenth(_: Segmentation) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 10:
+            os.killpg(mortal_server.process_group, signal.SIGSTOP)
+
+    summary = run(
+        RunSettings(short_clip, tmp_path / "o.mp4", url=mortal_server.grpc_url),
+        freeze_at_the_tenth,
+    )
+    os.killpg(mortal_server.process_group, signal.SIGCONT)
+    assert summary["frames"] == 40
+    assert summary["frames_without_mask"] >= 25
+
+
+def test_a_probe_that_fails_lets_the_frames_go_on(short_clip: Path, tmp_path: Path) -> None:
+    def broken(_: Segmentation) -> None:
+        raise ValueError("a mistake in the program")
+
+    settings = RunSettings(short_clip, tmp_path / "o.mp4", backend="onnxruntime")
+    summary = run(settings, broken)
+    assert summary["frames"] == summary["probe_errors"] == 40
+    assert open_clip(tmp_path / "o.mp4", 0).frames == 40
+
+
+def test_the_served_model_is_the_one_that_runs_in_process() -> None:
+    assert RunSettings(Path("a"), Path("b")).repository / "xpnet_onnx/1/model.onnx" == ONNX

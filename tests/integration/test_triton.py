@@ -1,0 +1,193 @@
+"""The real server: what it answers, and how it starts, stops and fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tritonclient import grpc
+
+from tests.conftest import one_line
+from tests.integration.conftest import FREE_PORTS
+from xpnet.card import Card
+from xpnet.errors import UserError
+from xpnet.frames import frame_to_tensor, probabilities_to_mask
+from xpnet.inference import InferenceError, OnnxInference
+from xpnet.triton import client as client_module
+from xpnet.triton.client import TritonInference
+from xpnet.triton.server import (
+    REPOSITORY,
+    ServerSettings,
+    TritonServer,
+    find_tritonserver,
+    running_server,
+)
+
+pytestmark = pytest.mark.integration
+
+
+def test_shared_memory_gives_the_same_numbers_as_in_process(
+    server: TritonServer, card: Card, in_process: OnnxInference, frames: list[np.ndarray]
+) -> None:
+    inference = TritonInference(server.grpc_url, "xpnet_onnx", card)
+    tensors = [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
+    # More requests than slots: they wait for one another, and none gets another's answer.
+    answers = [inference.submit(t) for t in tensors]
+    for tensor, answer in zip(tensors, answers, strict=True):
+        np.testing.assert_allclose(
+            answer.result(), in_process.submit(tensor).result(), rtol=0, atol=1e-5
+        )
+    inference.close()
+
+
+def test_plain_grpc_gives_the_same_numbers(
+    server: TritonServer, card: Card, in_process: OnnxInference, frames: list[np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(client_module, "LOOPBACK", ())
+    inference = TritonInference(server.grpc_url, "xpnet_onnx", card)
+    tensor = frame_to_tensor(frames[2], card.input.height, card.input.width)
+    np.testing.assert_allclose(
+        inference.submit(tensor).result(), in_process.submit(tensor).result(), rtol=0, atol=1e-5
+    )
+    inference.close()
+
+
+def test_shared_memory_is_freed(server: TritonServer, card: Card) -> None:
+    before = set(os.listdir("/dev/shm"))
+    inference = TritonInference(server.grpc_url, "xpnet_onnx", card)
+    assert any(n.startswith("xpnet-") for n in set(os.listdir("/dev/shm")) - before)
+    inference.close()
+    assert set(os.listdir("/dev/shm")) == before
+
+
+def test_batches_are_answered_in_order(server: TritonServer, card: Card) -> None:
+    shape = (3, *card.input.shape[1:])
+    batch = np.random.default_rng(0).random(shape, dtype=np.float32)
+    client = grpc.InferenceServerClient(server.grpc_url)
+
+    def ask(array: np.ndarray) -> np.ndarray:
+        request = grpc.InferInput(card.input.name, list(array.shape), "FP32")
+        request.set_data_from_numpy(array)
+        return client.infer("xpnet_onnx", [request]).as_numpy(card.output.name)
+
+    together = ask(batch)
+    for number in range(3):
+        np.testing.assert_allclose(ask(batch[number : number + 1])[0], together[number], atol=1e-5)
+
+
+@pytest.mark.parametrize("crop", [(slice(None), slice(None)), (slice(0, 201), slice(3, 400))])
+def test_uint8_frames_of_any_size_come_back_as_masks(
+    server: TritonServer, card: Card, in_process: OnnxInference, frames: list[np.ndarray],
+    crop: tuple[slice, slice],
+) -> None:  # fmt: skip
+    client = grpc.InferenceServerClient(server.grpc_url)
+    for frame in (np.ascontiguousarray(f[crop]) for f in frames):
+        request = grpc.InferInput("frame", list(frame.shape), "UINT8")
+        request.set_data_from_numpy(frame)
+        mask = client.infer("xpnet_frame", [request]).as_numpy("mask")
+        height, width = frame.shape[:2]
+        tensor = frame_to_tensor(frame, card.input.height, card.input.width)
+        probabilities = in_process.submit(tensor).result()
+        expected = probabilities_to_mask(probabilities, height, width, card.threshold)
+        assert mask.shape == (height, width)
+        assert mask.dtype == np.uint8
+        assert set(np.unique(mask)) <= {0, 255}
+        assert (mask // 255 != expected).mean() <= 1e-4
+
+
+def test_a_wrong_frame_is_answered_with_an_error_and_the_model_lives(server: TritonServer) -> None:
+    client = grpc.InferenceServerClient(server.grpc_url)
+    request = grpc.InferInput("frame", [4, 4, 3, 1], "UINT8")
+    request.set_data_from_numpy(np.zeros((4, 4, 3, 1), np.uint8))
+    with pytest.raises(Exception, match="frame"):
+        client.infer("xpnet_frame", [request])
+    assert client.is_model_ready("xpnet_frame")
+
+
+def test_wrong_model_and_wrong_card_are_named(server: TritonServer, card: Card) -> None:
+    with pytest.raises(UserError, match="model 'nosuch' is not ready"):
+        TritonInference(server.grpc_url, "nosuch", card)
+    other = card.at_size(64, 64)
+    with pytest.raises(UserError, match=r"expected frames \[-1, 3, 64, 64\] as in its card"):
+        TritonInference(server.grpc_url, "xpnet_onnx", other)
+    with pytest.raises(UserError, match=r"no Triton server answers at 127\.0\.0\.1:1:"):
+        TritonInference("127.0.0.1:1", "xpnet_onnx", card)
+
+
+def test_a_dead_server_fails_at_once_and_comes_back(card: Card) -> None:
+    tensor = np.zeros((1, *card.input.shape[1:]), np.float32)
+    with running_server(ServerSettings(models=("xpnet_onnx",), **FREE_PORTS)) as first:
+        inference = TritonInference(first.grpc_url, "xpnet_onnx", card)
+        inference.submit(tensor).result()
+        first.kill()
+        with pytest.raises(InferenceError):
+            inference.submit(tensor).result(timeout=20)
+        with pytest.raises(InferenceError, match="model xpnet_onnx"):
+            inference.submit(tensor).result(timeout=0)
+    port = int(first.grpc_url.rsplit(":", 1)[1])
+    again = ServerSettings(models=("xpnet_onnx",), http_port=0, metrics_port=0, grpc_port=port)
+    with running_server(again):
+        for _ in range(100):
+            try:
+                inference.submit(tensor).result(timeout=20)
+                break
+            except InferenceError:
+                time.sleep(0.2)
+        else:
+            pytest.fail("the client did not find the new server")
+        inference.close()
+
+
+def test_taken_port_is_named(server: TritonServer, xpnet) -> None:
+    port = server.http_url.rsplit(":", 1)[1]
+    line = one_line(xpnet("serve", "--http-port", port))
+    assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in line
+
+
+def test_missing_model_is_named(xpnet, tmp_path: Path) -> None:
+    assert "no model 'nosuch'" in one_line(xpnet("serve", "--model", "nosuch"))
+    assert "model.plan is missing" in one_line(xpnet("serve", "--model", "xpnet"))
+    assert "no such model repository" in one_line(xpnet("serve", "--repository", tmp_path / "no"))
+
+
+def test_a_model_that_does_not_load_is_named(xpnet, tmp_path: Path) -> None:
+    repository = tmp_path / "models"
+    shutil.copytree(REPOSITORY / "xpnet_onnx", repository / "xpnet_onnx")
+    (repository / "xpnet_onnx" / "1" / "model.onnx").write_bytes(b"junk")
+    ports = [x for p in ("http", "grpc", "metrics") for x in (f"--{p}-port", "0")]
+    line = one_line(xpnet("serve", "--repository", repository, *ports))
+    assert "tritonserver ended while starting" in line
+    assert "xpnet_onnx" in line
+
+
+def test_serve_prints_its_addresses_and_ends_on_ctrl_c() -> None:
+    ports = [x for p in ("http", "grpc", "metrics") for x in (f"--{p}-port", "0")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xpnet.cli", "serve", *ports], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(5)]
+    assert lines[0] == "serving xpnet_frame, xpnet_onnx\n"
+    host, port = lines[2].split()[1].split(":")
+    with socket.create_connection((host, int(port)), timeout=5):
+        pass
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection((host, int(port)), timeout=5)
+
+
+def test_no_server_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("xpnet.triton.server.BUNDLED", tmp_path)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(UserError, match=r"not installed: run scripts/setup\.sh"):
+        find_tritonserver()

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from xpnet.errors import UserError
+from xpnet.files import check_writable, replacing, write_text
+
+
+def test_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="half-way"), replacing(target) as partial:
+        partial.write_text("half")
+        assert target.read_text() == "old"
+        raise RuntimeError("half-way")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_success_replaces(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    write_text(target, "new")
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the folder .*/none does not exist"):
+        check_writable(tmp_path / "none" / "a.txt")
+
+
+def test_folder_as_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder"):
+        check_writable(tmp_path)
+
+
+def test_full_disk_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No space left"), replacing(tmp_path / "a") as partial:
+        partial.symlink_to("/dev/full")
+        partial.write_text("x" * 100_000)
+    assert list(tmp_path.iterdir()) == []
