@@ -65,7 +65,9 @@ class _Player:
 
     def run(self) -> tuple[Ending, str]:
         self.graph.pipeline.set_state(Gst.State.PLAYING)
-        with tqdm(total=self.clip.frames or None, unit=" frames", desc=self.clip.path.name) as bar:
+        with tqdm(
+            total=self.clip.frames or None, unit=" frames", desc=self.clip.path.name, disable=None
+        ) as bar:
             while not self._finished(bar):
                 pass
         if self.probes.statistics.frames == 0:

@@ -33,7 +33,7 @@ step="starting"
 trap 'echo "setup: failed while $step (see above); running it again continues" >&2' ERR
 
 python=/usr/bin/python3
-[ "$(uname -m)" = x86_64 ] || fail "machine is $(uname -m): this installs the x86_64 server; see jetson/ for Jetson"
+[ "$(uname -m)" = x86_64 ] || fail "machine is $(uname -m): this installs the server for x86_64"
 command -v apt-get > /dev/null || fail "no apt-get: expected Debian 12 or Ubuntu 22.04/24.04"
 
 packages=(

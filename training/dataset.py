@@ -29,7 +29,9 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
     """
 
     def __init__(self, pairs: list[Pair], size: int, seed: int, augment: bool) -> None:
-        self.samples = [load_pair(p, size) for p in tqdm(pairs, "reading frames", leave=False)]
+        self.samples = [
+            load_pair(p, size) for p in tqdm(pairs, "reading frames", leave=False, disable=None)
+        ]
         self.size = size
         self.seed = seed
         self.epoch = 0

@@ -44,7 +44,7 @@ def evaluate(inference: Inference, pairing: Pairing) -> dict[str, Any]:
         height, width = true.shape
         sums.add(probabilities_to_mask(probabilities, height, width, card.threshold), true)
 
-    for pair in tqdm(pairing.pairs, "evaluating", unit=" frames"):
+    for pair in tqdm(pairing.pairs, "evaluating", unit=" frames", disable=None):
         tensor = frame_to_tensor(pair.read_frame(), card.input.height, card.input.width)
         pending.append((pair, inference.submit(tensor)))
         if len(pending) == IN_FLIGHT:

@@ -102,7 +102,7 @@ class Trainer:
             self.train_set, self.epoch, self.settings.batch, self.settings.workers
         )
         label = f"epoch {self.epoch + 1}/{self.settings.epochs}"
-        with tqdm(batches, label, leave=False) as bar:
+        with tqdm(batches, label, leave=False, disable=None) as bar:
             for frames, masks in bar:
                 frames = frames.to(memory_format=torch.channels_last)
                 with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):

@@ -9,11 +9,14 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tritonclient import grpc
+from tritonclient.utils import InferenceServerException
 
 from tests.conftest import one_line
 from tests.integration.conftest import FREE_PORTS
@@ -145,6 +148,25 @@ def test_a_dead_server_fails_at_once_and_comes_back(card: Card) -> None:
         else:
             pytest.fail("the client did not find the new server")
         inference.close()
+
+
+def test_who_reaches_the_ports_can_neither_load_models_nor_move_the_log(
+    server: TritonServer, tmp_path: Path
+) -> None:
+    client = grpc.InferenceServerClient(server.grpc_url)
+    for attempt in (
+        lambda: client.load_model("xpnet_onnx"),
+        lambda: client.unload_model("xpnet_onnx"),
+        lambda: client.update_log_settings({"log_file": str(tmp_path / "log")}),
+    ):
+        with pytest.raises(InferenceServerException, match="restricted"):
+            attempt()
+    url = f"http://{server.http_url}/v2/repository/models/xpnet_onnx/unload"
+    request = urllib.request.Request(url, data=b"{}", method="POST")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request)
+    assert client.is_model_ready("xpnet_onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_taken_port_is_named(server: TritonServer, xpnet) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ REPOSITORY = ROOT / "triton_models"
 BUNDLED = ROOT / ".triton" / "pytriton" / "tritonserver"
 """Where scripts/setup.sh puts the server for machines without one."""
 HOST = "127.0.0.1"
+RESTRICTED = "model-repository,logging,trace"
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0
 WEIGHTS = {"xpnet": "model.plan", "xpnet_onnx": "model.onnx", "xpnet_frame": "model.py"}
@@ -75,6 +77,10 @@ class TritonServer:
             "--model-control-mode=explicit",
             *(f"--load-model={name}" for name in self.models),
             "--exit-timeout-secs=5",
+            # Who may load a model may run code, and who may set the log may write files: nobody
+            # who talks to the ports needs either, so they stay behind a key that nobody knows.
+            f"--http-restricted-api={RESTRICTED}:xpnet-key={secrets.token_hex(16)}",
+            f"--grpc-restricted-protocol={RESTRICTED}:xpnet-key={secrets.token_hex(16)}",
         ]
         for service, port in ports.items():
             command += [f"--{service}-address={settings.host}", f"--{service}-port={port}"]
