@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from deepstream.gstreamer import GLib, Gst, GstPbutils
 from xpnet.errors import UserError
+from xpnet.frames import Frame
+from xpnet.images import IMAGE_SUFFIXES, list_images, read_image
 
 log = logging.getLogger("xpnet.graph")
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 DISCOVER_TIMEOUT_S = 15
 LARGEST = 8192
 """Pixels a side; beyond it no H.264 level and no endoscope goes."""
@@ -61,17 +61,24 @@ def open_clip(path: Path, fps: float) -> Clip:
 
 
 def _open_folder(path: Path, fps: float) -> Clip:
-    images = tuple(sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES))
+    images = tuple(list_images(path))
     if not images:
         raise UserError(f"{path}: no images in this folder, expected {' '.join(IMAGE_SUFFIXES)}")
     if not 0 < fps <= 240:
         raise UserError(f"{fps:g} frames a second: expected more than 0 and at most 240")
-    first = cv2.imread(str(images[0]))
-    if first is None:
-        raise UserError(f"{images[0]}: cannot be decoded as an image")
-    height, width = first.shape[:2]
+    height, width = _first_readable(path, images).shape[:2]
     _check_size(path, height, width)
     return Clip(path, height, width, fps, len(images) / fps, False, images=images)
+
+
+def _first_readable(path: Path, images: tuple[Path, ...]) -> Frame:
+    """The picture that rules the size; an unreadable one before it is left out later."""
+    for image in images:
+        try:
+            return read_image(image)
+        except UserError:
+            continue
+    raise UserError(f"{path}: none of its {len(images)} images can be decoded")
 
 
 def _open_video(path: Path) -> Clip:
@@ -118,25 +125,24 @@ class ImageFeeder:
         self._images = iter(enumerate(clip.images))
         self._duration = round(Gst.SECOND / clip.fps)
         self._fps = Fraction(clip.fps).limit_denominator(1001)
-        self.unreadable = 0
         appsrc.set_property("format", Gst.Format.TIME)
         appsrc.set_property("max-bytes", 0)
         appsrc.connect("need-data", self._push)
 
     def _push(self, appsrc: Any, _length: int) -> None:
         for number, path in self._images:
-            image = cv2.imread(str(path))
-            if image is None:
-                self.unreadable += 1
-                log.warning("%s: cannot be decoded as an image, left out", path)
+            try:
+                image = read_image(path)
+            except UserError as error:
+                log.warning("%s: left out", error)
                 continue
             appsrc.emit("push-sample", self._sample(number, image))
             return
         appsrc.emit("end-of-stream")
 
-    def _sample(self, number: int, image: np.ndarray) -> Any:
+    def _sample(self, number: int, image: Frame) -> Any:
         height, width = image.shape[:2]
-        buffer = Gst.Buffer.new_wrapped(cv2.cvtColor(image, cv2.COLOR_BGR2RGBA).tobytes())
+        buffer = Gst.Buffer.new_wrapped(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA).tobytes())
         buffer.pts = buffer.dts = number * self._duration
         buffer.duration = self._duration
         caps = Gst.Caps.from_string(

@@ -11,8 +11,7 @@ import numpy as np
 
 from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+from xpnet.images import list_images, read_image
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,6 @@ class Pairing:
     without_image: list[str]
 
 
-def read_image(path: Path) -> Frame:
-    """One image as H x W x 3, RGB, uint8. Raises UserError where it cannot be decoded."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise UserError(f"{path}: cannot be decoded as an image")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
 def find_pairs(
     images: Path, masks: Path, index: Path | None = None, split: str | None = None
 ) -> Pairing:
@@ -85,9 +76,7 @@ def find_pairs(
 
 
 def _stems(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES}
+    return {path.stem: path for path in list_images(folder)}
 
 
 def _stems_of_split(index: Path, split: str | None) -> set[str]:

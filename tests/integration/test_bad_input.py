@@ -103,7 +103,7 @@ def test_folder_of_images_of_several_sizes_and_a_broken_one(
     (folder / "2b.png").write_bytes(b"no picture")
     result = xpnet("run", folder, "--output", tmp_path / "o.mp4", "--fps", "5", *IN_PROCESS)
     assert result.returncode == 0, result.stderr
-    assert "2b.png: cannot be decoded as an image, left out" in result.stderr
+    assert "2b.png: cannot be decoded as an image: left out" in result.stderr
     assert "4 frames" in result.stdout
     made = open_clip(tmp_path / "o.mp4", 0)
     assert (made.width, made.height) == (720, 300)
