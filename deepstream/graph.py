@@ -14,17 +14,15 @@ mp4mux | matroskamux  filesink
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from deepstream.gstreamer import GLib, Gst
+from deepstream.pixels import timestamp_ns
 from deepstream.probe import MaskProbes
 from deepstream.source import Clip, ImageFeeder
 from xpnet.errors import UserError
 from xpnet.inference import IN_FLIGHT
-
-log = logging.getLogger("xpnet.graph")
 
 MUXERS = {".mp4": "mp4mux", ".mkv": "matroskamux"}
 """The container of the output, by its suffix."""
@@ -52,6 +50,7 @@ class Graph:
     def __init__(self, clip: Clip, location: Path, muxer: str, mode: str, probes: MaskProbes):
         self.clip = clip
         self._linked: set[str] = set()
+        self.last_sound_ns = 0
         self.pipeline = _parse(
             VIDEO.format(
                 pacer="clocksync" if mode == "latest" else "identity silent=true",
@@ -103,6 +102,7 @@ class Graph:
         source = Gst.ElementFactory.make("uridecodebin", "source")
         source.set_property("uri", self.clip.path.absolute().as_uri())
         source.connect("pad-added", self._pad_added)
+        source.connect("no-more-pads", self._no_more_pads)
         self.pipeline.add(source)
         return source
 
@@ -111,8 +111,14 @@ class Graph:
         branch.set_name("audio")
         self.pipeline.add(branch)
         branch.link(self.element("muxer"))
+        sound = self.element("sound").get_static_pad("sink")
+        sound.add_probe(Gst.PadProbeType.BUFFER, self._sound_passes)
 
-    def _pad_added(self, _source: Any, pad: Any) -> None:
+    def _sound_passes(self, _pad: Any, info: Any) -> Any:
+        self.last_sound_ns = max(self.last_sound_ns, timestamp_ns(info) or 0)
+        return Gst.PadProbeReturn.OK
+
+    def _pad_added(self, source: Any, pad: Any) -> None:
         """Links the first picture and the first sound; further streams of a file are left out."""
         caps = pad.get_current_caps() or pad.query_caps(None)
         kind = caps.get_structure(0).get_name()
@@ -121,7 +127,20 @@ class Graph:
         if target is None or kind in self._linked:
             return
         self._linked.add(kind)
-        pad.link(target.get_static_pad("sink"))
+        linked = pad.link(target.get_static_pad("sink"))
+        if linked != Gst.PadLinkReturn.OK:
+            error = GLib.Error.new_literal(
+                Gst.stream_error_quark(),
+                f"cannot use {caps.to_string()[:100]} ({linked.value_nick})",
+                Gst.StreamError.FORMAT,
+            )
+            source.post_message(Gst.Message.new_error(source, error, None))
+
+    def _no_more_pads(self, _source: Any) -> None:
+        """Sound that was announced and never came must not keep the muxer waiting."""
+        sound = self.element("sound")
+        if sound is not None and "audio/x-raw" not in self._linked:
+            sound.get_static_pad("sink").send_event(Gst.Event.new_eos())
 
 
 def _parse(description: str) -> Any:

@@ -23,6 +23,8 @@ ELEMENTS = {
     "appsrc": "gstreamer1.0-plugins-base",
     "videoconvert": "gstreamer1.0-plugins-base",
     "videoscale": "gstreamer1.0-plugins-base",
+    "audioconvert": "gstreamer1.0-plugins-base",
+    "audioresample": "gstreamer1.0-plugins-base",
     "videocrop": "gstreamer1.0-plugins-good",
     "clocksync": "gstreamer1.0-plugins-base",
     "x264enc": "gstreamer1.0-plugins-ugly",

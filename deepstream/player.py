@@ -34,9 +34,7 @@ class Ending(Enum):
     BROKEN_INPUT = "broken input"  # frames up to the break are in the output
 
 
-def play(
-    clip: Clip, output: Path, mode: str, probes: MaskProbes, stall_s: float = STALL_S
-) -> tuple[Ending, str]:
+def play(clip: Clip, output: Path, mode: str, probes: MaskProbes) -> tuple[Ending, str]:
     """Runs `clip` through the probes into `output`; returns how it ended, and why in words.
 
     The file grows under a temporary name beside `output` and gets its own when it is finished.
@@ -46,7 +44,7 @@ def play(
     """
     muxer = muxer_for(output)
     with replacing(output) as partial:
-        player = _Player(Graph(clip, partial, muxer, mode, probes), probes, output, stall_s)
+        player = _Player(Graph(clip, partial, muxer, mode, probes), probes, output)
         try:
             return player.run()
         finally:
@@ -54,14 +52,14 @@ def play(
 
 
 class _Player:
-    def __init__(self, graph: Graph, probes: MaskProbes, output: Path, stall_s: float) -> None:
+    def __init__(self, graph: Graph, probes: MaskProbes, output: Path) -> None:
         self.graph, self.probes, self.output = graph, probes, output
         self.clip = graph.clip
         self.bus = graph.pipeline.get_bus()
         self.ending, self.reason = Ending.COMPLETE, ""
         # Between two frames of a slide show the clip's own pause is no stall.
-        self.stall_s = stall_s + (2 / self.clip.fps if self.clip.fps else 0)
-        self.moved_s = time.monotonic()
+        self.stall_s = STALL_S + (2 / self.clip.fps if self.clip.fps else 0)
+        self.moved_s, self.seen = time.monotonic(), 0
 
     def run(self) -> tuple[Ending, str]:
         self.graph.pipeline.set_state(Gst.State.PLAYING)
@@ -111,20 +109,23 @@ class _Player:
         self.graph.end()
 
     def _watch(self, bar: Any) -> None:
-        frames = self.probes.statistics.frames
-        now = time.monotonic()
-        if frames > bar.n:
-            bar.update(frames - bar.n)
-            self.moved_s = now
+        frames, now = self.probes.statistics.frames, time.monotonic()
+        if frames > self.seen:
+            bar.update(frames - self.seen)
+            self.moved_s, self.seen = now, frames
         elif now - self.moved_s > self.stall_s:
-            raise UserError(
-                f"{self.clip.path}: no frame for {self.stall_s:g} s after {frames} frames: given up"
-            )
+            reason = f"no frame for {self.stall_s:g} s"
+            if frames == 0 or self.ending is not Ending.COMPLETE:
+                raise UserError(f"{self.clip.path}: {reason} after {frames} frames: given up")
+            self.moved_s = now  # as long again for the file to be finished
+            self._end(Ending.BROKEN_INPUT, reason)
 
     def _check_length(self) -> None:
         """A container that promised more than came was cut off, even where no element says so."""
-        got = self.probes.statistics.last_timestamp_ns / Gst.SECOND
+        if self.clip.images or self.ending is not Ending.COMPLETE:
+            return
+        got = max(self.probes.statistics.last_timestamp_ns, self.graph.last_sound_ns) / Gst.SECOND
         missing = self.clip.seconds - got
-        if self.ending is Ending.COMPLETE and missing > max(1.0, SHORTFALL * self.clip.seconds):
+        if missing > max(1.0, SHORTFALL * self.clip.seconds):
             self.ending = Ending.BROKEN_INPUT
             self.reason = f"ends after {got:.1f} of {self.clip.seconds:.1f} s"

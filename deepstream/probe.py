@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError  # its own type on Python 3.10
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,10 +78,10 @@ class MaskProbes:
             try:
                 handler(info)
             except Exception as error:
-                self.statistics.probe_errors += 1
-                if self.statistics.probe_errors == 1:  # the first tells; a flood would hide it
+                if not self.statistics.probe_error:  # the first tells; a flood would hide it
                     log.error("probe failed (%s: %s); frames go on", type(error).__name__, error)
                     log.debug("probe failed", exc_info=True)
+                self.statistics.probe_failed(error)
             return Gst.PadProbeReturn.OK
 
         return probe
@@ -107,7 +108,7 @@ class MaskProbes:
         if submitted.segmentation is None:
             try:
                 probabilities = submitted.future.result(timeout=STALL_S)
-            except TimeoutError:
+            except FutureTimeoutError:
                 self.inference.give_up(f"no answer within {STALL_S:g} s")
                 raise InferenceError(f"no answer within {STALL_S:g} s") from None
             threshold = self.inference.card.threshold
@@ -149,6 +150,9 @@ class EveryProbes(MaskProbes):
         except InferenceError as error:
             self.statistics.frames_without_mask += 1
             self.statistics.inference_failed(error)
+        except Exception:  # counted here, told by the guard
+            self.statistics.frames_without_mask += 1
+            raise
         finally:
             now = time.monotonic()
             self.statistics.frame_drawn(now, submitted.timestamp_ns)

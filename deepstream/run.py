@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from xpnet.errors import UserError
 from xpnet.files import check_writable, write_text
 from xpnet.frames import Segmentation
 from xpnet.inference import Inference, OnnxInference
+from xpnet.machine import describe_machine
 from xpnet.overlay import OverlayStyle
 from xpnet.triton.client import TritonInference
 from xpnet.triton.server import REPOSITORY, ServerSettings, running_server
@@ -45,6 +45,11 @@ class RunSettings:
     fps: float = 25.0  # for a folder of images
     json: Path | None = None  # where to write the summary
     style: OverlayStyle = field(default_factory=OverlayStyle)
+
+    def __post_init__(self) -> None:
+        for value, known in ((self.mode, tuple(MODES)), (self.backend, BACKENDS)):
+            if value not in known:
+                raise UserError(f"'{value}': expected {' or '.join(known)}")
 
 
 def run(
@@ -83,7 +88,7 @@ def run(
         "clip_seconds": round(clip.seconds, 3),
         "audio": clip.has_audio,
         **probes.statistics.summary(),
-        "machine": f"{platform.machine()}, {_processor()}",
+        "machine": describe_machine(),
         "date": date.today().isoformat(),
     }
     if settings.json is not None:
@@ -137,17 +142,9 @@ def describe(summary: dict[str, Any]) -> tuple[list[str], str]:
             f"{summary['input']}: broken after {frames} frames ({summary['reason']}); "
             f"{summary['output']} holds those"
         )
-    elif summary["inference_failure"]:
+    elif summary["inference_failure"] or summary["probe_error"]:
         failure = (
-            f"{summary['inference_failure']}: {without} of {frames} frames have no mask; "
-            f"{summary['output']} is complete"
+            f"{summary['inference_failure'] or summary['probe_error']}: {without} of {frames} "
+            f"frames have no mask; {summary['output']} is complete"
         )
     return lines, failure
-
-
-def _processor() -> str:
-    """The CPU's name, as a figure needs it beside it."""
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown processor"

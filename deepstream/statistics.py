@@ -10,12 +10,13 @@ import numpy as np
 
 @dataclass
 class RunStatistics:
-    """One list entry a frame; all times in seconds. One thread writes, the overlay probe's."""
+    """One list entry a frame; all times in seconds. Written by the threads of the two probes."""
 
     frames: int = 0
     frames_with_polyp: int = 0
     frames_without_mask: int = 0  # shown, but no inference answered for them
     inference_failure: str = ""  # the first reason why one had none
+    probe_error: str = ""  # the first mistake of the program itself
     probe_errors: int = 0
     first_frame_s: float = 0.0  # monotonic clock, at the overlay probe
     last_frame_s: float = 0.0
@@ -28,6 +29,11 @@ class RunStatistics:
     def inference_failed(self, error: BaseException) -> None:
         """Keeps the first reason; the later ones follow from it."""
         self.inference_failure = self.inference_failure or " ".join(str(error).split())
+
+    def probe_failed(self, error: BaseException) -> None:
+        """Counts a mistake in a probe and keeps the first."""
+        self.probe_error = self.probe_error or f"{type(error).__name__}: {error}"
+        self.probe_errors += 1
 
     def frame_drawn(self, now_s: float, timestamp_ns: int | None) -> None:
         """Counts one frame that left the overlay."""
@@ -50,6 +56,7 @@ class RunStatistics:
             "frames_with_polyp": self.frames_with_polyp,
             "frames_without_mask": self.frames_without_mask,
             "inference_failure": self.inference_failure,
+            "probe_error": self.probe_error,
             "probe_errors": self.probe_errors,
             "seconds": round(self.last_frame_s - self.first_frame_s, 3),
             "fps": round(self.frames_a_second, 2),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what XP-Net needs on Debian 12 or Ubuntu 22.04/24.04. Safe to run again: what is there
 # stays. Everything but the system packages goes into .venv and .triton of this checkout.
-set -euo pipefail
+set -Eeuo pipefail
 cd "$(dirname "$0")/.."
 
 usage() {
@@ -74,9 +74,9 @@ if ! installed "libpython${version}t64"; then
 fi
 
 step="creating .venv"
-if [ ! -x .venv/bin/python ]; then
+if ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
   say "virtual environment .venv on Python $version, with the system's GStreamer bindings"
-  "$python" -m venv --system-site-packages .venv
+  "$python" -m venv --clear --system-site-packages .venv
 fi
 
 pip_install() { .venv/bin/python -m pip --disable-pip-version-check install --quiet "$@"; }

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Otherwise albumentations asks a server for its newest version on import: nothing here calls home.
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
 import albumentations as A
 
 

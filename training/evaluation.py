@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from training.metrics import MetricSums
 from training.pairs import Pair, Pairing
-from xpnet.card import read_card
+from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.frames import ProbabilityMap, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import IN_FLIGHT, Inference, InferenceError
@@ -59,6 +59,17 @@ def evaluate(inference: Inference, pairing: Pairing) -> dict[str, Any]:
         "without_mask": pairing.without_mask,
         "without_image": pairing.without_image,
     }
+
+
+def check_same_weights(ours: Card, path: Path) -> None:
+    """Raises UserError unless the card at `path` is of the very weights that are scored."""
+    theirs = read_card(path)
+    if (ours.network, ours.git_commit, ours.training) != (
+        theirs.network,
+        theirs.git_commit,
+        theirs.training,
+    ):
+        raise UserError(f"{path}: is the card of other weights than those of the model scored")
 
 
 def record(scores: dict[str, Any], path: Path, name: str) -> None:

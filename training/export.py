@@ -50,8 +50,8 @@ def export_onnx(network: SegmentationNet, card: Card, frames: list[Frame], path:
     Returns the largest difference of a probability.
 
     Raises:
-        UserError: the difference exceeds TOLERANCE (then nothing is written), the size does not
-            fit the network, or `path` cannot be written.
+        UserError: the difference exceeds TOLERANCE (then nothing is written), or `path` cannot be
+            written.
     """
     if not frames:
         raise UserError("the export is checked on real frames: none were given")
@@ -59,10 +59,7 @@ def export_onnx(network: SegmentationNet, card: Card, frames: list[Frame], path:
         [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
     )
     with replacing(path) as partial:
-        try:
-            _export(network, card, torch.from_numpy(tensors[:2]), partial)
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        _export(network, card, torch.from_numpy(tensors[:2]), partial)
         _embed(card, partial)
         difference = largest_difference(network, partial, card, tensors)
         if not difference <= TOLERANCE:
@@ -82,13 +79,14 @@ def export_repository(
     The plan of `xpnet` is built on the target, at `plan_size` pixels; its config and card say so.
     Returns and raises as `export_onnx`.
     """
+    plan = card.at_size(plan_size, plan_size)  # refused before anything is written
     folder = repository / "xpnet_onnx" / "1"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{repository}: cannot be written: {error.strerror}") from error
     difference = export_onnx(network, card, frames, folder / "model.onnx")
-    write_repository(repository, card.at_size(plan_size, plan_size), card)
+    write_repository(repository, plan, card)
     return difference
 
 

@@ -13,6 +13,9 @@ from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask
 from xpnet.images import list_images, read_image
 
+NOISE = 16
+"""A mask no brighter than this is empty: JPEG leaves such values around nothing."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -27,14 +30,22 @@ class Pair:
         return read_image(self.image)
 
     def read_mask(self) -> Mask:
-        """The mask, H x W, 0 or 1: any 8-bit format, cut at one half of its range.
+        """The mask, H x W, 0 or 1: labels 0 and 1, or any grey or colour cut at one half.
 
         Raises:
-            UserError: the mask cannot be read or is not of the frame's type.
+            UserError: the mask cannot be read, or is too dark to be cut at one half.
         """
         grey = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
         if grey is None:
             raise UserError(f"{self.mask}: cannot be read as a mask image")
+        brightest = int(grey.max())
+        if brightest == 1:
+            return np.asarray(grey, dtype=np.uint8)
+        if NOISE < brightest <= 127:
+            raise UserError(
+                f"{self.mask}: its brightest value is {brightest}, expected masks of 0 and 255 "
+                "or of 0 and 1"
+            )
         return (grey > 127).astype(np.uint8)
 
 
@@ -58,11 +69,10 @@ def find_pairs(
         UserError: a folder or the index is missing, or nothing pairs.
     """
     by_stem_image, by_stem_mask = _stems(images), _stems(masks)
+    wanted = by_stem_image.keys() | by_stem_mask.keys()
     if index is not None:
-        chosen = _stems_of_split(index, split)
-        by_stem_image = {s: p for s, p in by_stem_image.items() if s in chosen}
-        by_stem_mask = {s: p for s, p in by_stem_mask.items() if s in chosen}
-    both = sorted(by_stem_image.keys() & by_stem_mask.keys())
+        wanted = _stems_of_split(index, split)  # what it names and no folder holds is missing, too
+    both = sorted(wanted & by_stem_image.keys() & by_stem_mask.keys())
     if not both:
         raise UserError(
             f"no frame in {images} has a mask of the same name in {masks}: "
@@ -70,8 +80,8 @@ def find_pairs(
         )
     return Pairing(
         pairs=[Pair(s, by_stem_image[s], by_stem_mask[s]) for s in both],
-        without_mask=sorted(by_stem_image.keys() - by_stem_mask.keys()),
-        without_image=sorted(by_stem_mask.keys() - by_stem_image.keys()),
+        without_mask=sorted(wanted - by_stem_mask.keys()),
+        without_image=sorted(wanted - by_stem_image.keys()),
     )
 
 

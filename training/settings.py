@@ -23,11 +23,16 @@ class TrainSettings:
     batch: int = 16
     learning_rate: float = 2e-3  # the peak of the one-cycle schedule
     weight_decay: float = 0.01
-    clip: float = 1.0  # largest norm of the gradient; one bad batch must not undo an epoch
+    gradient_norm: float = 1.0  # largest norm of the gradient; one bad batch must not undo an epoch
     average: float = 0.995  # decay of the averaged weights, for each step
     precision: str = "auto"  # auto, float32 or bfloat16 (autocast)
     workers: int = 1  # processes that augment; 0: in the training process
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} {getattr(self, name)}: expected at least {least}")
 
 
 def read_settings(path: Path, overrides: list[str]) -> TrainSettings:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import subprocess
 import time
 from datetime import date
@@ -31,10 +30,11 @@ from training.metrics import MetricSums
 from training.networks import NETWORKS, SegmentationNet
 from training.pairs import find_pairs
 from training.settings import TrainSettings, as_dict
-from xpnet.card import DataSource, new_card, read_card
+from xpnet.card import THRESHOLD, DataSource, new_card, read_card
 from xpnet.errors import UserError
 from xpnet.files import replacing
 from xpnet.frames import probabilities_to_mask
+from xpnet.machine import cpu_flags, describe_machine
 
 log = logging.getLogger("xpnet.training")
 
@@ -110,7 +110,7 @@ class Trainer:
                 loss = dv_loss(probabilities, masks)
                 self.optimiser.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_norm)
                 self.optimiser.step()
                 self.schedule.step()
                 self.average.update_parameters(self.network)
@@ -175,7 +175,7 @@ class Trainer:
                 "settings": _public_settings(self.settings),
                 "epoch": self.epoch,
                 "precision": "bfloat16" if self.bfloat16 else "float32",
-                "machine": platform.machine(),
+                "machine": describe_machine(),
                 "date": date.today().isoformat(),
                 "val_at_training_size": scores,
                 "before": self.before,
@@ -191,14 +191,14 @@ class Trainer:
 
 @torch.inference_mode()
 def validate(network: nn.Module, dataset: PolypDataset, batch: int) -> dict[str, Any]:
-    """The metrics of `network` on unaugmented frames, at the training size, cut at 0.5."""
+    """The metrics of `network` on unaugmented frames, at the training size."""
     network.eval()
     sums = MetricSums()
     for frames, masks in DataLoader(dataset, batch):
         probabilities = network(frames.to(memory_format=torch.channels_last))
         for p, t in zip(probabilities[:, 0].numpy(), masks[:, 0].numpy(), strict=True):
             height, width = t.shape
-            sums.add(probabilities_to_mask(p, height, width, 0.5), t.astype(np.uint8))
+            sums.add(probabilities_to_mask(p, height, width, THRESHOLD), t.astype(np.uint8))
     return sums.scores()
 
 
@@ -229,18 +229,17 @@ def uses_bfloat16(precision: str) -> bool:
         raise UserError(f"precision '{precision}': expected auto, float32 or bfloat16")
     if precision != "auto":
         return precision == "bfloat16"
-    return "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return "avx512_bf16" in cpu_flags()
 
 
 def git_commit() -> str:
-    """The commit of the code, 'unknown' outside a checkout."""
-    result = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """The commit of the code; 'unknown' outside a checkout or without git."""
+    command = ["git", "rev-parse", "HEAD"]
+    folder = Path(__file__).parent
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return "unknown"
     return result.stdout.strip() or "unknown"
 
 
@@ -254,6 +253,14 @@ def _datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:
     sets = []
     for split in ("train", "val"):
         found = find_pairs(root / "images", root / "masks", root / "index.csv", split)
+        if found.without_mask or found.without_image:
+            log.warning(
+                "%s, split %s: %d images without a mask and %d masks without an image left out",
+                root,
+                split,
+                len(found.without_mask),
+                len(found.without_image),
+            )
         augment = split == "train"
         sets.append(PolypDataset(found.pairs, settings.size, settings.seed, augment))
     return sets[0], sets[1]

@@ -14,6 +14,10 @@ from typing import Any
 from xpnet.errors import UserError
 from xpnet.files import write_text
 
+THRESHOLD = 0.5
+"""The probability above which a pixel is polyp, where a card is new."""
+STRIDE = 16
+"""Height and width are multiples of it: the networks halve them four times."""
 METADATA_KEY = "xpnet_card"
 """The key of the card, as JSON, in an ONNX file's metadata."""
 
@@ -76,15 +80,27 @@ class Card:
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        expected = (-1, 1, self.input.height, self.input.width)
-        if self.input.shape[:2] != (-1, 3) or min(self.input.shape[2:]) < 16:
+        where = f"card of {self.name}"
+        n, channels, height, width = self.input.shape
+        if (n, channels) != (-1, 3) or any(x < STRIDE or x % STRIDE for x in (height, width)):
             raise UserError(
-                f"card of {self.name}: input {self.input.shape}, expected -1 x 3 x H x W"
+                f"{where}: input {self.input.shape}, expected -1 x 3 x H x W with H and W "
+                f"divisible by {STRIDE}"
             )
+        expected = (-1, 1, height, width)
         if self.output.shape != expected:
-            raise UserError(f"card of {self.name}: output {self.output.shape}, expected {expected}")
+            raise UserError(f"{where}: output {self.output.shape}, expected {expected}")
+        # The one preprocessing of the project makes these; a card that says otherwise would be
+        # served wrong without a word.
+        for tensor, colours in ((self.input, "RGB"), (self.output, "")):
+            found = (tensor.dtype, tensor.layout, tensor.value_range, tensor.colours)
+            if found != ("float32", "NCHW", (0.0, 1.0), colours):
+                raise UserError(
+                    f"{where}: {tensor.name} is {found}, expected float32, NCHW, 0 to 1, "
+                    f"'{colours}'"
+                )
         if not 0 < self.threshold < 1:
-            raise UserError(f"card of {self.name}: threshold {self.threshold}, expected 0 to 1")
+            raise UserError(f"{where}: threshold {self.threshold}, expected 0 to 1")
 
     def at_size(self, height: int, width: int) -> Card:
         """The card of the same weights with another fixed input size, in pixels."""
@@ -111,7 +127,7 @@ def new_card(name: str, network: str, parameters: int, size: int, **fields: Any)
         parameters=parameters,
         input=TensorSpec("frames", (-1, 3, size, size), colours="RGB"),
         output=TensorSpec("probabilities", (-1, 1, size, size)),
-        threshold=0.5,
+        threshold=THRESHOLD,
         **fields,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -28,14 +29,18 @@ def main(argv: list[str] | None = None) -> int:
         format="%(name)s: %(message)s",
         stream=sys.stderr,
     )
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+            signal.signal(number, _interrupt)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
-        return command(args)
+        code = command(args)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         return _fail(args, error, 2)
     except BrokenPipeError:  # `xpnet info | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return _fail(args, RuntimeError("interrupted"), 1)
@@ -251,7 +256,7 @@ def serve(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     """`xpnet evaluate`."""
-    from training.evaluation import as_lines, record
+    from training.evaluation import as_lines, check_same_weights, record
     from training.evaluation import evaluate as score
     from training.pairs import find_pairs
     from xpnet.card import read_card
@@ -271,6 +276,8 @@ def evaluate(args: argparse.Namespace) -> int:
     else:
         inference = OnnxInference(args.onnx)
     try:
+        if args.card:
+            check_same_weights(inference.card, args.card)
         scores = score(inference, pairing)
     finally:
         inference.close()
@@ -289,8 +296,8 @@ def train(args: argparse.Namespace) -> int:
         from training.supervised import Trainer
     except ImportError as error:
         raise require(str(error.name), "training", TRAIN_HINT) from error
-    network = [f"network={args.network}", f"output=build/training/{args.network}"]
-    print(Trainer(read_settings(args.config, network + args.override)).run())
+    output, network = f"output=build/training/{args.network}", f"network={args.network}"
+    print(Trainer(read_settings(args.config, [output, *args.override, network])).run())
     return 0
 
 
@@ -301,7 +308,7 @@ def export(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise require(str(error.name), "export", TRAIN_HINT) from error
     network, card = load_network(args.weights)
-    if args.size:
+    if args.size is not None:
         card = card.at_size(args.size, args.size)
     frames = sample_frames(args.frames)
     if args.output:

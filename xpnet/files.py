@@ -24,6 +24,8 @@ def replacing(path: Path) -> Iterator[Path]:
     check_writable(path)
     try:
         yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())  # the content before the name, also through a power cut
         os.replace(partial, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -14,15 +15,26 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder, sorted by name. Raises UserError where there is no such folder."""
+    """The images of a folder by name, numbers by value: 2.png comes before 10.png.
+
+    Hidden files are left out. Raises UserError where there is no such folder.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted((p for p in images if not p.name.startswith(".")), key=_natural)
 
 
 def read_image(path: Path) -> Frame:
     """One image as H x W x 3, RGB, uint8. Raises UserError where it cannot be decoded."""
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:  # a header that claims more pixels than OpenCV takes
+        bgr = None
     if bgr is None:
         raise UserError(f"{path}: cannot be decoded as an image")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    return [(int(x), "") if x.isdigit() else (-1, x) for x in re.split(r"(\d+)", path.name)]

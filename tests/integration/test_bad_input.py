@@ -28,7 +28,7 @@ def test_missing(xpnet, tmp_path: Path) -> None:
         ("empty.mp4", b"", "the file is empty (0 bytes)"),
         ("text.mp4", b"hello\n" * 100, "not a video that GStreamer decodes"),
         ("zeros.mp4", bytes(5000), "not a video that GStreamer decodes"),
-        ("head.mp4", CLIP.read_bytes()[:3000], "head.mp4: "),
+        ("head.mp4", CLIP.read_bytes()[:3000], "head.mp4: not a video that GStreamer decodes"),
     ],
     ids=["empty", "text", "zeros", "head"],
 )
@@ -155,7 +155,7 @@ def test_dead_server(xpnet, short_clip: Path, tmp_path: Path) -> None:
     [
         ("--colour", "red", "expected RRGGBB"),
         ("--opacity", "3", "expected 0 to 1"),
-        ("--model", "nosuch", "nosuch"),
+        ("--model", "nosuch", "no such ONNX file"),
     ],
 )
 def test_wrong_options(

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +15,11 @@ import cv2
 import numpy as np
 import pytest
 
+from deepstream.graph import Graph
+from deepstream.gstreamer import Gst
 from deepstream.run import RunSettings, describe, run
 from deepstream.source import open_clip
-from tests.integration.conftest import ONNX
+from tests.conftest import CLIP, FRAMES_OF_CLIP, ffmpeg
 from xpnet.card import Card
 from xpnet.frames import Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import OnnxInference
@@ -59,7 +66,9 @@ def test_masks_are_drawn_where_they_are(
     settings = RunSettings(frame_folder, tmp_path / "o.mkv", backend="onnxruntime", fps=10)
     run(replace(settings, style=OverlayStyle((0, 0, 255), 1.0)))
     drawn = cv2.VideoCapture(str(tmp_path / "o.mkv"))
-    for frame, mask in zip(frames, expected_masks(frames, card, in_process), strict=True):
+    masks = expected_masks(frames, card, in_process)
+    assert any(m.any() for m in masks)
+    for frame, mask in zip(frames, masks, strict=True):
         ok, bgr = drawn.read()
         assert ok
         inner = cv2.erode(mask, np.ones((9, 9), np.uint8)) > 0
@@ -125,9 +134,6 @@ def test_a_server_that_dies_half_way_leaves_a_finished_clip(
 def test_a_server_that_stalls_does_not_stop_the_video(
     mortal_server: TritonServer, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-    import signal
-
     monkeypatch.setattr("xpnet.triton.client.TIMEOUT_S", 1.0)
     monkeypatch.setattr("deepstream.probe.STALL_S", 2.0)
     seen = 0
@@ -155,7 +161,78 @@ def test_a_probe_that_fails_lets_the_frames_go_on(short_clip: Path, tmp_path: Pa
     summary = run(settings, broken)
     assert summary["frames"] == summary["probe_errors"] == 40
     assert open_clip(tmp_path / "o.mp4", 0).frames == 40
+    failure = describe(summary)[1]
+    assert failure.startswith("ValueError: a mistake in the program: 40 of 40 frames have no mask")
 
 
-def test_the_served_model_is_the_one_that_runs_in_process() -> None:
-    assert RunSettings(Path("a"), Path("b")).repository / "xpnet_onnx/1/model.onnx" == ONNX
+def test_a_source_that_stalls_ends_with_a_finished_file(
+    short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sixth frame never leaves the decoder, and nobody looks at a progress bar."""
+    monkeypatch.setattr("deepstream.player.STALL_S", 2.0)
+    passed = 0
+
+    def hold(_pad: object, _info: object) -> Gst.PadProbeReturn:
+        nonlocal passed
+        passed += 1
+        # Dropping what follows, end of stream apart, is what a source that stalls looks like.
+        return Gst.PadProbeReturn.OK if passed <= 5 else Gst.PadProbeReturn.DROP
+
+    build = Graph.__init__
+
+    def build_and_hold(self: Graph, *args: object, **kwargs: object) -> None:
+        build(self, *args, **kwargs)  # type: ignore[arg-type]
+        pad = self.element("input").get_static_pad("sink")
+        pad.add_probe(Gst.PadProbeType.BUFFER, hold)
+        pad.add_probe(Gst.PadProbeType.EVENT_DOWNSTREAM, withhold_first_end)
+
+    ends = 0
+
+    def withhold_first_end(_pad: object, info: object) -> Gst.PadProbeReturn:
+        nonlocal ends
+        if info.get_event().type == Gst.EventType.EOS:  # type: ignore[attr-defined]
+            ends += 1
+            return Gst.PadProbeReturn.DROP if ends == 1 else Gst.PadProbeReturn.OK
+        return Gst.PadProbeReturn.OK
+
+    monkeypatch.setattr(Graph, "__init__", build_and_hold)
+    summary = run(RunSettings(short_clip, tmp_path / "o.mp4", backend="onnxruntime"))
+    assert (summary["frames"], summary["ending"]) == (5, "broken input")
+    assert "broken after 5 frames (no frame for" in describe(summary)[1]
+    assert open_clip(tmp_path / "o.mp4", 0).frames == 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_by_the_user(tmp_path: Path, number: int) -> None:
+    output, summary_file = tmp_path / "o.mp4", tmp_path / "o.json"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xpnet.cli", "run", str(CLIP), "--backend", "onnxruntime",
+         "--output", str(output), "--json", str(summary_file)],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    # Its hidden file grows once frames come out of the encoder.
+    while not any(p.stat().st_size for p in tmp_path.glob(".o.mp4.*.part")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait(60) == 0
+    summary = json.loads(summary_file.read_text())
+    assert summary["ending"] == "interrupted"
+    assert 0 < summary["frames"] < FRAMES_OF_CLIP
+    assert open_clip(output, 0).frames == summary["frames"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o.json", "o.mp4"]
+
+
+def test_sound_longer_than_the_picture_is_not_broken(short_clip: Path, tmp_path: Path) -> None:
+    long = tmp_path / "long.mp4"
+    ffmpeg("-i", str(short_clip), "-f", "lavfi", "-i", "sine=300", "-map", "0:v", "-map", "1:a",
+           "-t", "5", "-c:v", "copy", "-c:a", "aac", str(long))  # fmt: skip
+    summary = run(RunSettings(long, tmp_path / "o.mp4", backend="onnxruntime"))
+    assert (summary["frames"], summary["ending"], summary["audio"]) == (40, "complete", True)
+    assert open_clip(tmp_path / "o.mp4", 0).seconds == pytest.approx(5, abs=0.2)
+
+
+def test_slow_folder_is_not_broken(frame_folder: Path, tmp_path: Path) -> None:
+    settings = RunSettings(frame_folder, tmp_path / "o.mp4", backend="onnxruntime", fps=0.5)
+    assert run(settings)["ending"] == "complete"

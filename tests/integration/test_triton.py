@@ -32,6 +32,7 @@ from xpnet.triton.server import (
     TritonServer,
     find_tritonserver,
     running_server,
+    servable_models,
 )
 
 pytestmark = pytest.mark.integration
@@ -65,11 +66,36 @@ def test_plain_grpc_gives_the_same_numbers(
 
 
 def test_shared_memory_is_freed(server: TritonServer, card: Card) -> None:
-    before = set(os.listdir("/dev/shm"))
+    ours = f"xpnet-{os.getpid()}-*"
+    before = list(Path("/dev/shm").glob(ours))
     inference = TritonInference(server.grpc_url, "xpnet_onnx", card)
-    assert any(n.startswith("xpnet-") for n in set(os.listdir("/dev/shm")) - before)
+    inference.submit(np.zeros((1, *card.input.shape[1:]), np.float32))  # still under way
+    assert len(list(Path("/dev/shm").glob(ours))) == len(before) + 1
     inference.close()
-    assert set(os.listdir("/dev/shm")) == before
+    assert list(Path("/dev/shm").glob(ours)) == before
+
+
+def test_a_killed_server_leaves_no_shared_memory(mortal_server: TritonServer) -> None:
+    prefix = f"{mortal_server.shm_prefix}*"
+    assert list(Path("/dev/shm").glob(prefix))
+    mortal_server.kill()
+    assert not list(Path("/dev/shm").glob(prefix))
+
+
+def test_a_proxy_is_not_asked_for_this_machine(
+    server: TritonServer, card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    inference = TritonInference(server.grpc_url, "xpnet_onnx", card)
+    assert inference.submit(np.zeros((1, *card.input.shape[1:]), np.float32)).result().ndim == 2
+    inference.close()
+
+
+def test_frame_model_brings_the_model_that_it_asks() -> None:
+    assert servable_models(REPOSITORY, ("xpnet_frame",)) == ("xpnet_frame", "xpnet_onnx")
 
 
 def test_batches_are_answered_in_order(server: TritonServer, card: Card) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.conftest import CLIP, ROOT
-from training.export import export_onnx, load_network, sample_frames
+from training.export import export_onnx, export_repository, load_network, sample_frames
 from training.networks import student
-from xpnet.card import METADATA_KEY, Card, new_card, parse_card
+from xpnet.card import METADATA_KEY, Card, new_card, parse_card, read_card
 from xpnet.errors import UserError
 from xpnet.inference import OnnxInference
 
@@ -90,3 +90,17 @@ def test_models_without_a_card_are_refused(tmp_path: Path) -> None:
     (tmp_path / "junk.onnx").write_bytes(b"junk")
     with pytest.raises(UserError, match=r"junk\.onnx: not a model that ONNX Runtime loads"):
         OnnxInference(tmp_path / "junk.onnx")
+
+
+def test_repository_is_written_whole_or_not_at_all(
+    frames: list[np.ndarray], tmp_path: Path, card: Card
+) -> None:
+    network = student().eval()
+    with pytest.raises(UserError, match="divisible by 16"):
+        export_repository(network, card, frames[:1], tmp_path, plan_size=500)
+    assert list(tmp_path.iterdir()) == []
+    export_repository(network, card, frames[:1], tmp_path, plan_size=128)
+    assert read_card(tmp_path / "xpnet" / "card.json") == card.at_size(128, 128)
+    assert read_card(tmp_path / "xpnet_onnx" / "card.json") == card
+    assert "dims: 128" in (tmp_path / "xpnet" / "config.pbtxt").read_text()
+    assert (tmp_path / "xpnet_onnx" / "1" / "model.onnx").stat().st_size > 7_000_000

@@ -62,3 +62,18 @@ def test_wrong_input_is_named(data: Path, tmp_path: Path) -> None:
     (data / "masks" / "b.png").write_text("no picture")
     with pytest.raises(UserError, match=r"b\.png: cannot be read as a mask"):
         find_pairs(data / "images", data / "masks").pairs[0].read_mask()
+
+
+def test_what_the_index_names_and_nobody_has_is_listed(data: Path) -> None:
+    (data / "index.csv").write_text("stem,split\nb,train\nz,train\n")
+    found = find_pairs(data / "images", data / "masks", data / "index.csv", "train")
+    assert (found.without_mask, found.without_image) == (["z"], ["z"])
+
+
+def test_masks_of_labels_and_masks_that_cannot_be_cut(data: Path) -> None:
+    pair = find_pairs(data / "images", data / "masks").pairs[0]
+    cv2.imwrite(str(pair.mask), np.eye(4, dtype=np.uint8))
+    np.testing.assert_array_equal(pair.read_mask(), np.eye(4))
+    cv2.imwrite(str(pair.mask), np.eye(4, dtype=np.uint8) * 38)  # a palette's first colour
+    with pytest.raises(UserError, match="brightest value is 38, expected masks of 0 and 255"):
+        pair.read_mask()

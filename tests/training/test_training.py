@@ -118,6 +118,7 @@ def test_settings_from_yaml_and_command_line(tmp_path: Path) -> None:
     [
         ({"network": "vgg"}, "known are unet, teacher, student"),
         ({"size": 50}, "multiple of 16"),
+        ({"epochs": 0}, "epochs 0: expected at least 1"),
         ({"precision": "int3"}, "expected auto, float32 or bfloat16"),
     ],
 )

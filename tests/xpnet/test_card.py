@@ -58,3 +58,11 @@ def test_unknown_field_is_refused(card: Card) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.json: model card cannot be read"):
         read_card(tmp_path / "nowhere.json")
+
+
+@pytest.mark.parametrize(
+    "change", [{"value_range": (-1.0, 1.0)}, {"colours": "BGR"}, {"layout": "NHWC"}]
+)
+def test_a_preprocessing_that_nobody_does_is_refused(card: Card, change: dict) -> None:
+    with pytest.raises(UserError, match="expected float32, NCHW, 0 to 1, 'RGB'"):
+        replace(card, input=replace(card.input, **change))

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import Future
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -47,10 +48,11 @@ class TritonInference:
             raise require("tritonclient", "inference through Triton", "scripts/setup.sh") from error
         self.card, self.url, self.model = card, url, model
         self._grpc = grpc
-        self._client = grpc.InferenceServerClient(url)
+        self._client = grpc.InferenceServerClient(url, channel_args=_channel_args(url))
         self._check_model()
         self._memory = _SharedSlots.create(self._client, card, slots, url)
         self._slots: SimpleQueue[int] = SimpleQueue()
+        self._slot_count = slots
         for slot in range(slots):
             self._slots.put(slot)
         self._lock = threading.Lock()
@@ -90,9 +92,19 @@ class TritonInference:
         """See `Inference`."""
         if not self._closed:
             self._closed = True
+            idle = self._wait_for_answers()
             if self._memory is not None:
-                self._memory.close(self._client)
+                self._memory.close(self._client, idle)
             self._client.close()
+
+    def _wait_for_answers(self) -> bool:
+        """Whether no answer is under way any more, which could still write to our memory."""
+        try:
+            for _ in range(self._slot_count):
+                self._slots.get(timeout=RETRY_S)
+        except Empty:
+            return False
+        return True
 
     def _send(self, tensor: NDArray[np.float32], slot: int, future: Future[ProbabilityMap]) -> None:
         spec = self.card.input
@@ -195,21 +207,25 @@ class _SharedSlots:
     @classmethod
     def create(cls, client: Any, card: Card, slots: int, url: str) -> _SharedSlots | None:
         """A registered region; None where server and client do not share memory."""
-        if url.rsplit(":", 1)[0] not in LOOPBACK:
+        if not _is_loopback(url):
             return None
-        memory = cls(card, slots)
+        memory = None
         try:
+            memory = cls(card, slots)
             memory.register(client)
         except Exception as error:  # a server in a container of its own, for one
             log.warning("Triton at %s shares no memory with us (%s): plain gRPC", url, error)
-            memory.close(client)
+            if memory is not None:
+                memory.close(client, idle=True)
             return None
         return memory
 
     def register(self, client: Any) -> None:
         """Tells the server of the region, anew where it knows it already."""
-        client.unregister_system_shared_memory(self.name)
-        client.register_system_shared_memory(self.name, f"/{self.name}", self.size)
+        client.unregister_system_shared_memory(self.name, client_timeout=TIMEOUT_S)
+        client.register_system_shared_memory(
+            self.name, f"/{self.name}", self.size, client_timeout=TIMEOUT_S
+        )
 
     def input_at(self, slot: int) -> int:
         """Offset in bytes."""
@@ -230,10 +246,31 @@ class _SharedSlots:
         )
         return np.array(view, dtype=np.float32)
 
-    def close(self, client: Any) -> None:
-        """Frees the region, on the server too where it still answers."""
+    def close(self, client: Any, idle: bool) -> None:
+        """Frees the region, on the server too where it still answers.
+
+        Unless `idle`, an answer may still be read from it: then only its name goes, and the
+        memory with the process.
+        """
         try:
             client.unregister_system_shared_memory(self.name, client_timeout=RETRY_S)
         except Exception as error:
             log.debug("shared memory stays registered: %s", error)
-        self._shm.destroy_shared_memory_region(self._region)
+        if idle:
+            self._shm.destroy_shared_memory_region(self._region)
+        else:
+            Path("/dev/shm", self.name).unlink(missing_ok=True)
+
+
+def _is_loopback(url: str) -> bool:
+    return url.rsplit(":", 1)[0] in LOOPBACK
+
+
+def _channel_args(url: str) -> list[tuple[str, int]]:
+    """tritonclient's own channel settings; and no proxy to this very machine."""
+    unlimited = 2**31 - 1
+    settings = [
+        ("grpc.max_send_message_length", unlimited),
+        ("grpc.max_receive_message_length", unlimited),
+    ]
+    return [*settings, ("grpc.enable_http_proxy", 0)] if _is_loopback(url) else settings

@@ -57,10 +57,12 @@ class TritonServer:
     Attributes:
         http_url, grpc_url, metrics_url: HOST:PORT each.
         models: the names it serves.
+        shm_prefix: how the names of its own shared memory begin.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
         binary, backends = find_tritonserver()
+        self.shm_prefix = f"xpnet-triton-{secrets.token_hex(4)}"
         self.models = servable_models(settings.repository, settings.models)
         ports = {
             "http": _port(settings.host, settings.http_port),
@@ -77,10 +79,14 @@ class TritonServer:
             "--model-control-mode=explicit",
             *(f"--load-model={name}" for name in self.models),
             "--exit-timeout-secs=5",
-            # Who may load a model may run code, and who may set the log may write files: nobody
-            # who talks to the ports needs either, so they stay behind a key that nobody knows.
-            f"--http-restricted-api={RESTRICTED}:xpnet-key={secrets.token_hex(16)}",
-            f"--grpc-restricted-protocol={RESTRICTED}:xpnet-key={secrets.token_hex(16)}",
+            f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
+        ]
+        # Who may load a model may run code, and who may set the log may write files: nobody who
+        # talks to the ports needs either, so they ask for a key that no client is told.
+        closed = RESTRICTED if settings.host == HOST else f"{RESTRICTED},shared-memory"
+        command += [
+            f"--http-restricted-api={closed}:xpnet-key={secrets.token_hex(16)}",
+            f"--grpc-restricted-protocol={closed}:xpnet-key={secrets.token_hex(16)}",
         ]
         for service, port in ports.items():
             command += [f"--{service}-address={settings.host}", f"--{service}-port={port}"]
@@ -138,21 +144,22 @@ class TritonServer:
 
     def stop(self) -> None:
         """Asks the server to stop, then makes it; safe to call twice."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
+        try:
+            if self._process.poll() is None:
+                self._process.terminate()
                 self._process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                log.warning("tritonserver did not stop within %g s: killed", STOP_TIMEOUT_S)
-        # Its stubs are processes of their own in the same session.
+        except subprocess.TimeoutExpired:
+            log.warning("tritonserver did not stop within %g s: killed", STOP_TIMEOUT_S)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash would, with its stubs, and frees what they shared."""
         with suppress(ProcessLookupError):
             os.killpg(self.process_group, signal.SIGKILL)
         self._process.wait()
-
-    def kill(self) -> None:
-        """Ends it at once, as a crash would."""
-        os.killpg(self.process_group, signal.SIGKILL)
-        self._process.wait()
+        for region in Path("/dev/shm").glob(f"{self.shm_prefix}*"):
+            region.unlink(missing_ok=True)
 
     def _ready(self) -> bool:
         return all(
@@ -223,7 +230,19 @@ def servable_models(repository: Path, wanted: tuple[str, ...]) -> tuple[str, ...
             raise UserError(f"model '{name}': {_weights(repository, name)} is missing{hint}")
     if not present:
         raise UserError(f"{repository}: holds no model that can be served")
+    if "xpnet_frame" in wanted:  # asks another model for its answers
+        inner = _inner_model(repository)
+        return (*wanted, *(() if inner in wanted else servable_models(repository, (inner,))))
     return wanted or present
+
+
+def _inner_model(repository: Path) -> str:
+    """The model that `xpnet_frame` calls, from its config.pbtxt."""
+    text = (repository / "xpnet_frame" / "config.pbtxt").read_text(encoding="utf-8")
+    found = re.search(r'key: "model"\s+value {\s+string_value: "([^"]+)"', text)
+    if not found:
+        raise UserError(f"{repository}/xpnet_frame/config.pbtxt: has no parameter 'model'")
+    return found[1]
 
 
 def _weights(repository: Path, name: str) -> Path:
@@ -236,9 +255,10 @@ def _port(host: str, port: int) -> int:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "no port number"
             raise UserError(
-                f"{host}:{port} cannot be listened on: {error.strerror}; give another port"
+                f"{host}:{port} cannot be listened on: {reason}; give another port"
             ) from error
         return int(probe.getsockname()[1])
 

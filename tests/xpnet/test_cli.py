@@ -1,0 +1,83 @@
+"""The commands that only tell, and how the command line ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT, one_line
+from xpnet.cli import main
+
+
+def test_info_as_json(xpnet) -> None:
+    found = json.loads(xpnet("info", "--json").stdout)
+    assert found["versions"]["numpy"]
+    assert found["networks"]["student"]["parameters"] == 1_839_333
+    assert found["networks"]["unet"]["multiply_adds"] == pytest.approx(48.28e9, rel=1e-4)
+    assert set(found["models"]) == {"xpnet", "xpnet_onnx"}
+    assert found["models"]["xpnet_onnx"]["licence"] == "Apache-2.0"
+
+
+def test_info_for_a_person(xpnet) -> None:
+    assert "1,839,333 parameters, 12.11 G multiply-adds" in xpnet("info").stdout
+
+
+def test_doctor_knows_what_is_here(xpnet) -> None:
+    result = xpnet("doctor", "--json")
+    assert result.returncode == 0, result.stdout
+    found = {c["name"]: c for c in json.loads(result.stdout)}
+    assert all(found[n]["ok"] for n in ("tritonserver", "GStreamer", "onnxruntime", "models"))
+    assert found["tritonserver"]["found"].endswith("bin/tritonserver")
+
+
+def test_doctor_says_what_is_missing_and_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deepstream import gstreamer
+
+    monkeypatch.setitem(gstreamer.ELEMENTS, "nosuchelement", "gstreamer1.0-nosuch")
+    assert main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "MISSING  GStreamer" in said
+    assert "nosuchelement (gstreamer1.0-nosuch)" in said
+    assert "scripts/setup.sh" in said
+
+
+def test_wrong_use_ends_with_2(xpnet) -> None:
+    for arguments in ((), ("nosuch",), ("run",), ("run", "a.mp4"), ("evaluate",)):
+        assert xpnet(*arguments).returncode == 2
+
+
+def test_mistakes_of_the_program_end_with_1_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("a\nb")
+
+    monkeypatch.setattr("xpnet.info.versions", broken)
+    assert main(["info"]) == 1
+    assert capsys.readouterr().err == "xpnet: ZeroDivisionError: a b\n"
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    closed = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m xpnet.cli info | true"],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert closed.stderr == ""
+
+
+def test_wrong_port_is_named(xpnet) -> None:
+    assert "127.0.0.1:99999 cannot be listened on" in one_line(xpnet("serve", "--http-port", 99999))
+
+
+def test_setup_script_refuses_unknown_options() -> None:
+    script = str(ROOT / "scripts" / "setup.sh")
+    wrong = subprocess.run([script, "--nosuch"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "setup: unknown option '--nosuch'" in wrong.stderr
+    helped = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+    assert "XPNET_TORCH_INDEX" in helped.stdout

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from xpnet.errors import UserError
+from xpnet.images import list_images, read_image
+
+
+def test_numbers_sort_by_value_and_hidden_files_are_left_out(tmp_path: Path) -> None:
+    for name in ("10.png", "2.png", "1.JPG", "._1.png", "a.txt", "frame2b.png", "frame10.png"):
+        (tmp_path / name).touch()
+    names = [p.name for p in list_images(tmp_path)]
+    assert names == ["1.JPG", "2.png", "10.png", "frame2b.png", "frame10.png"] or names == [
+        "frame2b.png", "frame10.png", "1.JPG", "2.png", "10.png",
+    ]  # fmt: skip
+
+
+def test_reads_rgb(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 5, 3), (1, 2, 3), np.uint8))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.full((4, 5, 3), (3, 2, 1)))
+
+
+def test_a_header_that_claims_too_much_is_named(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IEND", b"")
+    (tmp_path / "huge.png").write_bytes(png)
+    with pytest.raises(UserError, match=r"huge\.png: cannot be decoded as an image"):
+        read_image(tmp_path / "huge.png")

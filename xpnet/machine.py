@@ -1,0 +1,28 @@
+"""The machine, in words: every figure needs it beside it."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd")
+
+
+def cpu_flags() -> list[str]:
+    """The CPU's features as Linux names them; empty where it does not tell."""
+    return _cpuinfo("flags").split() or _cpuinfo("Features").split()
+
+
+def describe_machine() -> str:
+    """Architecture, processor, and the instruction sets that decide the speed of a network."""
+    sets = " ".join(name for name in INSTRUCTION_SETS if name in cpu_flags())
+    name = _cpuinfo("model name") or "unknown processor"
+    return f"{platform.machine()}, {name}, {sets}"
+
+
+def _cpuinfo(key: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((x.split(":", 1)[1].strip() for x in lines if x.startswith(key)), "")
