@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        return _fail(args, RuntimeError("interrupted"), 1)
+        return _fail(args, UserError("interrupted"), 1)
     except Exception as error:
         return _fail(args, error, 1)
 
