@@ -109,7 +109,7 @@ def _add_run(commands: Any) -> None:
     _add_repository(p)
     p.add_argument("--fps", type=float, default=25.0, help="rate of a folder of images")
     p.add_argument("--colour", default="00e5ff", metavar="RRGGBB", help="colour of the masks")
-    p.add_argument("--opacity", type=float, default=0.25, help="of the fill, 0 to 1")
+    p.add_argument("--opacity", type=float, default=0.18, help="of the fill, 0 to 1")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
     p.set_defaults(command=run)
 
@@ -173,8 +173,7 @@ def _add_export(commands: Any) -> None:
     p.add_argument(
         "--plan-size",
         type=int,
-        default=512,
-        help="height and width of the TensorRT plan (default: %(default)s)",
+        help="height and width of the TensorRT plan (default: as the ONNX model)",
     )
     _add_repository(p)
     p.add_argument(
@@ -315,7 +314,8 @@ def export(args: argparse.Namespace) -> int:
         difference = export_onnx(network, card, frames, args.output)
         print(f"{args.output}: largest difference from torch {difference:.1e}")
     else:
-        difference = export_repository(network, card, frames, args.repository, args.plan_size)
+        plan_size = card.input.height if args.plan_size is None else args.plan_size
+        difference = export_repository(network, card, frames, args.repository, plan_size)
         print(f"{args.repository}: largest difference from torch {difference:.1e}")
     return 0
 

@@ -24,7 +24,7 @@ class OverlayStyle:
     """
 
     colour: tuple[int, int, int] = (0, 229, 255)
-    opacity: float = 0.25
+    opacity: float = 0.18
 
     def __post_init__(self) -> None:
         if not 0 <= self.opacity <= 1:
