@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+
 from xpnet.errors import UserError
+
+# GStreamer brings libunwind into the global symbols, whose unwinder is not the one that C++
+# libraries loaded after it were built for: their first exception, caught or not, ends the process
+# (seen with torch). The compiler's own, loaded before, takes precedence.
+ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
 
 try:
     import gi

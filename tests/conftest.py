@@ -16,6 +16,11 @@ CLIP = ROOT / "docs" / "demo" / "colonoscopy.mp4"
 FRAMES_OF_CLIP = 338
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests first: they are fast, and they tell more."""
+    items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
+
+
 @pytest.fixture(scope="session")
 def frames() -> list[np.ndarray]:
     """Eight real frames, H x W x 3, RGB, uint8, one from each part of the demo clip."""
