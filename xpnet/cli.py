@@ -250,7 +250,7 @@ def serve(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print("stopping")
             return 0
-        raise UserError(f"tritonserver ended by itself: {server.reason()}")
+        raise UserError(f"tritonserver ended by itself: {server.how_it_ended()}")
 
 
 def evaluate(args: argparse.Namespace) -> int:

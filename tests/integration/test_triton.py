@@ -152,6 +152,28 @@ def test_wrong_model_and_wrong_card_are_named(server: TritonServer, card: Card) 
         TritonInference("127.0.0.1:1", "xpnet_onnx", card)
 
 
+def test_a_dead_backend_fails_at_once_and_once(
+    mortal_server: TritonServer, card: Card, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server lives and calls the model ready, but the process that runs it is gone."""
+    tensor = np.zeros((1, *card.input.shape[1:]), np.float32)
+    inference = TritonInference(mortal_server.grpc_url, "xpnet_onnx", card)
+    inference.submit(tensor).result()
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        name, _, rest = status.read_text().partition(") ")
+        if "triton_python" in name and int(rest.split()[2]) == mortal_server.process_group:
+            os.kill(int(status.parent.name), signal.SIGKILL)
+    with pytest.raises(InferenceError, match="not healthy"):
+        inference.submit(tensor).result(timeout=20)
+    for _ in range(30):  # three seconds of video
+        with pytest.raises(InferenceError):
+            inference.submit(tensor).result(timeout=0)
+        time.sleep(0.1)
+    assert len(caplog.records) == 1
+    assert "frames go on without masks" in caplog.text
+    inference.close()
+
+
 def test_a_dead_server_fails_at_once_and_comes_back(card: Card) -> None:
     tensor = np.zeros((1, *card.input.shape[1:]), np.float32)
     with running_server(ServerSettings(models=("xpnet_onnx",), **FREE_PORTS)) as first:
@@ -232,6 +254,22 @@ def test_serve_prints_its_addresses_and_ends_on_ctrl_c() -> None:
     assert process.wait(20) == 0
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((host, int(port)), timeout=5)
+
+
+def test_a_server_that_is_killed_is_named() -> None:
+    ports = [x for p in ("http", "grpc", "metrics") for x in (f"--{p}-port", "0")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xpnet.cli", "serve", *ports],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for _ in range(5):
+        process.stdout.readline()
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert said == "xpnet: tritonserver ended by itself: killed by SIGKILL\n"
 
 
 def test_no_server_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

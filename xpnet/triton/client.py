@@ -57,7 +57,7 @@ class TritonInference:
             self._slots.put(slot)
         self._lock = threading.Lock()
         self._failure = ""  # why the server counts as away; empty while it answers
-        self._looked = 0.0
+        self._looked, self._looking = 0.0, False
         self._closed = False
 
     def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
@@ -167,23 +167,30 @@ class TritonInference:
     def _look_again(self) -> None:
         """Asks once a second, beside the frames, whether the server is back."""
         with self._lock:
-            if time.monotonic() - self._looked < RETRY_S:
+            if self._looking or time.monotonic() - self._looked < RETRY_S:
                 return
-            self._looked = time.monotonic()
+            self._looking, self._looked = True, time.monotonic()
         threading.Thread(target=self._recover, name="triton-recover", daemon=True).start()
 
     def _recover(self) -> None:
+        spec = self.card.input
+        probe = self._grpc.InferInput(spec.name, [1, *spec.shape[1:]], "FP32")
+        probe.set_data_from_numpy(np.zeros((1, *spec.shape[1:]), np.float32))
         try:
-            if self._closed or not self._client.is_model_ready(self.model, client_timeout=RETRY_S):
+            if self._closed:
                 return
+            # A model whose backend has died still calls itself ready: only an answer counts.
+            self._client.infer(self.model, [probe], client_timeout=TIMEOUT_S)
             if self._memory is not None:
                 self._memory.register(self._client)  # a new server knows nothing of the old one's
         except Exception as error:
             log.debug("Triton at %s is still away: %s", self.url, error)
-            return
-        with self._lock:
-            self._failure = ""
-        log.warning("Triton at %s answers again", self.url)
+        else:
+            with self._lock:
+                self._failure = ""
+            log.warning("Triton at %s answers again", self.url)
+        finally:
+            self._looking = False
 
 
 class _SharedSlots:

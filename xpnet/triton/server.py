@@ -137,6 +137,13 @@ class TritonServer:
                     return _without_prefix(line)
         return f"exit code {self._process.poll()}, no output"
 
+    def how_it_ended(self) -> str:
+        """Of a server that is gone: the signal that killed it, or its exit code and its reason."""
+        code = self._process.wait()
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit code {code}: {self.reason()}"
+
     @property
     def process_group(self) -> int:
         """Of the server and its stubs, for signals to all of them."""
