@@ -1,7 +1,7 @@
 """The graph on plain GStreamer, from the file to the file.
 
 uridecodebin | appsrc             a video, or a folder of images
-videoconvert videoscale canvas    RGBA at the size of the first frame, whatever follows
+videoconvert videoscale canvas    RGBA at the size that the clip declares, whatever comes
 [clocksync]                       mode `latest`: at the clip's own rate
 pacer                 <- probe    hands frames to inference
 inflight (queue)                  as many frames as inference holds

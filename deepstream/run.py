@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -101,30 +101,21 @@ def opened_inference(settings: RunSettings) -> Iterator[Inference]:
     """The inference that the settings ask for; a server of our own lives as long as it does."""
     folder = settings.repository / settings.model
     if settings.backend == "onnxruntime":
-        inference: Inference = OnnxInference(folder / "1" / "model.onnx")
-        try:
-            yield inference
-        finally:
-            inference.close()
+        with closing(OnnxInference(folder / "1" / "model.onnx")) as in_process:
+            yield in_process
         return
     card = read_card(folder / "card.json")
     if settings.url:
-        inference = TritonInference(settings.url, settings.model, card)
-        try:
-            yield inference
-        finally:
-            inference.close()
+        with closing(TritonInference(settings.url, settings.model, card)) as served:
+            yield served
         return
     own = ServerSettings(
         settings.repository, (settings.model,), http_port=0, grpc_port=0, metrics_port=0
     )
     with running_server(own) as server:
         log.info("tritonserver serves %s at %s", settings.model, server.grpc_url)
-        inference = TritonInference(server.grpc_url, settings.model, card)
-        try:
-            yield inference
-        finally:
-            inference.close()
+        with closing(TritonInference(server.grpc_url, settings.model, card)) as served:
+            yield served
 
 
 def describe(summary: dict[str, Any]) -> tuple[list[str], str]:

@@ -24,7 +24,7 @@ LARGEST = 8192
 
 @dataclass(frozen=True)
 class Clip:
-    """An input that was looked into: its first frame's size rules the whole output.
+    """An input that was looked into: the size that it declares rules the whole output.
 
     `fps` is 0 where the container does not say; `seconds` likewise. `images` holds the files of
     a folder in order, and is empty for a video.

@@ -16,6 +16,9 @@ class TrainSettings:
 
     network: str = "student"  # a name in training.networks.NETWORKS
     data: str = "data/polypgen"  # folder with images/, masks/ and index.csv
+    data_name: str = "not stated"  # for the card, as are the next two
+    data_licence: str = "not stated"
+    data_reference: str = "not stated"
     output: str = "build/training/student"  # checkpoint, weights, card and log
     init: str = ""  # weights (safetensors) to start from; empty: Kaiming-uniform
     size: int = 192  # pixels, height and width; divisible by 16

@@ -38,8 +38,6 @@ from xpnet.machine import cpu_flags, describe_machine
 
 log = logging.getLogger("xpnet.training")
 
-POLYPGEN = "Ali et al., PolypGen, Scientific Data 10:75, 2023, doi:10.1038/s41597-023-01981-y"
-
 
 class Trainer:
     """One run: its network, optimiser and schedule, and the folder that holds its files."""
@@ -78,7 +76,8 @@ class Trainer:
     def run(self) -> Path:
         """Trains to the last epoch, from the checkpoint where there is one.
 
-        Returns the path of the best averaged weights; `card.json` and `log.jsonl` lie beside.
+        Returns the path of the best averaged weights; their card, `weights.json`, and `log.jsonl`
+        lie beside.
         """
         self.resume()
         while self.epoch < self.settings.epochs:
@@ -143,8 +142,9 @@ class Trainer:
         if not path.exists():
             return
         state = torch.load(path, weights_only=True)
-        # How many processes augment does not change what is learned.
-        ignored = {"workers", "data", "output"}
+        # Where the data lie, what they are called, and how many processes augment them does not
+        # change what is learned.
+        ignored = {"workers", "data", "data_name", "data_licence", "data_reference", "output"}
         ours = {k: v for k, v in as_dict(self.settings).items() if k not in ignored}
         theirs = {k: v for k, v in state["settings"].items() if k not in ignored}
         if ours != theirs:
@@ -169,7 +169,15 @@ class Trainer:
             sum(p.numel() for p in self.network.parameters()),
             self.settings.size,
             licence="Apache-2.0",
-            data=(DataSource("PolypGen", "train", len(self.train_set), "CC BY 4.0", POLYPGEN),),
+            data=(
+                DataSource(
+                    self.settings.data_name,
+                    "train",
+                    len(self.train_set),
+                    self.settings.data_licence,
+                    self.settings.data_reference,
+                ),
+            ),
             git_commit=git_commit(),
             training={
                 "settings": _public_settings(self.settings),
@@ -244,8 +252,9 @@ def git_commit() -> str:
 
 
 def _public_settings(settings: TrainSettings) -> dict[str, object]:
-    """Without the paths, which mean nothing on another machine."""
-    return {k: v for k, v in as_dict(settings).items() if k not in ("data", "output", "init")}
+    """Without the paths, which mean nothing on another machine, and what the card says itself."""
+    hidden = ("data", "data_name", "data_licence", "data_reference", "output", "init")
+    return {k: v for k, v in as_dict(settings).items() if k not in hidden}
 
 
 def _datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:

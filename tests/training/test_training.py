@@ -43,13 +43,17 @@ def settings(data: Path, output: Path, **changes: object) -> TrainSettings:
 
 
 def test_learns_and_writes_weights_card_and_log(data: Path, tmp_path: Path) -> None:
-    made = settings(data, tmp_path / "run", epochs=6, learning_rate=5e-3)
+    made = settings(
+        data, tmp_path / "run", epochs=6, learning_rate=5e-3, data_name="discs", data_licence="none"
+    )
     weights = Trainer(made).run()
     log = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < 0.8 * log[0]["loss"]
     card = read_card(weights.with_suffix(".json"))
     assert (card.network, card.parameters, card.input.height) == ("student", 1_839_333, 32)
-    assert card.data[0].frames == 8
+    source = card.data[0]
+    assert (source.name, source.licence, source.reference) == ("discs", "none", "not stated")
+    assert source.frames == 8
     assert sum(t.numel() for k, t in load_file(weights).items() if "running" not in k
                and "num_batches" not in k) == 1_839_333  # fmt: skip
 
