@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.networks import NETWORKS
+from training.zoo import NETWORKS
 
 
 def multiply_adds(network: nn.Module, height: int, width: int) -> int:

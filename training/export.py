@@ -14,8 +14,8 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from training.networks import NETWORKS, SegmentationNet
 from training.supervised import load_weights
+from training.zoo import NETWORKS, Network
 from xpnet.card import METADATA_KEY, Card, read_card
 from xpnet.errors import UserError
 from xpnet.files import replacing
@@ -29,7 +29,7 @@ TOLERANCE = 1e-4
 OPSET = 17
 
 
-def load_network(weights: Path) -> tuple[SegmentationNet, Card]:
+def load_network(weights: Path) -> tuple[Network, Card]:
     """The network of a safetensors file, in evaluation mode, and the card beside it.
 
     Raises:
@@ -43,7 +43,7 @@ def load_network(weights: Path) -> tuple[SegmentationNet, Card]:
     return network.eval(), card
 
 
-def export_onnx(network: SegmentationNet, card: Card, frames: list[Frame], path: Path) -> float:
+def export_onnx(network: Network, card: Card, frames: list[Frame], path: Path) -> float:
     """Writes `path`: dynamic batch, the card's height and width, sigmoid inside, card inside.
 
     `frames` are real frames, H x W x 3 RGB uint8, on which ONNX Runtime and torch are compared.
@@ -72,7 +72,7 @@ def export_onnx(network: SegmentationNet, card: Card, frames: list[Frame], path:
 
 
 def export_repository(
-    network: SegmentationNet, card: Card, frames: list[Frame], repository: Path, plan_size: int
+    network: Network, card: Card, frames: list[Frame], repository: Path, plan_size: int
 ) -> float:
     """Writes `xpnet_onnx` with its weights, and the configs and cards of all models.
 
@@ -127,7 +127,7 @@ def largest_difference(
     return largest
 
 
-def _export(network: SegmentationNet, card: Card, example: torch.Tensor, path: Path) -> None:
+def _export(network: Network, card: Card, example: torch.Tensor, path: Path) -> None:
     batch: dict[str, Any] = {card.input.name: {0: "batch"}, card.output.name: {0: "batch"}}
     with warnings.catch_warnings():
         # The tracing exporter needs no further package and gives the plain operators that

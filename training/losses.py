@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 SMOOTH = 1.0
 """Added to numerators and denominators: an empty mask met by an empty prediction costs nothing."""
@@ -41,3 +42,15 @@ def _sums(probabilities: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         )
     p, t = torch.flatten(probabilities, 1), torch.flatten(mask, 1)
     return (p * t).sum(1), p.sum(1), t.sum(1)
+
+
+def bce_dice_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Binary cross-entropy plus soft Dice loss, of logits: what a pretrained encoder learns by."""
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, mask)
+    return cross_entropy + soft_dice_loss(torch.sigmoid(logits), mask)
+
+
+LOSSES = {
+    "dv": lambda logits, mask: dv_loss(torch.sigmoid(logits), mask),
+    "bce_dice": bce_dice_loss,
+}

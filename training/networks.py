@@ -186,10 +186,3 @@ def teacher() -> SegmentationNet:
 def student() -> SegmentationNet:
     """The student with separable filters and EPSA, 1,839,333 parameters: what is deployed."""
     return SegmentationNet(cpdbr, attention=True)
-
-
-NETWORKS: dict[str, Callable[[], SegmentationNet]] = {
-    "unet": unet,
-    "teacher": teacher,
-    "student": student,
-}

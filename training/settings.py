@@ -21,6 +21,7 @@ class TrainSettings:
     data_reference: str = "not stated"
     output: str = "build/training/student"  # checkpoint, weights, card and log
     init: str = ""  # weights (safetensors) to start from; empty: Kaiming-uniform
+    loss: str = "dv"  # dv (the paper's) or bce_dice
     size: int = 192  # pixels, height and width; divisible by 16
     epochs: int = 40
     batch: int = 16

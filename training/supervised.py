@@ -25,11 +25,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training.dataset import PolypDataset, training_loader
-from training.losses import dv_loss
+from training.losses import LOSSES
 from training.metrics import MetricSums
-from training.networks import NETWORKS, SegmentationNet
 from training.pairs import find_pairs
+from training.pretrained import PretrainedUNet
 from training.settings import TrainSettings, as_dict
+from training.zoo import NETWORKS, Network
 from xpnet.card import THRESHOLD, DataSource, new_card, read_card
 from xpnet.errors import UserError
 from xpnet.files import replacing
@@ -53,6 +54,8 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.train_set, self.val_set = _datasets(settings)
         self.network = NETWORKS[settings.network]().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if isinstance(self.network, PretrainedUNet) and not settings.init:
+            self.network.encoder.load_imagenet()
         self.before: dict[str, Any] | None = None  # the training that `init` came from
         if settings.init:
             load_weights(self.network, Path(settings.init))
@@ -105,8 +108,8 @@ class Trainer:
             for frames, masks in bar:
                 frames = frames.to(memory_format=torch.channels_last)
                 with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-                    probabilities = self.network(frames)
-                loss = dv_loss(probabilities, masks)
+                    logits = self.network.logits_and_taps(frames)[0]
+                loss = LOSSES[self.settings.loss](logits, masks)
                 self.optimiser.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_norm)
@@ -217,7 +220,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
         save_file(state, partial)
 
 
-def load_weights(network: SegmentationNet, path: Path) -> None:
+def load_weights(network: Network, path: Path) -> None:
     """Loads safetensors into a network.
 
     Raises:

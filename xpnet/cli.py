@@ -159,7 +159,7 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_train(commands: Any) -> None:
     p = commands.add_parser("train", help="train one network (needs the train extra)")
-    p.add_argument("network", choices=("student", "teacher", "unet"))
+    p.add_argument("network", choices=("student", "teacher", "unet", "teacher3", "lite"))
     p.add_argument("--config", type=Path, default=ROOT / "training" / "configs" / "cpu.yaml")
     p.add_argument("override", nargs="*", metavar="key=value", help="settings over the file's")
     p.set_defaults(command=train)

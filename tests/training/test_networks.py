@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from training.counts import network_table
-from training.networks import NETWORKS, TAPS, student
+from training.networks import TAPS, student
+from training.zoo import NETWORKS
 
 
 @pytest.mark.parametrize(
