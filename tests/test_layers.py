@@ -22,7 +22,7 @@ HEAVY = ("torch", "gi", "pyds", "tritonclient", "onnxruntime", "tensorrt", "albu
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_packages_keep_to_themselves(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
-        if path == ROOT / "xpnet" / "cli.py":
+        if path.parent == ROOT / "xpnet" / "commands":
             continue  # imports each command's package when that command runs
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

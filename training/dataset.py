@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from training.augment import paper_augmentation
+from training.augment import AUGMENTATIONS
 from training.pairs import Pair
 from xpnet.frames import Frame, Mask, frame_to_tensor, resize_frame
 
@@ -25,17 +27,17 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
 
     Every augmentation draws from (seed, epoch, index) alone, so that a resumed run sees what an
     uninterrupted one would have seen, however many workers there are. `epoch` is set by the
-    training loop.
+    training loop; `augmentation` is a name in training.augment.AUGMENTATIONS.
     """
 
-    def __init__(self, pairs: list[Pair], size: int, seed: int, augment: bool) -> None:
+    def __init__(self, pairs: list[Pair], size: int, seed: int, augmentation: str) -> None:
         self.samples = [
             load_pair(p, size) for p in tqdm(pairs, "reading frames", leave=False, disable=None)
         ]
         self.size = size
         self.seed = seed
         self.epoch = 0
-        self.augmentation = paper_augmentation() if augment else None
+        self.augmentation = AUGMENTATIONS[augmentation]()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -51,17 +53,42 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(tensor), torch.from_numpy(mask[None].astype(np.float32))
 
 
-def training_loader(dataset: PolypDataset, epoch: int, batch: int, workers: int) -> DataLoader:
-    """Shuffled batches of one epoch; the order depends on (seed, epoch) alone."""
+class EpochOrder(Sampler[int]):
+    """The order of one epoch's frames, from (seed, epoch) alone; one of `world` processes' share.
+
+    `skip` frames of this share have been seen before an interruption.
+    """
+
+    def __init__(self, length: int, seed: int, epoch: int, rank: int, world: int, skip: int):
+        generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        order = torch.randperm(length, generator=generator)
+        usable = length // world * world  # every process makes the same number of steps
+        self.indices = order[:usable][rank::world][skip:].tolist()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def steps_per_epoch(frames: int, batch: int, world: int) -> int:
+    """Full batches of one process in one epoch; at least one, which then is not full."""
+    return max(1, frames // world // batch)
+
+
+def training_loader(
+    dataset: PolypDataset, order: EpochOrder, epoch: int, batch: int, workers: int
+) -> DataLoader:
+    """The shuffled batches of one epoch, as `order` says; the last incomplete one is left out."""
     dataset.epoch = epoch
-    order = torch.Generator().manual_seed(dataset.seed * 100_003 + epoch)
     return DataLoader(
         dataset,
         batch_size=batch,
-        shuffle=True,
-        drop_last=len(dataset) > batch,
+        sampler=order,
+        drop_last=len(order) >= batch,
         num_workers=workers,
-        generator=order,
+        pin_memory=torch.cuda.is_available(),
         worker_init_fn=_one_thread,
     )
 

@@ -14,9 +14,8 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from training.supervised import load_weights
-from training.zoo import NETWORKS, Network
-from xpnet.card import METADATA_KEY, Card, read_card
+from training.zoo import Network
+from xpnet.card import METADATA_KEY, Card
 from xpnet.errors import UserError
 from xpnet.files import replacing
 from xpnet.frames import Frame, frame_to_tensor
@@ -27,20 +26,6 @@ log = logging.getLogger("xpnet.export")
 TOLERANCE = 1e-4
 """Largest difference of a probability between torch and ONNX Runtime that is let through."""
 OPSET = 17
-
-
-def load_network(weights: Path) -> tuple[Network, Card]:
-    """The network of a safetensors file, in evaluation mode, and the card beside it.
-
-    Raises:
-        UserError: weights or card are missing or do not fit each other.
-    """
-    card = read_card(weights.with_suffix(".json"))
-    if card.network not in NETWORKS:
-        raise UserError(f"{weights}: network '{card.network}', known are {', '.join(NETWORKS)}")
-    network = NETWORKS[card.network]()
-    load_weights(network, weights)
-    return network.eval(), card
 
 
 def export_onnx(network: Network, card: Card, frames: list[Frame], path: Path) -> float:

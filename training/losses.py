@@ -1,56 +1,63 @@
-"""The segmentation loss of the paper: DV = soft Dice loss + Tversky loss (equation 1)."""
+"""The losses: DV of the paper (equation 1) and those of the other trainings, with MONAI's parts.
+
+Logits and masks are N x 1 x H x W, float32, masks in [0, 1]; every loss is a scalar.
+"""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+
+from monai.losses import DiceLoss, PatchAdversarialLoss, TverskyLoss
 from torch import Tensor
 from torch.nn import functional as F
 
 SMOOTH = 1.0
 """Added to numerators and denominators: an empty mask met by an empty prediction costs nothing."""
 
-
-def soft_dice_loss(probabilities: Tensor, mask: Tensor) -> Tensor:
-    """1 - Dice of each frame, averaged over the batch; N x 1 x H x W both, in [0, 1]."""
-    intersection, predicted, true = _sums(probabilities, mask)
-    return (1 - (2 * intersection + SMOOTH) / (predicted + true + SMOOTH)).mean()
-
-
-def tversky_loss(
-    probabilities: Tensor, mask: Tensor, alpha: float = 0.3, beta: float = 0.7
-) -> Tensor:
-    """1 - Tversky index of each frame, averaged over the batch (Salehi et al., 2017).
-
-    `alpha` weighs false positives, `beta` false negatives: a missed polyp is the dearer error.
-    """
-    hit, predicted, true = _sums(probabilities, mask)
-    index = (hit + SMOOTH) / (hit + alpha * (predicted - hit) + beta * (true - hit) + SMOOTH)
-    return (1 - index).mean()
+# Per frame, then averaged over the batch. Tversky (Salehi et al., 2017): alpha weighs false
+# positives, beta false negatives, since a missed polyp is the dearer error.
+_dice = DiceLoss(sigmoid=True, smooth_nr=SMOOTH, smooth_dr=SMOOTH)
+_tversky = TverskyLoss(sigmoid=True, alpha=0.3, beta=0.7, smooth_nr=SMOOTH, smooth_dr=SMOOTH)
+# Least squares on the raw scores (Mao et al., 2017), as in the paper's equations 2 and 3.
+_adversarial = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
 
 
-def dv_loss(probabilities: Tensor, mask: Tensor) -> Tensor:
-    """DV of the paper's equation 1: both N x 1 x H x W, float, in [0, 1]; a scalar in [0, 2]."""
-    return soft_dice_loss(probabilities, mask) + tversky_loss(probabilities, mask)
-
-
-def _sums(probabilities: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Per frame: sum of the product, of the probabilities, of the mask."""
-    if probabilities.shape != mask.shape:
-        raise ValueError(
-            f"mask of shape {tuple(mask.shape)}: expected {tuple(probabilities.shape)}, "
-            "the shape of the probabilities"
-        )
-    p, t = torch.flatten(probabilities, 1), torch.flatten(mask, 1)
-    return (p * t).sum(1), p.sum(1), t.sum(1)
+def dv_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """DV of the paper's equation 1, soft Dice plus Tversky loss; in [0, 2]."""
+    _check(logits, mask)
+    return _dice(logits, mask) + _tversky(logits, mask)
 
 
 def bce_dice_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Binary cross-entropy plus soft Dice loss, of logits: what a pretrained encoder learns by."""
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, mask)
-    return cross_entropy + soft_dice_loss(torch.sigmoid(logits), mask)
+    """Binary cross-entropy plus soft Dice loss: what a pretrained encoder learns well by."""
+    _check(logits, mask)
+    return F.binary_cross_entropy_with_logits(logits, mask) + _dice(logits, mask)
 
 
-LOSSES = {
-    "dv": lambda logits, mask: dv_loss(torch.sigmoid(logits), mask),
-    "bce_dice": bce_dice_loss,
-}
+def generator_loss(scores: Tensor) -> Tensor:
+    """How far the discriminator's scores (any shape) of the student are from 'real', 1."""
+    return _adversarial(scores, target_is_real=True, for_discriminator=False)
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """The paper's equation 3: scores of the real away from 1, of the fake away from 0."""
+    return _adversarial(real, target_is_real=True, for_discriminator=True) + _adversarial(
+        fake, target_is_real=False, for_discriminator=True
+    )
+
+
+def output_loss(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Cross-entropy of the student to the teacher's probability map (Hinton et al., 2015)."""
+    _check(logits, teacher)
+    return F.binary_cross_entropy_with_logits(logits, teacher)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"dv": dv_loss, "bce_dice": bce_dice_loss}
+
+
+def _check(logits: Tensor, mask: Tensor) -> None:
+    if logits.shape != mask.shape:
+        raise ValueError(
+            f"mask of shape {tuple(mask.shape)}: expected {tuple(logits.shape)}, "
+            "the shape of the logits"
+        )

@@ -25,6 +25,8 @@ BOTTLENECK = 512
 STRIDE = 16
 TAPS = ("encoder1", "encoder3", "decoder3", "decoder1")
 """The features that distillation compares; decoder 3 is the one at the size of encoder 3."""
+TAP_CHANNELS = {"encoder1": 32, "encoder3": 128, "decoder3": 128, "decoder1": 32}
+"""Their channels, in the networks of the paper: full size, a quarter, a quarter, full size."""
 
 
 class EPSA(nn.Module):
@@ -114,6 +116,8 @@ class SegmentationNet(nn.Module):
         ValueError: in `forward`, for an input that is not N x 3 x H x W with H and W
             divisible by 16.
     """
+
+    tap_channels = TAP_CHANNELS
 
     def __init__(self, block: Callable[..., nn.Module], attention: bool) -> None:
         super().__init__()

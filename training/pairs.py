@@ -63,12 +63,18 @@ def find_pairs(
 ) -> Pairing:
     """Pairs the images of one folder with the masks of another by stem, in sorted order.
 
+    A mask may also be named as its image with `_mask` behind it, as PolypGen's are.
+
     With `index`, a CSV with the columns `stem` and `split`, only the stems of `split` count.
 
     Raises:
         UserError: a folder or the index is missing, or nothing pairs.
     """
-    by_stem_image, by_stem_mask = _stems(images), _stems(masks)
+    by_stem_image = _stems(images)
+    by_stem_mask = {
+        stem if stem in by_stem_image else stem.removesuffix("_mask"): path
+        for stem, path in _stems(masks).items()
+    }
     wanted = by_stem_image.keys() | by_stem_mask.keys()
     if index is not None:
         wanted = _stems_of_split(index, split)  # what it names and no folder holds is missing, too

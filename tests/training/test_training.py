@@ -1,133 +1,234 @@
-"""A real training on a tiny set: it learns, resumes exactly, and refuses what does not fit."""
+"""Real trainings on a tiny set: they learn, resume exactly, and refuse what does not fit."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.settings import TrainSettings, read_settings
-from training.supervised import Trainer, load_weights
+from tests.conftest import one_line
+from training import trainer as loop
+from training.jobs import make_fabric, precision, train
+from training.lessons import Learner
+from training.networks import student
+from training.weights import load_network, load_weights, pack
+from training.zoo import NETWORKS
 from xpnet.card import read_card
 from xpnet.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve pictures of a bright disc on noise, eight to train on."""
-    root = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(1)
-    rows = ["stem,split"]
-    for folder in ("images", "masks"):
-        (root / folder).mkdir()
-    for number in range(12):
-        frame = rng.integers(0, 90, (64, 64, 3)).astype(np.uint8)
-        mask = np.zeros((64, 64), np.uint8)
-        cv2.circle(mask, tuple(rng.integers(20, 44, 2).tolist()), 14, 255, -1)
-        frame[mask > 0] += 120
-        cv2.imwrite(str(root / "images" / f"{number}.png"), frame)
-        cv2.imwrite(str(root / "masks" / f"{number}.png"), mask)
-        rows.append(f"{number},{'train' if number < 8 else 'val'}")
-    (root / "index.csv").write_text("\n".join(rows))
-    return root
-
-
-def settings(data: Path, output: Path, **changes: object) -> TrainSettings:
-    values = {"size": 32, "epochs": 3, "batch": 4, "workers": 0, "average": 0.5}
-    return TrainSettings(data=str(data), output=str(output), **(values | changes))  # type: ignore[arg-type]
-
-
-def test_learns_and_writes_weights_card_and_log(data: Path, tmp_path: Path) -> None:
-    made = settings(
-        data, tmp_path / "run", epochs=6, learning_rate=5e-3, data_name="discs", data_licence="none"
-    )
-    weights = Trainer(made).run()
-    log = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+def test_learns_and_writes_weights_card_log_and_curves(tiny) -> None:
+    made = tiny(epochs=6, learning_rate=5e-3, data_name="discs", data_licence="none")
+    weights = train(made)
+    folder = weights.parent
+    log = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    assert {"epoch", "seconds", "val_dice", "val_iou"} <= log[0].keys()
     card = read_card(weights.with_suffix(".json"))
-    assert (card.network, card.parameters, card.input.height) == ("student", 1_839_333, 32)
+    assert (card.name, card.network, card.input.height) == ("xpnet", "student", 32)
     source = card.data[0]
     assert (source.name, source.licence, source.reference) == ("discs", "none", "not stated")
     assert source.frames == 8
     assert sum(t.numel() for k, t in load_file(weights).items() if "running" not in k
                and "num_batches" not in k) == 1_839_333  # fmt: skip
+    events = list((folder / "tensorboard").iterdir())
+    assert len(events) == 1
+    assert b"frame, truth, probability" in events[0].read_bytes()
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_killed_and_resumed_ends_with_the_same_weights(
-    data: Path, tmp_path: Path, workers: int
-) -> None:
-    whole = Trainer(settings(data, tmp_path / "whole"))
-    whole.run()
+@pytest.fixture(scope="module")
+def two_teachers(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Weights of a teacher with the student's features, and of one without."""
+    from tests.training.test_distillation import quick_teachers
 
-    killed = Trainer(settings(data, tmp_path / "killed", workers=workers))
-    train_epoch = killed.train_epoch
-
-    def die_in_the_second() -> float:
-        if killed.epoch == 1:
-            raise KeyboardInterrupt
-        return train_epoch()
-
-    killed.train_epoch = die_in_the_second  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        killed.run()
-    resumed = Trainer(settings(data, tmp_path / "killed", workers=workers))
-    resumed.run()
-    for ours, theirs in (
-        (resumed.network.state_dict(), whole.network.state_dict()),
-        (resumed.average.state_dict(), whole.average.state_dict()),
-    ):
-        assert ours.keys() == theirs.keys()
-        for key in ours:
-            assert torch.equal(ours[key], theirs[key]), key
-
-
-def test_checkpoint_of_other_settings_is_refused(data: Path, tmp_path: Path) -> None:
-    Trainer(settings(data, tmp_path)).checkpoint()
-    with pytest.raises(UserError, match=r"other settings \(learning_rate\)"):
-        Trainer(settings(data, tmp_path, learning_rate=0.5)).resume()
-
-
-def test_weights_of_another_network_are_refused(data: Path, tmp_path: Path) -> None:
-    trainer = Trainer(settings(data, tmp_path, epochs=1))
-    weights = trainer.run()
-    teacher = Trainer(settings(data, tmp_path / "t", network="teacher"))
-    with pytest.raises(UserError, match="not weights of this network"):
-        load_weights(teacher.network, weights)
-    (tmp_path / "broken.safetensors").write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"broken\.safetensors: not a safetensors file"):
-        load_weights(trainer.network, tmp_path / "broken.safetensors")
-
-
-def test_settings_from_yaml_and_command_line(tmp_path: Path) -> None:
-    file = tmp_path / "s.yaml"
-    file.write_text("size: 64\nlearning_rate: 1e-4\n")
-    made = read_settings(file, ["epochs=2", "init="])
-    assert (made.size, made.learning_rate, made.epochs, made.init) == (64, 1e-4, 2, "")
-    with pytest.raises(UserError, match="unknown setting 'sise'; known: network, data"):
-        read_settings(file, ["sise=3"])
-    with pytest.raises(UserError, match="epochs is 'many', expected int"):
-        read_settings(file, ["epochs=many"])
-    with pytest.raises(UserError, match="expected key=value"):
-        read_settings(file, ["epochs"])
+    return quick_teachers(discs, tmp_path_factory.mktemp("teachers"))
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"network": "vgg"}, "known are unet, teacher, student"),
-        ({"size": 50}, "multiple of 16"),
-        ({"epochs": 0}, "epochs 0: expected at least 1"),
-        ({"precision": "int3"}, "expected auto, float32 or bfloat16"),
-    ],
+    ("job", "workers", "die_at"),
+    [("student", 0, 3), ("student", 1, 4), ("teacher2", 0, 3), ("distill_xpnet", 0, 3)],
 )
-def test_wrong_settings_are_named(
-    data: Path, tmp_path: Path, changes: dict[str, object], message: str
+def test_killed_and_resumed_ends_with_the_same_weights(
+    tiny, two_teachers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    job: str, workers: int, die_at: int,
+) -> None:  # fmt: skip
+    """Two steps an epoch: step 3 lies in the middle of the second, step 4 between two."""
+    more: dict[str, object] = {"checkpoint_minutes": 0.0}
+    if job == "distill_xpnet":
+        more |= {"teachers": two_teachers, "order": "random", "output_loss": 1.0}
+    train(tiny(job, output=str(tmp_path / "whole"), **more))
+
+    killed = tiny(job, output=str(tmp_path / "killed"), workers=workers, **more)
+    learn = Learner.learn
+    calls = 0
+
+    def die(self: Learner, loss: torch.Tensor, what: str) -> None:
+        nonlocal calls
+        if what != "discriminator":
+            if calls == die_at:
+                raise KeyboardInterrupt
+            calls += 1
+        learn(self, loss, what)
+
+    monkeypatch.setattr(Learner, "learn", die)
+    with pytest.raises(KeyboardInterrupt):
+        train(killed)
+    monkeypatch.setattr(Learner, "learn", learn)
+    train(killed)
+    folders = [tmp_path / "whole", tmp_path / "killed"]
+    states = [torch.load(folder / "checkpoint.pt", weights_only=True) for folder in folders]
+    assert states[0]["step"] == states[1]["step"] == 6
+    for part in ("lesson", "averaged"):
+        assert_same(states[0][part], states[1][part], part)
+    logs = [(folder / "log.jsonl").read_text().splitlines() for folder in folders]
+    for ours, theirs in zip(*logs, strict=True):
+        assert json.loads(ours)["loss"] == pytest.approx(json.loads(theirs)["loss"], abs=1e-7)
+
+
+def assert_same(ours: object, theirs: object, where: str) -> None:
+    if isinstance(ours, dict):
+        assert isinstance(theirs, dict)
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            assert_same(ours[key], theirs[key], f"{where}.{key}")
+    elif isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs), where  # type: ignore[arg-type]
+    elif isinstance(ours, float):
+        assert ours == pytest.approx(theirs), where
+    elif not isinstance(ours, list | tuple):
+        assert ours == theirs, where
+
+
+def test_two_processes_train_together(discs: Path, tmp_path: Path) -> None:
+    """Distributed on the CPU, through Fabric's own launcher, from the command line."""
+    command = [
+        sys.executable, "-m", "xpnet.cli", "train", "student", f"data={discs}", "size=32",
+        f"output={tmp_path / 'run'}", "epochs=2", "batch=2", "workers=0", "accelerator=cpu",
+        "devices=2", "precision=32-true",
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 4  # 8 frames, 2 processes, 2 frames each a step, 2 epochs
+    network, _ = load_network(tmp_path / "run" / "weights.safetensors")
+    assert network.tap_channels["encoder1"] == 32
+
+
+def test_a_loss_that_is_no_number_stops_and_names_step_and_checkpoint(
+    tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=message):
-        Trainer(settings(data, tmp_path, **changes))
+    made = tiny(output=str(tmp_path / "run"))
+    learn, calls = Learner.learn, 0
+
+    def spoil(self: Learner, loss: torch.Tensor, what: str) -> None:
+        nonlocal calls
+        calls += 1
+        learn(self, loss * float("nan") if calls == 4 else loss, what)
+
+    monkeypatch.setattr(Learner, "learn", spoil)
+    with pytest.raises(UserError, match=r"loss is nan at step 2 of 2 in epoch 2: .*checkpoint\.pt"):
+        train(made)
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 2
+    assert all(v.isfinite().all() for v in state["lesson"]["module"].values())
+
+
+def test_a_full_disk_loses_nothing_that_was_saved(
+    tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = tiny(output=str(tmp_path / "run"), epochs=1)
+    train(made)
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+
+    def full(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"checkpoint\.pt: cannot be written: No space left"):
+        trainer_of(made)._checkpoint()
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+    assert not list((tmp_path / "run").glob(".*part"))
+
+
+def trainer_of(settings) -> loop.Trainer:
+    from training.jobs import _datasets, make_lesson
+
+    fabric = make_fabric(settings)
+    sets = _datasets(settings)
+    return loop.Trainer(
+        fabric, settings, make_lesson(fabric, settings, NETWORKS[settings.network](), 2), *sets
+    )
+
+
+def test_checkpoint_of_other_settings_is_refused(tiny, tmp_path: Path) -> None:
+    trainer_of(tiny(output=str(tmp_path)))._checkpoint()
+    with pytest.raises(UserError, match=r"other settings \(learning_rate\)"):
+        train(tiny(output=str(tmp_path), learning_rate=0.5))
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(UserError, match=r"checkpoint\.pt: not a checkpoint"):
+        train(tiny(output=str(tmp_path)))
+
+
+def test_starts_from_given_weights_and_says_so(tiny, tmp_path: Path) -> None:
+    first = train(tiny(output=str(tmp_path / "first"), epochs=1))
+    second = train(
+        tiny(output=str(tmp_path / "second"), epochs=1, init=str(first), learning_rate=1e-9)
+    )
+    before = read_card(second.with_suffix(".json")).training["before"]
+    assert before["epoch"] == 1
+    ours, theirs = load_file(second), load_file(first)
+    torch.testing.assert_close(ours["head.weight"], theirs["head.weight"], atol=1e-3, rtol=0)
+
+
+def test_weights_of_another_network_are_refused(tiny, tmp_path: Path) -> None:
+    weights = train(tiny(epochs=1))
+    with pytest.raises(UserError, match="not weights of this network"):
+        load_weights(NETWORKS["teacher"](), weights)
+    (tmp_path / "broken.safetensors").write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"broken\.safetensors: not a safetensors file"):
+        load_weights(student(), tmp_path / "broken.safetensors")
+
+
+def test_half_precision_weights_load_where_they_are_used(tiny, tmp_path: Path) -> None:
+    weights = train(tiny(epochs=1))
+    pack(weights, tmp_path / "half.safetensors")
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.51 * weights.stat().st_size
+    network, card = load_network(tmp_path / "half.safetensors")
+    assert card.training["stored_as"] == "float16"
+    whole, _ = load_network(weights)
+    frames = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(frames), whole(frames), atol=0.01, rtol=0)
+
+
+def test_the_arithmetic_is_chosen_by_the_machine(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    for flags, expected in (({"avx512_bf16"}, "bf16-mixed"), ({"avx2"}, "32-true")):
+        monkeypatch.setattr("training.jobs.cpu_flags", lambda f=flags: f)
+        assert precision(tiny(precision="auto")) == expected
+    assert precision(tiny(precision="bf16-mixed")) == "bf16-mixed"
+
+
+def test_bfloat16_keeps_weights_in_float32(tiny) -> None:
+    weights = train(tiny(epochs=1, precision="bf16-mixed"))
+    assert load_file(weights)["head.weight"].dtype == torch.float32
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_named(xpnet, discs: Path) -> None:
+    result = xpnet("train", "student", f"data={discs}", "accelerator=cuda")
+    assert "accelerator cuda, 1 devices" in one_line(result)
+
+
+def test_data_that_is_not_there_is_named(xpnet, discs: Path, tmp_path: Path) -> None:
+    call = ("train", "student", f"output={tmp_path / 'run'}", "accelerator=cpu")
+    assert "none: no such folder" in one_line(xpnet(*call, "data=none"))
+    (discs.parent / "only").mkdir(exist_ok=True)
+    assert "no known layout" in one_line(xpnet(*call, f"data={discs.parent / 'only'}"))

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training.settings import CONFIGS, JOBS, DistillSettings, parse_overrides, read_job
+from xpnet.errors import UserError
+
+
+@pytest.mark.parametrize("config", ["paper", "cpu", "gpu"])
+@pytest.mark.parametrize("job", JOBS)
+def test_every_job_has_settings_in_every_file(config: str, job: str) -> None:
+    made = read_job(job, config, {})
+    assert made.network == JOBS[job][0]
+    assert made.output == f"build/training/{job}"
+
+
+def test_the_paper_is_the_paper() -> None:
+    """Section 3.2, and networks' training as the paper prints it."""
+    one, student = read_job("teacher1", "paper", {}), read_job("distill_xpnet", "paper", {})
+    assert (one.size, one.epochs, one.batch, one.learning_rate) == (512, 450, 8, 3e-4)
+    assert (one.optimiser, one.schedule, one.split) == ("adam", "step", "random")
+    assert isinstance(student, DistillSettings)
+    assert (student.learning_rate, student.beta1, student.adversarial) == (1e-4, 0.5, 0.2)
+    assert (student.order, student.adversarial_every, student.output_loss) == ("orderly", 1, 0)
+
+
+def test_a_job_wins_over_common_and_the_command_line_over_both(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("common: {size: 64, epochs: 9}\nstudent: {learning_rate: 1e-4, epochs: 5}\n")
+    made = read_job("student", str(file), parse_overrides(["size=32", "init="]))
+    assert (made.size, made.learning_rate, made.epochs, made.init) == (32, 1e-4, 5, "")
+    assert read_job("unet", str(file), {}).epochs == 9
+    taught = read_job("distill_xpnet", str(file), {"teachers": ["a", "b"], "skip_bad": True})
+    assert isinstance(taught, DistillSettings)
+    assert taught.teachers == ("a", "b")
+    assert taught.skip_bad
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sise=3"], "unknown setting 'sise'; known: network, data"),
+        (["epochs=many"], "epochs is 'many', expected a whole number"),
+        (["learning_rate=fast"], "learning_rate is 'fast', expected a number"),
+        (["teachers=a"], "teachers is 'a', expected a list"),
+        (["epochs"], "'epochs': expected key=value"),
+        (["size=50"], "size 50: expected a multiple of 16"),
+        (["epochs=0"], "epochs 0: expected at least 1"),
+        (["precision=int3"], "precision 'int3': expected one of auto, 32-true"),
+        (["order=any"], "order 'any': expected one of orderly, alternate, random"),
+        (["adversarial_every=0"], "adversarial_every 0: expected at least 1"),
+    ],
+)
+def test_wrong_settings_are_named(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_job("distill_xpnet", "cpu", parse_overrides(words))
+
+
+def test_wrong_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nosuch: no such settings file; by name there are cpu"):
+        read_job("student", "nosuch", {})
+    for content, message in (
+        ("[1, 2]", "unknown section '1'"),
+        ("pupil: {}", "unknown section 'pupil'; known: common, teacher1"),
+        ("common: [", "not a YAML mapping"),
+        ("common: 3", "not a YAML mapping"),
+    ):
+        (tmp_path / "s.yaml").write_text(content)
+        with pytest.raises(UserError, match=message):
+            read_job("student", str(tmp_path / "s.yaml"), {})
+    assert (CONFIGS / "cpu.yaml").is_file()

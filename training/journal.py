@@ -1,0 +1,63 @@
+"""The record of a training: a line an epoch in log.jsonl, curves and panels for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+log = logging.getLogger("xpnet.training")
+
+
+class Journal:
+    """Writes what a run does; on any process but the first one it writes nothing."""
+
+    def __init__(self, folder: Path, enabled: bool) -> None:
+        self.folder = folder
+        self.enabled = enabled
+
+    def __enter__(self) -> Journal:
+        if self.enabled:
+            self.board = SummaryWriter(str(self.folder / "tensorboard"))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.enabled:
+            self.board.close()
+
+    def write(
+        self, row: dict[str, float], scores: dict[str, float], panel: Tensor, left: float
+    ) -> None:
+        """One epoch: its losses, the validation, and sample frames; `left` in seconds.
+
+        `panel` is 3 x H x W in [0, 1].
+        """
+        if not self.enabled:
+            return
+        whole = {**row, **{f"val_{name}": value for name, value in scores.items()}}
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(whole) + "\n")
+        epoch = int(row["epoch"])
+        for name, value in whole.items():
+            if name != "epoch":
+                self.board.add_scalar(name, value, epoch)
+        self.board.add_image("frame, truth, probability", (panel * 255).to(torch.uint8), epoch)
+        self.board.flush()
+        log.info(
+            "epoch %d: loss %.3f, val dice %.3f, %.0f s; about %.0f min left",
+            epoch,
+            row["loss"],
+            scores["dice"],
+            row["seconds"],
+            left / 60,
+        )

@@ -1,0 +1,21 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from xpnet.triton.server import REPOSITORY
+
+TRAIN_HINT = "scripts/setup.sh --train"
+"""What installs the packages of training, export and panels."""
+
+
+def add_repository(parser: argparse.ArgumentParser) -> None:
+    """`--repository`."""
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=REPOSITORY,
+        help="Triton model repository (default: triton_models)",
+    )

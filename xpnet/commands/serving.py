@@ -1,0 +1,110 @@
+"""`xpnet run` and `xpnet serve`: masks on a clip, and the server that computes them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from xpnet.commands.options import add_repository
+from xpnet.errors import UserError
+from xpnet.triton.server import HOST, ServerSettings, running_server
+
+
+def add_run(commands: Any) -> None:
+    """The options of `xpnet run`."""
+    p = commands.add_parser("run", help="a clip in, the clip with masks out")
+    p.add_argument("input", type=Path, help="a video file, or a folder of images")
+    p.add_argument("--output", type=Path, required=True, help="file to write, .mp4 or .mkv")
+    p.add_argument(
+        "--mode",
+        choices=("every", "latest"),
+        default="every",
+        help="every: each frame waits for its own mask; latest: the clip's rate, "
+        "the newest mask on every frame (default: every)",
+    )
+    p.add_argument(
+        "--backend",
+        choices=("triton", "onnxruntime"),
+        default="triton",
+        help="where inference runs; onnxruntime: in this process (default: triton)",
+    )
+    p.add_argument(
+        "--url",
+        default="",
+        metavar="HOST:PORT",
+        help="gRPC address of a running Triton (default: start one for this run)",
+    )
+    p.add_argument("--model", default="xpnet_onnx", help="model of the repository")
+    add_repository(p)
+    p.add_argument("--fps", type=float, default=25.0, help="rate of a folder of images")
+    p.add_argument("--colour", default="00e5ff", metavar="RRGGBB", help="colour of the masks")
+    p.add_argument("--opacity", type=float, default=0.18, help="of the fill, 0 to 1")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
+    p.set_defaults(command=run)
+
+
+def add_serve(commands: Any) -> None:
+    """The options of `xpnet serve`."""
+    p = commands.add_parser("serve", help="serve the model repository with Triton")
+    add_repository(p)
+    p.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="serve this model only; may be repeated (default: all that are there)",
+    )
+    p.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
+    p.add_argument("--http-port", type=int, default=8000)
+    p.add_argument("--grpc-port", type=int, default=8001)
+    p.add_argument("--metrics-port", type=int, default=8002)
+    p.set_defaults(command=serve)
+
+
+def run(args: argparse.Namespace) -> int:
+    """`xpnet run`."""
+    from deepstream.run import RunSettings, describe
+    from deepstream.run import run as run_graph
+    from xpnet.overlay import OverlayStyle, parse_colour
+
+    summary = run_graph(
+        RunSettings(
+            input=args.input,
+            output=args.output,
+            mode=args.mode,
+            backend=args.backend,
+            url=args.url,
+            model=args.model,
+            repository=args.repository,
+            fps=args.fps,
+            json=args.json,
+            style=OverlayStyle(parse_colour(args.colour), args.opacity),
+        )
+    )
+    lines, failure = describe(summary)
+    print("\n".join(lines))
+    if failure:
+        print(f"xpnet: {failure}", file=sys.stderr)
+    return 2 if failure else 0
+
+
+def serve(args: argparse.Namespace) -> int:
+    """`xpnet serve`: until Ctrl-C or the server's own end."""
+    settings = ServerSettings(
+        args.repository, tuple(args.model), args.host, args.http_port, args.grpc_port,
+        args.metrics_port,
+    )  # fmt: skip
+    with running_server(settings) as server:
+        try:
+            print(f"serving {', '.join(server.models)}")
+            print(f"  http    {server.http_url}\n  grpc    {server.grpc_url}")
+            print(f"  metrics http://{server.metrics_url}/metrics\nCtrl-C stops it.", flush=True)
+            while not server.ended():
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            print("stopping")
+            return 0
+        raise UserError(f"tritonserver ended by itself: {server.how_it_ended()}")

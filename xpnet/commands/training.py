@@ -1,0 +1,149 @@
+"""`xpnet train`, `distill`, `data` and `export`: from frames to weights to a served model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from xpnet.commands.options import TRAIN_HINT, add_repository
+from xpnet.errors import require
+from xpnet.files import check_writable, write_text
+from xpnet.triton.server import ROOT
+
+JOBS = ("teacher1", "teacher2", "teacher3", "unet", "student", "lite")
+MODELS = ("xpnet", "xpnet_lite")
+
+
+def add_data(commands: Any) -> None:
+    """The options of `xpnet data`."""
+    p = commands.add_parser("data", help="look at a data set before training on it")
+    actions = p.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser(
+        "check", help="sizes, empty masks, broken files, duplicates, leaks between splits"
+    )
+    check.add_argument("folder", type=Path, help="a data set in one of the known layouts")
+    check.add_argument("--split", choices=("groups", "random"), default="groups")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
+    check.set_defaults(command=data_check)
+
+
+def add_train(commands: Any) -> None:
+    """The options of `xpnet train`."""
+    p = commands.add_parser("train", help="train one network on the truth")
+    p.add_argument(
+        "job",
+        choices=JOBS,
+        help="teacher1: supervised; teacher2: pix2pix; teacher3: on an ImageNet encoder; unet: the "
+        "baseline; student and lite: without teachers",
+    )
+    _add_settings(p)
+    p.set_defaults(command=train)
+
+
+def add_distill(commands: Any) -> None:
+    """The options of `xpnet distill`."""
+    p = commands.add_parser("distill", help="train a student on the truth and by teachers")
+    p.add_argument("--model", choices=MODELS, default="xpnet", help="the student to train")
+    p.add_argument(
+        "--teacher",
+        action="append",
+        default=[],
+        metavar="WEIGHTS",
+        help="safetensors file with its card beside it; once for each, in their order",
+    )
+    _add_settings(p)
+    p.set_defaults(command=distill)
+
+
+def _add_settings(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--config",
+        default="cpu",
+        help="settings: paper, cpu or gpu, or the path of a YAML file (default: cpu)",
+    )
+    p.add_argument("--skip-bad", action="store_true", help="leave out what `data check` refuses")
+    p.add_argument("override", nargs="*", metavar="key=value", help="settings over the file's")
+
+
+def data_check(args: argparse.Namespace) -> int:
+    """`xpnet data check`: 2 where something keeps a training from starting."""
+    try:
+        from training.check import check
+        from training.readers import read_source
+    except ImportError as error:
+        raise require(str(error.name), "checking data", TRAIN_HINT) from error
+    if args.json:
+        check_writable(args.json)
+    report = check(read_source(args.folder, args.split))
+    print("\n".join(report.as_lines()))
+    if args.json:
+        write_text(args.json, json.dumps(report.as_dict(), indent=2) + "\n")
+    return 2 if report.errors else 0
+
+
+def train(args: argparse.Namespace) -> int:
+    """`xpnet train`."""
+    return _train(args, args.job, {})
+
+
+def distill(args: argparse.Namespace) -> int:
+    """`xpnet distill`."""
+    given = {"teachers": args.teacher} if args.teacher else {}
+    return _train(args, f"distill_{args.model}", given)
+
+
+def _train(args: argparse.Namespace, job: str, given: dict[str, Any]) -> int:
+    try:
+        from training.jobs import train as start
+        from training.settings import parse_overrides, read_job
+    except ImportError as error:
+        raise require(str(error.name), "training", TRAIN_HINT) from error
+    overrides = {**given, **parse_overrides(args.override)}
+    if args.skip_bad:
+        overrides["skip_bad"] = True
+    print(start(read_job(job, args.config, overrides)))
+    return 0
+
+
+def add_export(commands: Any) -> None:
+    """The options of `xpnet export`."""
+    p = commands.add_parser("export", help="weights to ONNX and into the model repository")
+    p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
+    p.add_argument("--output", type=Path, help="write this ONNX file only, no repository")
+    p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
+    p.add_argument(
+        "--plan-size",
+        type=int,
+        help="height and width of the TensorRT plan (default: as the ONNX model)",
+    )
+    add_repository(p)
+    p.add_argument(
+        "--frames",
+        type=Path,
+        default=ROOT / "docs" / "demo" / "colonoscopy.mp4",
+        help="clip on whose frames torch and ONNX are compared",
+    )
+    p.set_defaults(command=export)
+
+
+def export(args: argparse.Namespace) -> int:
+    """`xpnet export`."""
+    try:
+        from training.export import export_onnx, export_repository, sample_frames
+        from training.weights import load_network
+    except ImportError as error:
+        raise require(str(error.name), "export", TRAIN_HINT) from error
+    network, card = load_network(args.weights)
+    if args.size is not None:
+        card = card.at_size(args.size, args.size)
+    frames = sample_frames(args.frames)
+    if args.output:
+        difference = export_onnx(network, card, frames, args.output)
+        print(f"{args.output}: largest difference from torch {difference:.1e}")
+    else:
+        plan_size = card.input.height if args.plan_size is None else args.plan_size
+        difference = export_repository(network, card, frames, args.repository, plan_size)
+        print(f"{args.repository}: largest difference from torch {difference:.1e}")
+    return 0
