@@ -24,6 +24,7 @@ from xpnet.inference import Inference, OnnxInference
 from xpnet.machine import describe_machine
 from xpnet.overlay import OverlayStyle
 from xpnet.triton.client import TritonInference
+from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import REPOSITORY, ServerSettings, running_server
 
 log = logging.getLogger("xpnet.graph")
@@ -40,7 +41,7 @@ class RunSettings:
     mode: str = "every"  # every: each frame its own mask; latest: at the clip's rate
     backend: str = "triton"  # triton, or onnxruntime: in this process
     url: str = ""  # HOST:PORT of a running Triton's gRPC; empty: a server of our own
-    model: str = "xpnet_onnx"  # a model of the repository
+    model: str = DEFAULT_MODEL  # a model of the repository
     repository: Path = REPOSITORY
     fps: float = 25.0  # for a folder of images
     json: Path | None = None  # where to write the summary

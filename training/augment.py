@@ -15,6 +15,9 @@ import numpy as np
 
 from xpnet.frames import Frame, Mask
 
+LIT = 60
+"""Mean of a pixel's channels, of 255, from which it is mucosa in the light."""
+
 
 def paper_augmentation() -> A.Compose:
     """Acts on `image` (H x W x 3, uint8, RGB) and `mask` (H x W, 0 or 1) alike.
@@ -80,6 +83,8 @@ class SpecularSpots(A.ImageOnlyTransform):
         glare: Any = np.zeros((height, width), np.float32)
         for x, y, a, b, angle in spots:
             centre = (round(x * width), round(y * height))
+            if img[centre[1], centre[0]].mean() < LIT:
+                continue  # nothing there to reflect the lamp
             axes = (max(1, round(a * width)), max(1, round(b * width)))
             cv2.ellipse(glare, centre, axes, angle, 0, 360, (1.0,), -1)
         glare = cv2.GaussianBlur(glare, (0, 0), max(0.5, width / 250))[:, :, None]

@@ -26,7 +26,7 @@ from xpnet.errors import UserError
 
 THUMBNAIL = 24
 """Pixels, height and width, of the pictures by which near duplicates are found."""
-NEAR = 0.995
+NEAR = 0.997
 """Correlation of two thumbnails from which frames count as near duplicates."""
 COLOUR = 40
 """Difference of a mask's colour channels, of 255, above what JPEG leaves on grey."""

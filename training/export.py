@@ -19,7 +19,7 @@ from xpnet.card import METADATA_KEY, Card
 from xpnet.errors import UserError
 from xpnet.files import replacing
 from xpnet.frames import Frame, frame_to_tensor
-from xpnet.triton.config import write_repository
+from xpnet.triton.config import onnx_name, write_repository
 
 log = logging.getLogger("xpnet.export")
 
@@ -59,13 +59,14 @@ def export_onnx(network: Network, card: Card, frames: list[Frame], path: Path) -
 def export_repository(
     network: Network, card: Card, frames: list[Frame], repository: Path, plan_size: int
 ) -> float:
-    """Writes `xpnet_onnx` with its weights, and the configs and cards of all models.
+    """Writes the ONNX file as NAME_onnx, and the configs and cards of this network's models.
 
-    The plan of `xpnet` is built on the target, at `plan_size` pixels; its config and card say so.
+    NAME is that of the card. The plan is built on the target, at `plan_size` pixels; its config
+    and card say so.
     Returns and raises as `export_onnx`.
     """
     plan = card.at_size(plan_size, plan_size)  # refused before anything is written
-    folder = repository / "xpnet_onnx" / "1"
+    folder = repository / onnx_name(card) / "1"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -95,7 +95,7 @@ def precision(settings: TrainSettings) -> str:
 
 def _datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:
     source = read_source(Path(settings.data), settings.split, settings.seed)
-    wanted = [s for s in source.samples if s.split in ("train", "val")]
+    wanted = [*source.of("train"), *source.of("val")]
     kept = sound(source, wanted, settings.skip_bad)
     if len(kept) < len(wanted):
         log.warning("%s: %d pairs left out", source.root, len(wanted) - len(kept))
@@ -103,8 +103,7 @@ def _datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:
     def dataset(split: str, augmentation: str) -> PolypDataset:
         pairs = [s.pair for s in kept if s.split == split]
         if not pairs:
-            known = ", ".join(sorted({s.split for s in source.samples}))
-            raise UserError(f"{source.root}: no frame of split '{split}', only of: {known}")
+            raise UserError(f"{source.root}: no sound frame of split '{split}'")
         return PolypDataset(pairs, settings.size, settings.seed, augmentation)
 
     return dataset("train", settings.augmentation), dataset("val", "none")

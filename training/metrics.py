@@ -6,16 +6,33 @@ report here names both the foreground's `iou` and the mean over polyp and backgr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xpnet.frames import Mask
 
+RESAMPLES = 2000
+"""Draws of the bootstrap."""
+Counts = tuple[int, int, int, int]
+"""Of one frame, in pixels: true and predicted, predicted, true, all."""
 
-@dataclass
-class MetricSums:
-    """Collects frames one by one; `scores` gives the averages.
+
+def counts(predicted: Mask, true: Mask) -> Counts:
+    """Counts one frame: two H x W masks of 0 and 1.
+
+    Raises:
+        ValueError: the masks differ in shape.
+    """
+    if predicted.shape != true.shape:
+        raise ValueError(f"predicted mask {predicted.shape}: expected {true.shape}")
+    hit = int(np.count_nonzero(predicted & true))
+    return hit, int(np.count_nonzero(predicted)), int(np.count_nonzero(true)), predicted.size
+
+
+def scores(rows: Sequence[Counts]) -> dict[str, float | int | None]:
+    """All metrics of a set of frames, by name.
 
     Per frame, averaged over frames: `dice` and `iou` of the polyp (both 1 for an empty mask met
     by an empty prediction), `miou` (mean of polyp and background IoU), `precision` (over frames
@@ -23,51 +40,76 @@ class MetricSums:
     `dice_total`. `false_alarm`: of the frames without a polyp, the share with any predicted
     pixel. Every average that leaves frames out comes with its count; where no frame counts, the
     value is None.
+
+    Raises:
+        ValueError: there is no frame.
     """
+    frames = _per_frame(rows)
+    return {
+        "frames": len(rows),
+        **{name: _mean(values) for name, values in frames.items()},
+        "dice_total": float(_total_dice(np.array(rows, dtype=np.float64))),
+        **{
+            f"{name}_frames": int(np.isfinite(frames[name]).sum())
+            for name in ("precision", "recall", "false_alarm")
+        },
+    }
 
-    _rows: list[tuple[int, int, int, int]] = field(default_factory=list)
 
-    def add(self, predicted: Mask, true: Mask) -> None:
-        """One frame: two H x W masks of 0 and 1.
+def intervals(rows: Sequence[Counts], seed: int = 0) -> dict[str, list[float]]:
+    """95 % intervals of each metric, by bootstrap over frames: [low, high].
 
-        Raises:
-            ValueError: the masks differ in shape.
-        """
-        if predicted.shape != true.shape:
-            raise ValueError(f"predicted mask {predicted.shape}: expected {true.shape}")
-        p, t = predicted.astype(bool), true.astype(bool)
-        hit, n_predicted, n_true = int((p & t).sum()), int(p.sum()), int(t.sum())
-        self._rows.append((hit, n_predicted, n_true, p.size))
+    Frames of one clip resemble each other, so the truth is somewhat wider. Metrics that no frame
+    counts for are left out.
+    """
+    generator = np.random.default_rng(seed)
+    picks = generator.integers(len(rows), size=(RESAMPLES, len(rows)))
+    found = {}
+    for name, values in _per_frame(rows).items():
+        drawn = values[picks]
+        valid = np.isfinite(drawn)
+        means = np.where(valid, drawn, 0).sum(1) / np.maximum(valid.sum(1), 1)
+        if np.isfinite(values).any():
+            found[name] = _bounds(means[valid.any(1)])
+    table = np.array(rows, dtype=np.float64)
+    found["dice_total"] = _bounds(_total_dice(table[picks].transpose(1, 0, 2)))
+    return found
 
-    def scores(self) -> dict[str, float | int | None]:
-        """All metrics by name. Raises ValueError where no frame was added."""
-        if not self._rows:
-            raise ValueError("no frame was scored")
-        hit, predicted, true, pixels = np.array(self._rows, dtype=np.float64).T
-        union = predicted + true - hit
-        background_union = pixels - hit
-        iou = _ratio(hit, union)
-        background_iou = _ratio(pixels - union, background_union)
-        found, present = predicted > 0, true > 0
+
+def _per_frame(rows: Sequence[Counts]) -> dict[str, NDArray[np.float64]]:
+    """Each metric of each frame; NaN where a frame does not count for it."""
+    if not rows:
+        raise ValueError("no frame was scored")
+    hit, predicted, true, pixels = np.array(rows, dtype=np.float64).T
+    union = predicted + true - hit
+    iou = _ratio(hit, union)
+    background_iou = _ratio(pixels - union, pixels - hit)
+    with np.errstate(invalid="ignore", divide="ignore"):
         return {
-            "frames": len(self._rows),
-            "dice": float(_ratio(2 * hit, predicted + true).mean()),
-            "iou": float(iou.mean()),
-            "miou": float(((iou + background_iou) / 2).mean()),
-            "dice_total": float(_ratio(2 * hit.sum(), predicted.sum() + true.sum())),
-            "precision": _mean(hit[found] / predicted[found]),
-            "precision_frames": int(found.sum()),
-            "recall": _mean(hit[present] / true[present]),
-            "recall_frames": int(present.sum()),
-            "false_alarm": _mean(found[~present].astype(np.float64)),
-            "false_alarm_frames": int((~present).sum()),
+            "dice": _ratio(2 * hit, predicted + true),
+            "iou": iou,
+            "miou": (iou + background_iou) / 2,
+            "precision": hit / predicted,
+            "recall": hit / true,
+            "false_alarm": np.where(true > 0, np.nan, (predicted > 0).astype(np.float64)),
         }
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def _total_dice(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Dice over all pixels of frames x ... x 4 counts, summed over the first axis."""
+    hit, predicted, true = (table[..., i].sum(0) for i in range(3))
+    return _ratio(2 * hit, predicted + true)
+
+
+def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
     """Element by element, 1 where both are 0: nothing to find and nothing found."""
     return np.where(denominator > 0, numerator / np.maximum(denominator, 1), 1.0)
 
 
-def _mean(values: np.ndarray) -> float | None:
-    return float(values.mean()) if values.size else None
+def _mean(values: NDArray[np.float64]) -> float | None:
+    valid = values[np.isfinite(values)]
+    return float(valid.mean()) if valid.size else None
+
+
+def _bounds(means: NDArray[np.float64]) -> list[float]:
+    return [float(x) for x in np.percentile(means, (2.5, 97.5))]

@@ -50,17 +50,17 @@ class Source:
     without_mask: list[str]
     without_image: list[str]
 
-    def pairing(self, split: str | None) -> Pairing:
-        """The pairs of one split, all for None.
+    def of(self, split: str | None) -> list[Sample]:
+        """The samples of one split, all for None.
 
         Raises:
             UserError: there is none.
         """
-        pairs = [s.pair for s in self.samples if split in (None, s.split)]
-        if not pairs:
+        found = [s for s in self.samples if split in (None, s.split)]
+        if not found:
             known = ", ".join(sorted({s.split for s in self.samples}))
             raise UserError(f"{self.root}: no frame of split '{split}', only of: {known}")
-        return Pairing(pairs, self.without_mask, self.without_image)
+        return found
 
 
 def read_source(root: Path, split: str = "groups", seed: int = 1) -> Source:

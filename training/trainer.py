@@ -28,7 +28,7 @@ from training.journal import Journal
 from training.settings import TrainSettings, as_dict, differences
 from training.validation import validate
 from training.weights import git_commit, save_weights
-from training.zoo import MODEL_NAMES, Network
+from training.zoo import MODEL_NAMES, Network, pretraining
 from xpnet.card import DataSource, new_card
 from xpnet.errors import UserError
 from xpnet.files import write_bytes
@@ -175,6 +175,7 @@ class Trainer:
                 DataSource(
                     s.data_name, "train", len(self.train_set), s.data_licence, s.data_reference
                 ),
+                *pretraining(s.network),
             ),
             git_commit=git_commit(),
             training={

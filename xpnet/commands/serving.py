@@ -10,6 +10,7 @@ from typing import Any
 
 from xpnet.commands.options import add_repository
 from xpnet.errors import UserError
+from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import HOST, ServerSettings, running_server
 
 
@@ -37,7 +38,9 @@ def add_run(commands: Any) -> None:
         metavar="HOST:PORT",
         help="gRPC address of a running Triton (default: start one for this run)",
     )
-    p.add_argument("--model", default="xpnet_onnx", help="model of the repository")
+    p.add_argument(
+        "--model", default=DEFAULT_MODEL, help="model of the repository (default: %(default)s)"
+    )
     add_repository(p)
     p.add_argument("--fps", type=float, default=25.0, help="rate of a folder of images")
     p.add_argument("--colour", default="00e5ff", metavar="RRGGBB", help="colour of the masks")

@@ -1,5 +1,7 @@
 """The config.pbtxt of every model in the repository, made from the card.
 
+Each network NAME is there twice: NAME, a TensorRT plan, and NAME_onnx, for ONNX Runtime.
+
 The files are checked in; a test makes them again and compares, so that no size can stand in two
 places. Fields: Triton's model_config.proto, which tritonclient carries.
 """
@@ -13,6 +15,8 @@ from xpnet.card import Card
 from xpnet.errors import require
 from xpnet.files import write_text
 
+DEFAULT_MODEL = "xpnet_onnx"
+"""The model that commands take unless another is named, and that `xpnet_frame` asks."""
 MAX_BATCH = 8
 """Largest dynamic batch; the plan's optimisation profile has the same bound."""
 
@@ -22,8 +26,8 @@ HEADER = (
 
 
 def plan_config(card: Card) -> str:
-    """`xpnet`: the TensorRT plan that is built on the target."""
-    config = _network(card, "xpnet")
+    """`xpnet`, `xpnet_lite`: the TensorRT plan that is built on the target."""
+    config = _network(card, card.name)
     config.platform = "tensorrt_plan"
     config.default_model_filename = "model.plan"
     config.instance_group.add(count=1, kind=_proto().ModelInstanceGroup.KIND_GPU)
@@ -32,8 +36,8 @@ def plan_config(card: Card) -> str:
 
 
 def onnx_config(card: Card) -> str:
-    """`xpnet_onnx`: ONNX Runtime, on a CPU or in NVIDIA's container, wherever it starts."""
-    config = _network(card, "xpnet_onnx")
+    """`xpnet_onnx`, ...: ONNX Runtime, on a CPU or in NVIDIA's container, wherever it starts."""
+    config = _network(card, onnx_name(card))
     config.backend = "onnxruntime"
     config.default_model_filename = "model.onnx"
     config.instance_group.add(count=1, kind=_proto().ModelInstanceGroup.KIND_CPU)
@@ -53,12 +57,20 @@ def frame_config(model: str) -> str:
     return _text(config)
 
 
+def onnx_name(card: Card) -> str:
+    """The name under which the ONNX file of a network is served."""
+    return f"{card.name}_onnx"
+
+
 def write_repository(repository: Path, plan: Card, onnx: Card) -> None:
-    """Writes config.pbtxt and card.json of every model folder; the weights lie there already."""
+    """Writes config.pbtxt and card.json of a network's models, and the config of `xpnet_frame`.
+
+    The ONNX file lies there already.
+    """
     for name, text, card in (
-        ("xpnet", plan_config(plan), plan),
-        ("xpnet_onnx", onnx_config(onnx), onnx),
-        ("xpnet_frame", frame_config("xpnet_onnx"), None),
+        (plan.name, plan_config(plan), plan),
+        (onnx_name(onnx), onnx_config(onnx), onnx),
+        ("xpnet_frame", frame_config(DEFAULT_MODEL), None),
     ):
         folder = repository / name
         (folder / "1").mkdir(parents=True, exist_ok=True)

@@ -33,10 +33,12 @@ BUNDLED = ROOT / ".triton" / "pytriton" / "tritonserver"
 """Where scripts/setup.sh puts the server for machines without one."""
 HOST = "127.0.0.1"
 RESTRICTED = "model-repository,logging,trace"
+HINTS = {
+    ".onnx": ": `xpnet export` writes its ONNX file",
+    ".plan": ": a TensorRT plan is built on the target",
+}
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0
-WEIGHTS = {"xpnet": "model.plan", "xpnet_onnx": "model.onnx", "xpnet_frame": "model.py"}
-"""The file that makes each model servable, in its folder `1`."""
 
 
 @dataclass(frozen=True)
@@ -229,12 +231,9 @@ def servable_models(repository: Path, wanted: tuple[str, ...]) -> tuple[str, ...
                 f"{repository}: no model '{name}', only: {', '.join(folders) or 'none'}"
             )
         if name not in present:
-            hint = (
-                ": `xpnet export` writes its ONNX file"
-                if name == "xpnet_onnx"
-                else (": a TensorRT plan is built on the target" if name == "xpnet" else "")
-            )
-            raise UserError(f"model '{name}': {_weights(repository, name)} is missing{hint}")
+            missing = _weights(repository, name)
+            hint = HINTS.get(missing.suffix, "")
+            raise UserError(f"model '{name}': {missing} is missing{hint}")
     if not present:
         raise UserError(f"{repository}: holds no model that can be served")
     if "xpnet_frame" in wanted:  # asks another model for its answers
@@ -253,7 +252,10 @@ def _inner_model(repository: Path) -> str:
 
 
 def _weights(repository: Path, name: str) -> Path:
-    return repository / name / "1" / WEIGHTS.get(name, "model.onnx")
+    """The file that makes a model servable: what its config names, or the Python that it is."""
+    text = (repository / name / "config.pbtxt").read_text(encoding="utf-8")
+    found = re.search(r'^default_model_filename: "([^"/]+)"', text, re.MULTILINE)
+    return repository / name / "1" / (found[1] if found else "model.py")
 
 
 def _port(host: str, port: int) -> int:

@@ -1,0 +1,110 @@
+"""`xpnet table`: the paper's Table 1 beside ours, from the scores in the models' cards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xpnet.card import Card
+
+PAPER = {
+    # Table 1 of the paper: Dice and IoU on its EndoCV data and on Kvasir-SEG.
+    "teacher1": (0.893, 0.889, 0.812, 0.809),
+    "teacher2": (0.871, 0.884, 0.803, 0.798),
+    "student": (0.839, 0.805, 0.783, 0.769),
+    "unet": (0.841, 0.812, 0.798, 0.784),
+}
+TITLES = {
+    "teacher1": "teacher 1 (U-Net + EPSA)",
+    "teacher2": "teacher 2 (the same, pix2pix)",
+    "teacher3": "teacher 3 (U-Net on Lite2)",
+    "unet": "U-Net",
+    "student": "`xpnet`, the paper's student",
+    "lite": "`xpnet_lite`",
+}
+SETS = {
+    "polypgen-val": "PolypGen val",
+    "polypgen-c6": "PolypGen C6",
+    "kvasir-seg": "Kvasir-SEG",
+    "cvc-clinicdb": "CVC-ClinicDB",
+}
+METRICS = ("dice", "iou", "miou", "dice_total", "precision", "recall", "false_alarm")
+
+
+def row_name(card: Card) -> str:
+    """Which row of the table a card belongs to: teachers 1 and 2 share a network."""
+    if card.network == "teacher":
+        return "teacher2" if "l1" in card.training.get("settings", {}) else "teacher1"
+    return card.network
+
+
+def as_json(cards: list[Card]) -> dict[str, Any]:
+    """Every metric of every card and set, with its interval, and the paper's figures."""
+    keys = ("endocv_dice", "endocv_iou", "kvasir_dice", "kvasir_iou")
+    return {
+        "paper": {name: dict(zip(keys, row, strict=True)) for name, row in PAPER.items()},
+        "ours": {
+            row_name(card): {
+                "parameters": card.parameters,
+                "threshold": card.threshold,
+                "scores": card.scores,
+            }
+            for card in _ordered(cards)
+        },
+    }
+
+
+def as_markdown(cards: list[Card]) -> str:
+    """Dice and IoU as in the paper, then every metric of each set, with 95 % intervals."""
+    names = [name for name in SETS if any(name in c.scores for c in cards)]
+    head = ["network", "paper: EndoCV", "paper: Kvasir-SEG", *(SETS[n] for n in names)]
+    rows = []
+    for card in _ordered(cards):
+        paper = PAPER.get(row_name(card))
+        cells = [TITLES[row_name(card)]]
+        cells += [_pair(*paper[:2]), _pair(*paper[2:])] if paper else ["", ""]
+        for name in names:
+            score = card.scores.get(name)
+            cells.append(_pair(score["dice"], score["iou"]) if score else "")
+        rows.append(cells)
+    lines = ["Dice / IoU of the polyp", "", *_table(head, rows)]
+    for name in names:
+        lines += ["", f"{SETS[name]}, with 95 % intervals", ""]
+        scored = [c for c in _ordered(cards) if name in c.scores]
+        lines += _table(
+            ["network", *METRICS, "polyps found", "false areas a frame"],
+            [_all_metrics(card, name) for card in scored],
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _all_metrics(card: Card, name: str) -> list[str]:
+    score = card.scores[name]
+    cells = [TITLES[row_name(card)]]
+    for metric in METRICS:
+        value, bounds = score.get(metric), score.get("intervals", {}).get(metric)
+        text = "" if value is None else f"{value:.3f}"
+        cells.append(f"{text} ({bounds[0]:.3f}-{bounds[1]:.3f})" if text and bounds else text)
+    found = score.get("polyps", {}).get("all")
+    cells += (
+        [f"{found['found']} of {found['polyps']}", f"{found['false_areas']:.2f}"]
+        if found
+        else [
+            "",
+            "",
+        ]
+    )
+    return cells
+
+
+def _ordered(cards: list[Card]) -> list[Card]:
+    order = list(TITLES)
+    return sorted(cards, key=lambda card: order.index(row_name(card)))
+
+
+def _pair(dice: float, iou: float) -> str:
+    return f"{dice:.3f} / {iou:.3f}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
