@@ -11,6 +11,9 @@ from xpnet.frames import Mask
 
 SIZES = {"small": (0.0, 0.01), "medium": (0.01, 0.05), "large": (0.05, 1.01)}
 """Share of the frame that an area covers, from (inclusive) and to (exclusive)."""
+SPECK = 0.001
+"""Share of the frame below which a piece of the truth is no polyp but a slip of the pen, or what
+lossy compression left of a mask: Kvasir-SEG's masks are full of such specks."""
 FOUND = 0.5
 """Share of a polyp that the predicted mask must cover for it to count as found."""
 
@@ -19,8 +22,8 @@ FOUND = 0.5
 class Lesions:
     """One frame: for each polyp its share of the frame and whether it was found; false areas.
 
-    A polyp is a connected component of the truth; a false area is one of the prediction that
-    meets no polyp. Both are shares of the frame, in [0, 1].
+    A polyp is a connected component of the truth of at least SPECK; a false area is one of the
+    prediction, however small, that meets no truth. Both are shares of the frame, in [0, 1].
     """
 
     polyps: tuple[tuple[float, bool], ...]
@@ -50,6 +53,7 @@ class Truth:
             tuple(
                 (float(area) / self.pixels, bool(hit >= FOUND * area))
                 for area, hit in zip(self.areas, covered, strict=True)
+                if area >= SPECK * self.pixels
             ),
             tuple(float(a) / self.pixels for a in areas[~met]),
         )

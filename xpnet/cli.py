@@ -83,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         training.add_data,
         training.add_train,
         training.add_distill,
+        training.add_ablation,
         training.add_export,
         about.add_info,
         about.add_doctor,

@@ -110,6 +110,13 @@ def test_false_areas_are_those_that_meet_no_polyp(two_polyps: np.ndarray) -> Non
     assert Truth(two_polyps).compare(np.zeros_like(two_polyps)).false_areas == ()
 
 
+def test_specks_of_the_truth_are_no_polyps_but_no_false_areas_either() -> None:
+    true = np.zeros((100, 100), np.uint8)
+    true[10, 10:19] = 1  # 9 of 10,000 pixels
+    found = Truth(true).compare(true)
+    assert found.polyps == found.false_areas == ()
+
+
 def test_counts_by_size(two_polyps: np.ndarray) -> None:
     truth = Truth(two_polyps)
     predicted = two_polyps.copy()

@@ -57,11 +57,34 @@ def add_distill(commands: Any) -> None:
     p.set_defaults(command=distill)
 
 
-def _add_settings(p: argparse.ArgumentParser) -> None:
+def add_ablation(commands: Any) -> None:
+    """The options of `xpnet ablation`."""
+    p = commands.add_parser("ablation", help="the student alone and by its teachers, compared")
+    p.add_argument(
+        "--teacher",
+        action="append",
+        default=[],
+        metavar="WEIGHTS",
+        help="safetensors of teacher 1, 2 and 3, in this order; without one, its rows are left out",
+    )
+    p.add_argument(
+        "--score",
+        action="append",
+        required=True,
+        metavar="NAME=DIR[:SPLIT]",
+        help="a data set to score on; may be repeated",
+    )
+    p.add_argument("--output", type=Path, default=ROOT / "build" / "ablation", help="folder")
+    _add_settings(p, "ablation")
+    p.set_defaults(command=ablation)
+
+
+def _add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
     p.add_argument(
         "--config",
-        default="cpu",
-        help="settings: paper, cpu or gpu, or the path of a YAML file (default: cpu)",
+        default=default,
+        help="settings: paper, cpu, gpu, ablation, or the path of a YAML file "
+        "(default: %(default)s)",
     )
     p.add_argument("--skip-bad", action="store_true", help="leave out what `data check` refuses")
     p.add_argument("override", nargs="*", metavar="key=value", help="settings over the file's")
@@ -92,6 +115,22 @@ def distill(args: argparse.Namespace) -> int:
     """`xpnet distill`."""
     given = {"teachers": args.teacher} if args.teacher else {}
     return _train(args, f"distill_{args.model}", given)
+
+
+def ablation(args: argparse.Namespace) -> int:
+    """`xpnet ablation`."""
+    try:
+        from training.ablation import ablation as compare
+        from training.ablation import parse_set
+        from training.settings import parse_overrides
+    except ImportError as error:
+        raise require(str(error.name), "training", TRAIN_HINT) from error
+    overrides: dict[str, Any] = {**parse_overrides(args.override)}
+    if args.skip_bad:
+        overrides["skip_bad"] = True
+    sets = [parse_set(word) for word in args.score]
+    print(compare(args.config, overrides, args.teacher, sets, args.output), end="")
+    return 0
 
 
 def _train(args: argparse.Namespace, job: str, given: dict[str, Any]) -> int:

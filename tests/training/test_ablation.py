@@ -1,0 +1,60 @@
+"""The ablation on a tiny set: every variant runs once, and what is done is not done again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import one_line
+from training.ablation import VARIANTS, as_markdown, parse_set
+from training.settings import JOBS
+from xpnet.errors import UserError
+
+TINY = ("size=32", "epochs=1", "batch=4", "workers=0", "accelerator=cpu", "precision=32-true")
+
+
+def test_the_student_alone_needs_no_teacher_and_is_trained_once(
+    xpnet, discs: Path, tmp_path: Path
+) -> None:
+    call = ("ablation", "--score", f"discs={discs}:val", "--output", tmp_path / "a",
+            f"data={discs}", *TINY)  # fmt: skip
+    result = xpnet(*call)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("left out, its teacher was not given") == len(VARIANTS) - 1
+    rows = json.loads((tmp_path / "a" / "ablation.json").read_text())
+    assert list(rows) == ["alone"]
+    score = rows["alone"]["scores"]["discs"]
+    assert score["frames"] == 4
+    assert f"| alone | {score['dice']:.3f} (" in result.stdout
+    weights = tmp_path / "a" / "alone" / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    again = xpnet(*call)
+    assert again.stdout == result.stdout
+    assert weights.stat().st_mtime_ns == before
+    assert "none: no such folder" in one_line(xpnet("ablation", "--score", "x=none"))
+
+
+def test_the_variants_are_what_the_paper_leaves_open() -> None:
+    assert [v.teachers for v in VARIANTS if not v.changes] == [(), (1,), (2,)]
+    orders = [v.changes["order"] for v in VARIANTS if v.teachers == (1, 2)]
+    assert orders == ["orderly", "alternate", "random"]
+    assert any(3 in v.teachers for v in VARIANTS)
+    _, kind = JOBS["distill_xpnet"]
+    for variant in VARIANTS:
+        kind(**variant.changes)  # known settings, in their ranges
+
+
+def test_sets_are_named() -> None:
+    made = parse_set("kvasir-seg=/data/k")
+    assert (made.name, str(made.folder), made.split) == ("kvasir-seg", "/data/k", None)
+    assert parse_set("val=d:val").split == "val"
+    with pytest.raises(UserError, match="expected NAME=DIR or NAME=DIR:SPLIT"):
+        parse_set("d")
+
+
+def test_table() -> None:
+    score = {"frames": 4, "dice": 0.5, "interval": [0.4, 0.6], "iou": 0.4, "polyps": {}}
+    text = as_markdown({"alone": {"scores": {"val": score}, "minutes": 3.4, "epochs": 1}})
+    assert text.splitlines()[-1] == "| alone | 0.500 (0.400-0.600) | 3 |"

@@ -1,0 +1,145 @@
+"""`xpnet ablation`: what each way of teaching gives, under one equal budget.
+
+The paper's student is trained alone, by each teacher, by both in each order, and with the third
+teacher: the same frames, steps, schedule and seed each time. Every run resumes, and what is done
+is not done again, so the whole may take several sittings.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.evaluation import evaluate
+from training.inference import TorchInference
+from training.jobs import train
+from training.readers import read_source
+from training.settings import read_job
+from xpnet.errors import UserError
+from xpnet.files import check_writable, write_text
+
+log = logging.getLogger("xpnet.ablation")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of teaching: which teachers, by number from 1, and the settings that differ."""
+
+    name: str
+    teachers: tuple[int, ...]
+    changes: dict[str, Any]
+
+
+BY_MAP = {"adversarial": 0.0, "output_loss": 1.0}
+VARIANTS = (
+    Variant("alone", (), {}),
+    Variant("teacher 1", (1,), {}),
+    Variant("teacher 2", (2,), {}),
+    Variant("both, orderly", (1, 2), {"order": "orderly"}),
+    Variant("both, alternate", (1, 2), {"order": "alternate"}),
+    Variant("both, random", (1, 2), {"order": "random"}),
+    Variant("teacher 3, by its map alone", (3,), BY_MAP),
+    Variant("teacher 3, by its map and adversarial", (3,), {"output_loss": 1.0}),
+    Variant("all three, alternate, by map and adversarial", (1, 2, 3),
+            {"order": "alternate", "output_loss": 1.0}),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """A data set to score on, and the split of it; None for all frames."""
+
+    name: str
+    folder: Path
+    split: str | None
+
+
+def parse_set(word: str) -> ScoredSet:
+    """`name=DIR` or `name=DIR:split`. Raises UserError for anything else."""
+    name, equals, rest = word.partition("=")
+    folder, _, split = rest.partition(":")
+    if not (name and equals and folder):
+        raise UserError(f"--score {word}: expected NAME=DIR or NAME=DIR:SPLIT")
+    return ScoredSet(name, Path(folder), split or None)
+
+
+def ablation(
+    config: str,
+    overrides: dict[str, Any],
+    teachers: list[str],
+    sets: list[ScoredSet],
+    output: Path,
+) -> str:
+    """Trains and scores every variant whose teachers are given; the table as Markdown.
+
+    `teachers` are the weights of teacher 1, 2 and 3, in this order. `output` is a folder: a run
+    of each variant, and `ablation.json` with all scores, written after each.
+
+    Raises:
+        UserError: as training.jobs and training.evaluation, or the folder cannot be written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be made: {error.strerror}") from error
+    results = output / "ablation.json"
+    check_writable(results)
+    sources = {s.name: read_source(s.folder) for s in sets}
+    rows: dict[str, Any] = json.loads(results.read_text()) if results.is_file() else {}
+    for variant in VARIANTS:
+        if any(number > len(teachers) for number in variant.teachers):
+            log.info("%s: left out, its teacher was not given", variant.name)
+            continue
+        weights = train(_settings(variant, config, overrides, teachers, output))
+        row = rows.setdefault(variant.name, {"scores": {}})
+        log_lines = (weights.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        row["minutes"] = round(sum(json.loads(x)["seconds"] for x in log_lines) / 60, 1)
+        row["epochs"] = len(log_lines)
+        for wanted in sets:
+            if wanted.name not in row["scores"]:
+                row["scores"][wanted.name] = _score(weights, sources[wanted.name], wanted.split)
+                write_text(results, json.dumps(rows, indent=2) + "\n")
+    return as_markdown(rows)
+
+
+def as_markdown(rows: dict[str, Any]) -> str:
+    """Dice of each variant on each set, with 95 % intervals, and the minutes it took."""
+    sets = list(next(iter(rows.values()))["scores"])
+    lines = [
+        f"| the student, taught by | {' | '.join(f'Dice {name}' for name in sets)} | minutes |",
+        f"|{'---|' * (len(sets) + 2)}",
+    ]
+    for name, row in rows.items():
+        cells = []
+        for score in row["scores"].values():
+            low, high = score["interval"]
+            cells.append(f"{score['dice']:.3f} ({low:.3f}-{high:.3f})")
+        lines.append(f"| {name} | {' | '.join(cells)} | {row['minutes']:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _settings(
+    variant: Variant, config: str, overrides: dict[str, Any], teachers: list[str], output: Path
+) -> Any:
+    job = "distill_xpnet" if variant.teachers else "student"
+    chosen = {"teachers": [teachers[n - 1] for n in variant.teachers]} if variant.teachers else {}
+    folder = output / variant.name.replace(",", "").replace(" ", "-")
+    return read_job(job, config, {**overrides, **chosen, **variant.changes, "output": str(folder)})
+
+
+def _score(weights: Path, source: Any, split: str | None) -> dict[str, Any]:
+    model = TorchInference(weights)
+    try:
+        scores, _ = evaluate(model, source, split)
+    finally:
+        model.close()
+    return {
+        "frames": scores["frames"],
+        "dice": scores["dice"],
+        "interval": scores["intervals"]["dice"],
+        "iou": scores["iou"],
+        "polyps": scores["polyps"]["all"],
+    }
