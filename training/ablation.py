@@ -36,6 +36,7 @@ class Variant:
 BY_MAP = {"adversarial": 0.0, "output_loss": 1.0}
 VARIANTS = (
     Variant("alone", (), {}),
+    Variant("alone, scope augmentation", (), {"augmentation": "scope"}),
     Variant("teacher 1", (1,), {}),
     Variant("teacher 2", (2,), {}),
     Variant("both, orderly", (1, 2), {"order": "orderly"}),

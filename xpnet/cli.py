@@ -79,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         serving.add_serve,
         scoring.add_evaluate,
         scoring.add_table,
+        scoring.add_curves,
         scoring.add_panel,
         training.add_data,
         training.add_train,

@@ -205,3 +205,19 @@ def test_table_from_the_command_line(xpnet, card: Card, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert out.read_text() == as_markdown([card])
     assert "none.json: model card" in one_line(xpnet("table", tmp_path / "none.json"))
+
+
+def test_curves_of_several_models_as_one_picture(xpnet, data: Path, tmp_path: Path) -> None:
+    scores = tmp_path / "first.json"
+    assert xpnet("evaluate", "--data", data, "--json", scores).returncode == 0
+    (tmp_path / "second.json").write_text(scores.read_text())
+    out = tmp_path / "curves.svg"
+    result = xpnet("curves", scores, tmp_path / "second.json", "--output", out)
+    assert result.returncode == 0, result.stderr
+    assert b"<svg" in out.read_bytes()[:1000]
+    (tmp_path / "old.json").write_text("{}")
+    call = ("curves", tmp_path / "old.json", "--output", out)
+    assert "old: no curves in it" in one_line(xpnet(*call))
+    assert "none.json: not the scores" in one_line(xpnet("curves", "none.json", "--output", out))
+    line = one_line(xpnet("curves", scores, "--output", tmp_path / "c.bmp"))
+    assert "expected a name that ends in .png, .svg or .pdf" in line

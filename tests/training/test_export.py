@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from tests.conftest import CLIP, ROOT
-from training.export import export_onnx, export_repository, load_network, sample_frames
+from training.export import export_onnx, export_repository, sample_frames
 from training.networks import student
+from training.weights import load_network
 from xpnet.card import METADATA_KEY, Card, new_card, parse_card, read_card
 from xpnet.errors import UserError
 from xpnet.inference import OnnxInference

@@ -49,6 +49,16 @@ def add_table(commands: Any) -> None:
     p.set_defaults(command=table)
 
 
+def add_curves(commands: Any) -> None:
+    """The options of `xpnet curves`."""
+    p = commands.add_parser("curves", help="precision, recall and free response as a picture")
+    p.add_argument(
+        "scores", type=Path, nargs="+", help="files of `evaluate --json`, one a model, named by it"
+    )
+    p.add_argument("--output", type=Path, required=True, help="picture: .png, .svg or .pdf")
+    p.set_defaults(command=curves)
+
+
 def add_panel(commands: Any) -> None:
     """The options of `xpnet panel`."""
     p = commands.add_parser("panel", help="frame, truth and the masks of models, as one picture")
@@ -122,6 +132,23 @@ def table(args: argparse.Namespace) -> int:
         write_text(args.output, markdown)
     else:
         print(markdown, end="")
+    return 0
+
+
+def curves(args: argparse.Namespace) -> int:
+    """`xpnet curves`."""
+    try:
+        from training.plots import draw_curves
+    except ImportError as error:
+        raise require(str(error.name), "plots", TRAIN_HINT) from error
+    check_writable(args.output)
+    models = {}
+    for path in args.scores:
+        try:
+            models[path.stem] = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: not the scores of `evaluate --json`: {error}") from error
+    draw_curves(models, args.output)
     return 0
 
 

@@ -1,0 +1,39 @@
+"""The trainings on an NVIDIA GPU; elsewhere these tests are skipped."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.training.test_distillation import quick_teachers
+from training.jobs import train
+from training.weights import load_network
+from xpnet.card import read_card
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here"),
+]
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "32-true"])
+@pytest.mark.parametrize("job", ["student", "teacher2", "distill_xpnet", "distill_xpnet_lite"])
+def test_every_lesson_learns_in_every_precision(
+    tiny, discs, tmp_path, job: str, precision: str
+) -> None:
+    more = {"accelerator": "cuda", "precision": precision, "size": 64, "epochs": 2}
+    if job.startswith("distill"):
+        more |= {"teachers": quick_teachers(discs, tmp_path), "output_loss": 1.0}
+    weights = train(tiny(job, **more))
+    card = read_card(weights.with_suffix(".json"))
+    assert card.training["precision"] == precision
+    network, _ = load_network(weights)
+    assert torch.isfinite(network(torch.rand(1, 3, 64, 64))).all()
+
+
+def test_a_finished_run_resumes_on_the_gpu(tiny, tmp_path) -> None:
+    made = tiny(accelerator="cuda", precision="16-mixed", output=str(tmp_path / "run"))
+    weights = train(made)
+    before = weights.stat().st_mtime_ns
+    train(made)
+    assert weights.stat().st_mtime_ns == before

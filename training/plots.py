@@ -1,0 +1,62 @@
+"""`xpnet curves`: precision over recall, and the free-response curve, of one or more models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from xpnet.errors import UserError
+from xpnet.files import replacing
+
+SHOWN = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Thresholds that are written beside their points."""
+
+
+MOST = 2.0
+"""False areas a frame beyond which no one would look at the screen any more."""
+
+
+def draw_curves(models: dict[str, dict[str, Any]], path: Path) -> None:
+    """Writes a picture, .png, .svg or .pdf, from the scores of `xpnet evaluate --json`.
+
+    Left: pixel precision over recall, averaged over frames; right: polyps found over false areas
+    a frame. Each point is a threshold from 0.05 to 0.95.
+
+    Raises:
+        UserError: scores without curves, an unknown suffix, or the file cannot be written.
+    """
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for name, scores in models.items():
+        table = scores.get("curves")
+        if not table:
+            raise UserError(f"{name}: no curves in it: expected the scores of `evaluate --json`")
+        _line(left, table["recall"], table["precision"], table["threshold"], name)
+        _line(right, table["false_areas"], table["sensitivity"], table["threshold"], name)
+    left.set(xlabel="recall (pixels)", ylabel="precision (pixels)", title="Precision and recall")
+    right.set(
+        xlabel="false areas a frame", ylabel="polyps found", title="Free response", xlim=(0, MOST)
+    )
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    left.legend(loc="lower left")
+    suffix = path.suffix.lstrip(".").lower()
+    if suffix not in ("png", "svg", "pdf"):
+        raise UserError(f"{path}: expected a name that ends in .png, .svg or .pdf")
+    with replacing(path) as partial:
+        figure.savefig(partial, format=suffix, dpi=110)
+
+
+def _line(axes: Any, x: list[float], y: list[float], thresholds: list[float], name: str) -> None:
+    points = [(a, b, t) for a, b, t in zip(x, y, thresholds, strict=True) if None not in (a, b)]
+    drawn = axes.plot([p[0] for p in points], [p[1] for p in points], ".-", label=name)
+    for a, b, threshold in points:
+        if threshold in SHOWN:
+            axes.annotate(
+                f"{threshold}", (a, b), (4, 4), textcoords="offset points", fontsize=8,
+                color=drawn[0].get_color(),
+            )  # fmt: skip
