@@ -88,8 +88,11 @@ def ablation(
         raise UserError(f"{output}: cannot be made: {error.strerror}") from error
     results = output / "ablation.json"
     check_writable(results)
-    sources = {s.name: read_source(s.folder) for s in sets}
-    rows: dict[str, Any] = json.loads(results.read_text()) if results.is_file() else {}
+    base = read_job("student", config, overrides)
+    if base.devices != 1 or base.nodes != 1:
+        raise UserError("an ablation runs in one process: devices and nodes are 1")
+    sources = {s.name: read_source(s.folder, base.split) for s in sets}
+    rows = _read_results(results)
     for variant in VARIANTS:
         if any(number > len(teachers) for number in variant.teachers):
             log.info("%s: left out, its teacher was not given", variant.name)
@@ -100,26 +103,38 @@ def ablation(
         row["minutes"] = round(sum(json.loads(x)["seconds"] for x in log_lines) / 60, 1)
         row["epochs"] = len(log_lines)
         for wanted in sets:
-            if wanted.name not in row["scores"]:
-                row["scores"][wanted.name] = _score(weights, sources[wanted.name], wanted.split)
+            known = row["scores"].get(wanted.name, {})
+            if known.get("of") != str(wanted.folder.resolve()):
+                score = _score(weights, sources[wanted.name], wanted.split)
+                row["scores"][wanted.name] = {"of": str(wanted.folder.resolve()), **score}
                 write_text(results, json.dumps(rows, indent=2) + "\n")
     return as_markdown(rows)
 
 
 def as_markdown(rows: dict[str, Any]) -> str:
     """Dice of each variant on each set, with 95 % intervals, and the minutes it took."""
-    sets = list(next(iter(rows.values()))["scores"])
+    sets = list(dict.fromkeys(name for row in rows.values() for name in row["scores"]))
     lines = [
         f"| the student, taught by | {' | '.join(f'Dice {name}' for name in sets)} | minutes |",
         f"|{'---|' * (len(sets) + 2)}",
     ]
     for name, row in rows.items():
         cells = []
-        for score in row["scores"].values():
-            low, high = score["interval"]
-            cells.append(f"{score['dice']:.3f} ({low:.3f}-{high:.3f})")
+        for wanted in sets:
+            score = row["scores"].get(wanted)
+            low, high = score["interval"] if score else (0.0, 0.0)
+            cells.append(f"{score['dice']:.3f} ({low:.3f}-{high:.3f})" if score else "")
         lines.append(f"| {name} | {' | '.join(cells)} | {row['minutes']:.0f} |")
     return "\n".join(lines) + "\n"
+
+
+def _read_results(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UserError(f"{path}: not the results of an ablation: {error}") from error
 
 
 def _settings(

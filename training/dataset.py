@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import cv2
@@ -34,6 +35,8 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
         self.samples = [
             load_pair(p, size) for p in tqdm(pairs, "reading frames", leave=False, disable=None)
         ]
+        stems = "\n".join(p.stem for p in pairs)
+        self.digest = hashlib.sha256(stems.encode()).hexdigest()  # which frames these are
         self.size = size
         self.seed = seed
         self.epoch = 0

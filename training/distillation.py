@@ -8,6 +8,7 @@ cross-entropy, which is what a teacher without such features can give it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -48,11 +49,13 @@ class Distillation:
         self, fabric: Fabric, settings: DistillSettings, network: Network, steps: int
     ) -> None:
         self.fabric, self.settings, self.network = fabric, settings, network
-        self.total = steps * settings.epochs
+        # Turns go by judged steps: by all steps, an even `adversarial_every` would let the
+        # discriminator meet the same teacher for ever.
+        self.rounds = math.ceil(steps * settings.epochs / settings.adversarial_every)
         self.teachers = load_teachers(settings.teachers, fabric)
         self.notes: dict[str, Any] = {
             "teachers": [
-                {"network": t.card.network, "git_commit": t.card.git_commit, **t.card.training}
+                {"network": t.card.network, "sha256": t.sha256, **t.card.training}
                 for t in self.teachers
             ]
         }
@@ -63,13 +66,14 @@ class Distillation:
             settings,
             HierarchicalDiscriminator(),
             settings.discriminator_learning_rate,
-            steps,
+            math.ceil(steps / settings.adversarial_every),
         )
 
     def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """See `Lesson`."""
         s = self.settings
-        teacher = self.teachers[turn(s.order, len(self.teachers), step, self.total, s.seed)]
+        round_ = step // s.adversarial_every
+        teacher = self.teachers[turn(s.order, len(self.teachers), round_, self.rounds, s.seed)]
         taught, teacher_taps = teacher.teach(frames, self.fabric)
         logits, taps = self.learner.module(frames)
         drawn = torch.sigmoid(logits)

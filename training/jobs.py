@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from training.check import sound
 from training.dataset import PolypDataset, steps_per_epoch
@@ -47,6 +48,11 @@ def train(settings: TrainSettings) -> Path:
     if settings.init:
         load_weights(network, Path(settings.init))
         before = {"before": read_card(Path(settings.init).with_suffix(".json")).training}
+    if len(train_set) < fabric.world_size:
+        raise UserError(
+            f"{settings.data}: {len(train_set)} frames to train on, "
+            f"expected at least one for each of {fabric.world_size} processes"
+        )
     steps = steps_per_epoch(len(train_set), settings.batch, fabric.world_size)
     lesson = make_lesson(fabric, settings, network, steps)
     lesson.notes |= before
@@ -78,7 +84,7 @@ def make_fabric(settings: TrainSettings) -> Fabric:
             strategy="ddp_find_unused_parameters_true" if many else "auto",
             precision=precision(settings),  # type: ignore[arg-type]
         )
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise UserError(
             f"accelerator {settings.accelerator}, {settings.devices} devices: {error}"
         ) from error
@@ -89,12 +95,14 @@ def precision(settings: TrainSettings) -> str:
     if settings.precision != "auto":
         return settings.precision
     if settings.accelerator != "cpu" and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        return (
+            "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+        )
     return "bf16-mixed" if "avx512_bf16" in cpu_flags() else "32-true"
 
 
 def _datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:
-    source = read_source(Path(settings.data), settings.split, settings.seed)
+    source = read_source(Path(settings.data), settings.split)
     wanted = [*source.of("train"), *source.of("val")]
     kept = sound(source, wanted, settings.skip_bad)
     if len(kept) < len(wanted):

@@ -49,7 +49,11 @@ class Learner:
         Raises:
             Diverged: the loss or its gradient is no number; the weights stay as they were.
         """
-        check_finite(loss, f"the {what} loss")
+        # All processes must agree: one that stopped alone would leave the others waiting.
+        everywhere = loss.detach()
+        if self.fabric.world_size > 1:
+            everywhere = self.fabric.all_reduce(everywhere.clone(), reduce_op="sum")  # type: ignore[assignment]
+        check_finite(everywhere, f"the {what} loss")
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(

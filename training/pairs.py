@@ -95,13 +95,20 @@ def _stems(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in list_images(folder)}
 
 
-def _stems_of_split(index: Path, split: str | None) -> set[str]:
-    if not index.is_file():
-        raise UserError(f"{index}: no such file")
-    with index.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+def read_index(index: Path) -> list[dict[str, str]]:
+    """The rows of an index.csv. Raises UserError where it is none."""
+    try:
+        with index.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{index}: cannot be read as CSV: {error}") from error
     if not rows or "stem" not in rows[0] or "split" not in rows[0]:
         raise UserError(f"{index}: expected a CSV with the columns 'stem' and 'split'")
+    return rows
+
+
+def _stems_of_split(index: Path, split: str | None) -> set[str]:
+    rows = read_index(index)
     if split is None:
         return {row["stem"] for row in rows}
     chosen = {row["stem"] for row in rows if row["split"] == split}

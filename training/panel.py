@@ -18,7 +18,7 @@ from training.readers import Sample, Source
 from xpnet.errors import UserError
 from xpnet.files import replacing
 from xpnet.frames import Frame, Mask, frame_to_tensor, probabilities_to_mask, resize_frame
-from xpnet.inference import Inference
+from xpnet.inference import Inference, InferenceError
 from xpnet.overlay import OverlayStyle, draw_mask
 
 CELL = 240
@@ -101,7 +101,10 @@ def _worst(
 def _mask(model: Inference, frame: Frame) -> Mask:
     card = model.card
     tensor = frame_to_tensor(frame, card.input.height, card.input.width)
-    probabilities = model.submit(tensor).result()
+    try:
+        probabilities = model.submit(tensor).result()
+    except InferenceError as error:
+        raise UserError(f"inference failed: {error}") from error
     return probabilities_to_mask(probabilities, frame.shape[0], frame.shape[1], card.threshold)
 
 

@@ -42,7 +42,8 @@ class Pix2Pix:
 
     def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """See `Lesson`."""
-        logits, _ = self.learner.module.logits_and_taps(frames)
+        with self.fabric.autocast():  # Fabric brings its own to `forward` alone
+            logits, _ = self.learner.module.logits_and_taps(frames)
         drawn = torch.sigmoid(logits)
         # The judge's own gradients are not wanted here, so its plain module is asked.
         self.judge.plain.requires_grad_(False)

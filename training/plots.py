@@ -15,6 +15,7 @@ SHOWN = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Thresholds that are written beside their points."""
 
 
+CURVES = {"threshold", "recall", "precision", "false_areas", "sensitivity"}
 MOST = 2.0
 """False areas a frame beyond which no one would look at the screen any more."""
 
@@ -33,7 +34,7 @@ def draw_curves(models: dict[str, dict[str, Any]], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     for name, scores in models.items():
         table = scores.get("curves")
-        if not table:
+        if not isinstance(table, dict) or not table.keys() >= CURVES:
             raise UserError(f"{name}: no curves in it: expected the scores of `evaluate --json`")
         _line(left, table["recall"], table["precision"], table["threshold"], name)
         _line(right, table["false_areas"], table["sensitivity"], table["threshold"], name)

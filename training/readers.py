@@ -10,7 +10,6 @@ An index.csv has the columns `stem` and `split` and, where known, `centre` and `
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.pairs import Pair, Pairing, find_pairs
+from training.pairs import Pair, Pairing, find_pairs, read_index
 from xpnet.errors import UserError
 from xpnet.images import natural_key
 
@@ -26,6 +25,7 @@ BLOCK = 25
 """Frames of one group where only the order of the names tells clips apart."""
 VAL_SHARE = 0.07
 """Of the groups, where the splits are ours to make; PolypGen's own share here is near it."""
+SPLIT_SEED = 1
 TEST_CENTRE = "C6"
 """Never trained on: the centre that PolypGen's challenge keeps for testing."""
 
@@ -59,15 +59,19 @@ class Source:
         found = [s for s in self.samples if split in (None, s.split)]
         if not found:
             known = ", ".join(sorted({s.split for s in self.samples}))
-            raise UserError(f"{self.root}: no frame of split '{split}', only of: {known}")
+            raise UserError(
+                f"{self.root}: no frame of split '{split}', only of: {known}; an index.csv with "
+                "the columns stem and split says which frames are which"
+            )
         return found
 
 
-def read_source(root: Path, split: str = "groups", seed: int = 1) -> Source:
+def read_source(root: Path, split: str = "groups") -> Source:
     """Finds a data set's pairs and puts each into `train`, `val` or `test`.
 
     `split` is `groups` (as the index says; without one, whole clips go to one side, and centre 6
-    of PolypGen is the test) or `random` (95 % train, 5 % val, as in the paper).
+    of PolypGen is the test) or `random` (95 % train, 5 % val, as in the paper). Both are the same
+    each time, so that scoring meets the split that training had.
 
     Raises:
         UserError: no known layout, or no pair in it.
@@ -84,9 +88,12 @@ def read_source(root: Path, split: str = "groups", seed: int = 1) -> Source:
     rows = _read_index(index) if index.is_file() else {}
     samples = [_with_row(s, rows.get(s.pair.stem)) for s in samples]
     if split == "random":
-        samples = _random_split(samples, seed)
-    elif any(not s.split for s in samples):
-        samples = _group_split(_grouped(samples), seed)
+        samples = _random_split(samples)
+    elif not all(s.split for s in samples):
+        if any(s.split for s in samples):
+            lacking = next(s.pair.stem for s in samples if not s.split)
+            raise UserError(f"{index}: no split for '{lacking}', though for others")
+        samples = _group_split(_grouped(samples))
     return Source(root, layout, samples, without_mask, without_image)
 
 
@@ -116,8 +123,7 @@ def _layout(root: Path) -> tuple[str, list[tuple[str, Pairing]]]:
 
 
 def _read_index(path: Path) -> dict[str, dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row["stem"]: row for row in csv.DictReader(file)}
+    return {row["stem"]: row for row in read_index(path)}
 
 
 def _with_row(sample: Sample, row: dict[str, str] | None) -> Sample:
@@ -143,9 +149,11 @@ def _grouped(samples: list[Sample]) -> list[Sample]:
     ]
 
 
-def _group_split(samples: list[Sample], seed: int) -> list[Sample]:
+def _group_split(samples: list[Sample]) -> list[Sample]:
     groups = sorted({s.group for s in samples if s.centre != TEST_CENTRE})
-    chosen = np.random.default_rng(seed).permutation(len(groups))
+    if len(groups) < 2:  # one clip: to score, or to be given an index
+        return [replace(s, split="train") for s in samples]
+    chosen = np.random.default_rng(SPLIT_SEED).permutation(len(groups))
     val = {groups[i] for i in chosen[: max(1, round(VAL_SHARE * len(groups)))]}
     return [
         replace(
@@ -156,8 +164,8 @@ def _group_split(samples: list[Sample], seed: int) -> list[Sample]:
     ]
 
 
-def _random_split(samples: list[Sample], seed: int) -> list[Sample]:
+def _random_split(samples: list[Sample]) -> list[Sample]:
     samples = [s for s in samples if s.split != "test" and s.centre != TEST_CENTRE]
-    order = np.random.default_rng(seed).permutation(len(samples))
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(samples))
     val = set(order[: max(1, round(0.05 * len(samples)))].tolist())
     return [replace(s, split="val" if i in val else "train") for i, s in enumerate(samples)]

@@ -6,6 +6,7 @@ takes the files in training/configs/ by name: `paper`, `cpu`, `gpu`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,9 +54,11 @@ class TrainSettings:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 1), ("workers", 0), ("devices", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} {getattr(self, name)}: expected at least {least}")
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name, low)
+            if not low <= value <= high:
+                limit = f"{low} to {high}" if high < math.inf else f"at least {low}"
+                raise UserError(f"{name} {value}: expected {limit}")
         if self.size % STRIDE or self.size < STRIDE:
             raise UserError(f"size {self.size}: expected a multiple of {STRIDE}")
         for name, known in CHOICES.items():
@@ -71,6 +74,11 @@ class Pix2PixSettings(TrainSettings):
 
     l1: float = 100.0  # weight of the distance to the mask beside the adversarial loss
     discriminator_learning_rate: float = 2e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < 32:
+            raise UserError(f"size {self.size}: expected at least 32, a patch of the discriminator")
 
 
 @dataclass(frozen=True)
@@ -88,10 +96,27 @@ class DistillSettings(TrainSettings):
         super().__post_init__()
         if self.order not in ORDERS:
             raise UserError(f"order '{self.order}': expected one of {', '.join(ORDERS)}")
-        if self.adversarial_every < 1:
-            raise UserError(f"adversarial_every {self.adversarial_every}: expected at least 1")
 
 
+RANGES = {
+    "epochs": (1, math.inf),
+    "batch": (2, math.inf),  # batch norm needs two values of each channel
+    "workers": (0, math.inf),
+    "devices": (0, math.inf),
+    "nodes": (1, math.inf),
+    "learning_rate": (1e-9, 10.0),
+    "discriminator_learning_rate": (1e-9, 10.0),
+    "beta1": (0.0, 0.9999),
+    "weight_decay": (0.0, 10.0),
+    "gradient_norm": (1e-6, math.inf),
+    "average": (0.0, 0.99999),
+    "checkpoint_minutes": (0.0, math.inf),
+    "seed": (0, 2**31),
+    "l1": (0.0, math.inf),
+    "adversarial": (0.0, math.inf),
+    "adversarial_every": (1, math.inf),
+    "output_loss": (0.0, math.inf),
+}
 ORDERS = ("orderly", "alternate", "random")
 CHOICES: dict[str, tuple[str, ...]] = {
     "network": tuple(NETWORKS),
@@ -115,7 +140,7 @@ JOBS: dict[str, tuple[str, type[TrainSettings]]] = {
     "distill_xpnet_lite": ("lite", DistillSettings),
 }
 # Where the files lie, what the data are called and what does the work: none of it changes what is
-# learned, so a run may go on with others.
+# learned, so a run may go on with others. Which frames and teachers they are, the checkpoint knows.
 ELSEWHERE = frozenset(
     {
         "data", "data_name", "data_licence", "data_reference", "output", "teachers", "workers",
@@ -155,6 +180,8 @@ def read_job(job: str, config: str, overrides: dict[str, Any]) -> TrainSettings:
     except (yaml.YAMLError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{path}: not a YAML mapping of sections: {error}") from error
     network, kind = JOBS[job]
+    if values.get("network", network) != network:
+        raise UserError(f"network {values['network']}: the job {job} trains {network}")
     values = {"output": f"build/training/{job}", **values, "network": network}
     return _checked(kind, values, path)
 

@@ -30,7 +30,8 @@ class Supervised:
 
     def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """See `Lesson`."""
-        logits, _ = self.learner.module.logits_and_taps(frames)
+        with self.learner.fabric.autocast():  # Fabric brings its own to `forward` alone
+            logits, _ = self.learner.module.logits_and_taps(frames)
         loss = self.loss(logits, masks)
         self.learner.learn(loss, "segmentation")
         return {"loss": loss.detach()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xpnet.card import Card
+from xpnet.errors import UserError
 
 PAPER = {
     # Table 1 of the paper: Dice and IoU on its EndoCV data and on Kvasir-SEG.
@@ -19,7 +20,9 @@ TITLES = {
     "teacher3": "teacher 3 (U-Net on Lite2)",
     "unet": "U-Net",
     "student": "`xpnet`, the paper's student",
+    "student alone": "`xpnet`, without teachers",
     "lite": "`xpnet_lite`",
+    "lite alone": "`xpnet_lite`, without teachers",
 }
 SETS = {
     "polypgen-val": "PolypGen val",
@@ -31,9 +34,14 @@ METRICS = ("dice", "iou", "miou", "dice_total", "precision", "recall", "false_al
 
 
 def row_name(card: Card) -> str:
-    """Which row of the table a card belongs to: teachers 1 and 2 share a network."""
+    """Which row of the table a card belongs to: teachers 1 and 2 share a network.
+
+    A student that no teacher taught has a row of its own.
+    """
     if card.network == "teacher":
         return "teacher2" if "l1" in card.training.get("settings", {}) else "teacher1"
+    if card.network in ("student", "lite") and not card.training.get("teachers"):
+        return f"{card.network} alone"
     return card.network
 
 
@@ -55,8 +63,19 @@ def as_json(cards: list[Card]) -> dict[str, Any]:
 
 def as_markdown(cards: list[Card]) -> str:
     """Dice and IoU as in the paper, then every metric of each set, with 95 % intervals."""
-    names = [name for name in SETS if any(name in c.scores for c in cards)]
-    head = ["network", "paper: EndoCV", "paper: Kvasir-SEG", *(SETS[n] for n in names)]
+    lines = ["Dice / IoU of the polyp", "", *short_table(cards)]
+    for name in _sets(cards):
+        lines += ["", f"{SETS.get(name, name)}, with 95 % intervals", ""]
+        lines += _table(
+            ["network", *METRICS, "polyps found", "false areas a frame"],
+            [_all_metrics(card, name) for card in _ordered(cards) if name in card.scores],
+        )
+    return "\n".join(lines) + "\n"
+
+
+def short_table(cards: list[Card]) -> list[str]:
+    """The lines of the first table: a row a network, the paper's figures beside ours."""
+    names = _sets(cards)
     rows = []
     for card in _ordered(cards):
         paper = PAPER.get(row_name(card))
@@ -66,15 +85,8 @@ def as_markdown(cards: list[Card]) -> str:
             score = card.scores.get(name)
             cells.append(_pair(score["dice"], score["iou"]) if score else "")
         rows.append(cells)
-    lines = ["Dice / IoU of the polyp", "", *_table(head, rows)]
-    for name in names:
-        lines += ["", f"{SETS[name]}, with 95 % intervals", ""]
-        scored = [c for c in _ordered(cards) if name in c.scores]
-        lines += _table(
-            ["network", *METRICS, "polyps found", "false areas a frame"],
-            [_all_metrics(card, name) for card in scored],
-        )
-    return "\n".join(lines) + "\n"
+    head = ["network", "paper: EndoCV", "paper: Kvasir-SEG", *(SETS.get(n, n) for n in names)]
+    return _table(head, rows)
 
 
 def _all_metrics(card: Card, name: str) -> list[str]:
@@ -96,7 +108,18 @@ def _all_metrics(card: Card, name: str) -> list[str]:
     return cells
 
 
+def _sets(cards: list[Card]) -> list[str]:
+    scored = dict.fromkeys(name for card in cards for name in card.scores)
+    return [*(name for name in SETS if name in scored), *(n for n in scored if n not in SETS)]
+
+
 def _ordered(cards: list[Card]) -> list[Card]:
+    names = [row_name(card) for card in cards]
+    for name in names:
+        if name not in TITLES:
+            raise UserError(f"card of {name}: the table knows {', '.join(TITLES)}")
+        if names.count(name) > 1:
+            raise UserError(f"two cards of {TITLES[name]}: the table has one row for it")
     order = list(TITLES)
     return sorted(cards, key=lambda card: order.index(row_name(card)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class Teacher:
 
     network: Network
     card: Card
+    sha256: str  # of the file
 
     @torch.no_grad()
     def teach(self, frames: Tensor, fabric: Fabric) -> tuple[Tensor, dict[str, Tensor] | None]:
@@ -50,12 +52,13 @@ def load_teachers(paths: Sequence[str], fabric: Fabric) -> list[Teacher]:
         network, card = load_network(Path(path))
         network.requires_grad_(False)
         network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        teachers.append(Teacher(network, card))
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        teachers.append(Teacher(network, card, digest))
     return teachers
 
 
 def turn(order: str, teachers: int, step: int, total: int, seed: int) -> int:
-    """The index of the teacher that is real at `step` of `total`; from its arguments alone.
+    """The index of the teacher that is real at `step` of `total`, from its arguments alone.
 
     `orderly` (after Zhao et al., 2021): the first teacher alone for the first half, then all by
     turns; `alternate`: by turns from the start; `random`: drawn anew at each step.

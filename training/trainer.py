@@ -80,7 +80,8 @@ class Trainer:
         )
         self.steps = steps_per_epoch(len(train_set), settings.batch, fabric.world_size)
         self.step = 0  # of the whole run
-        self.sums: dict[str, float] = {}  # of the losses in this epoch
+        self.seconds = 0.0  # spent on this epoch
+        self.sums: dict[str, tuple[float, int]] = {}  # of each loss in this epoch, and how often
         self.best = -1.0
 
     def run(self) -> Path:
@@ -90,25 +91,22 @@ class Trainer:
         lie beside.
 
         Raises:
-            UserError: a loss is no number, the checkpoint belongs to other settings, or the disk
-                is full; what was saved before stays.
+            UserError: a loss is no number, the checkpoint belongs to other settings, data or
+                teachers, or the disk is full; what was saved before stays.
         """
         self._resume()
         total = self.steps * self.settings.epochs
-        journal = Journal(self.folder, enabled=self.fabric.is_global_zero)
+        first = self.fabric.is_global_zero
         with (
-            journal,
+            Journal(self.folder, self.step // self.steps, enabled=first) as journal,
             tqdm(
-                total=total,
-                initial=self.step,
-                unit=" steps",
-                disable=None if self.fabric.is_global_zero else True,
+                total=total, initial=self.step, unit=" steps", disable=None if first else True
             ) as bar,
         ):
             while self.step < total:
-                start = time.perf_counter()
                 losses = self._epoch(bar)
-                self._end_of_epoch(journal, losses, time.perf_counter() - start)
+                self._end_of_epoch(journal, losses)
+        self.fabric.barrier()  # the first process writes; the others must not run ahead of it
         return self.folder / "weights.safetensors"
 
     def _epoch(self, bar: tqdm) -> dict[str, float]:
@@ -124,10 +122,10 @@ class Trainer:
             training_loader(self.train_set, order, epoch, s.batch, s.workers),
             use_distributed_sampler=False,
         )
-        saved = time.monotonic()
+        saved = last = time.monotonic()
         for frames, masks in batches:
-            if time.monotonic() - saved > s.checkpoint_minutes * 60:
-                self._checkpoint()
+            if self._agree(time.monotonic() - saved > s.checkpoint_minutes * 60):
+                self._on_first(self._checkpoint)
                 saved = time.monotonic()
             try:
                 losses = self.lesson.step(
@@ -141,25 +139,50 @@ class Trainer:
             if s.average:
                 self.averaged.update_parameters(self.lesson.network)
             for name, loss in losses.items():
-                self.sums[name] = self.sums.get(name, 0.0) + float(loss)
+                total, times = self.sums.get(name, (0.0, 0))
+                self.sums[name] = (total + float(loss), times + 1)
             self.step += 1
+            now = time.monotonic()
+            self.seconds, last = self.seconds + now - last, now
             bar.update()
             bar.set_postfix(loss=f"{float(losses['loss']):.3f}")
-        means = {name: total / self.steps for name, total in self.sums.items()}
-        self.sums = {}
-        return means
+        return {name: total / times for name, (total, times) in self.sums.items()}
 
-    def _end_of_epoch(self, journal: Journal, losses: dict[str, float], seconds: float) -> None:
+    def _end_of_epoch(self, journal: Journal, losses: dict[str, float]) -> None:
+        start = time.monotonic()
         network: Any = self.averaged.module if self.settings.average else self.lesson.network
         scores, panel = validate(network, self.val_set, self.settings.batch, self.fabric)
         epoch = self.step // self.steps
-        row = {"epoch": epoch, "seconds": round(seconds, 1), **losses}
-        journal.write(row, scores, panel, left=(self.settings.epochs - epoch) * seconds)
-        if scores["dice"] > self.best:
-            self.best = scores["dice"]
-            if self.fabric.is_global_zero:
+        seconds = self.seconds + time.monotonic() - start
+        self.seconds, self.sums = 0.0, {}
+        better = scores["dice"] > self.best
+        self.best = max(self.best, scores["dice"])
+
+        def write() -> None:
+            if better:
                 self._write_weights(network, scores, epoch)
-        self._checkpoint()
+            row = {"epoch": epoch, "seconds": round(seconds, 1), **losses}
+            journal.write(row, scores, panel, left=(self.settings.epochs - epoch) * seconds)
+            self._checkpoint()
+
+        self._on_first(write)
+
+    def _agree(self, due: bool) -> bool:
+        """The first process's answer: clocks differ, and a checkpoint needs all at one step."""
+        return self.fabric.broadcast(due) if self.fabric.world_size > 1 else due
+
+    def _on_first(self, write: Callable[[], None]) -> None:
+        """Writes on the first process; what fails there stops all, or they would wait for ever."""
+        failed = ""
+        if self.fabric.is_global_zero:
+            try:
+                write()
+            except UserError as error:
+                if self.fabric.world_size == 1:
+                    raise
+                failed = str(error)
+        if self.fabric.world_size > 1 and (failed := self.fabric.broadcast(failed)):
+            raise UserError(failed)
 
     def _write_weights(self, network: nn.Module, scores: dict[str, float], epoch: int) -> None:
         """The weights and their card."""
@@ -195,12 +218,12 @@ class Trainer:
 
         It is made in memory first: what fails on a full disk is then one plain write.
         """
-        if not self.fabric.is_global_zero:
-            return
         content = io.BytesIO()
         state = {
             "settings": as_dict(self.settings),
+            "identity": self._identity(),
             "step": self.step,
+            "seconds": self.seconds,
             "sums": self.sums,
             "best": self.best,
             "lesson": self.lesson.state_dict(),
@@ -217,20 +240,31 @@ class Trainer:
             return
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
+            changed = differences(self.settings, state["settings"])
+            ours, theirs = self._identity(), state["identity"]
+            changed += sorted(name for name in ours if ours[name] != theirs.get(name))
         except Exception as error:  # torch has a type for each way of being wrong
             raise UserError(f"{path}: not a checkpoint of this version: {error}") from error
-        changed = differences(self.settings, state["settings"])
         if changed:
             raise UserError(
                 f"{path}: was made with other settings ({', '.join(changed)}); give another "
                 "output folder, or remove it"
             )
         self.step, self.sums, self.best = state["step"], state["sums"], state["best"]
+        self.seconds = state["seconds"]
         self.lesson.load_state_dict(state["lesson"])
         self.averaged.load_state_dict(state["averaged"])
         self.fabric._precision.load_state_dict(state["precision"])
         torch.set_rng_state(state["random"])
         log.info("resumed after step %d of %d", self.step, self.steps * self.settings.epochs)
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint belongs to beside its settings, wherever the files lie."""
+        return {
+            "frames of the data": [self.train_set.digest, self.val_set.digest],
+            "number of processes": self.fabric.world_size,
+            "teachers": [t["sha256"] for t in self.lesson.notes.get("teachers", [])],
+        }
 
     def _last_good(self) -> str:
         path = self.folder / "checkpoint.pt"

@@ -12,7 +12,7 @@ from typing import Any
 
 from xpnet import __version__
 from xpnet.commands import about, scoring, serving, training
-from xpnet.errors import UserError
+from xpnet.errors import UserError, first_process
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,6 +50,8 @@ def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:
     if args.debug:
         logging.getLogger("xpnet").debug("", exc_info=error)
     name = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    if not first_process():  # of a training on several devices: one of them says it
+        return code
     print(f"xpnet: {name}{' '.join(str(error).split())}", file=sys.stderr)
     return code
 

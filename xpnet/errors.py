@@ -1,5 +1,7 @@
 """The one exception that the command line turns into a single line and exit code 2."""
 
+import os
+
 
 class UserError(Exception):
     """Wrong use or bad input: names the thing, what was found and what was expected.
@@ -12,3 +14,8 @@ class UserError(Exception):
 def require(package: str, needed_for: str, how: str) -> UserError:
     """The error for a package that is not installed, with the way to get it."""
     return UserError(f"{needed_for} needs {package}, which is not installed: {how}")
+
+
+def first_process() -> bool:
+    """Whether this is the process that speaks, where a training runs in several."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"

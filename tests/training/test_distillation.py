@@ -148,6 +148,30 @@ def test_without_features_the_discriminator_sees_only_the_map(
     assert seen == [None, None, None]
 
 
+@pytest.mark.parametrize("order", ["orderly", "alternate"])
+def test_the_discriminator_meets_every_teacher_however_seldom_it_is_asked(
+    tiny, teachers: tuple[str, ...], order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lesson = lesson_of(
+        tiny("distill_xpnet", teachers=teachers, order=order, adversarial_every=2, epochs=8)
+    )
+    met: list[tuple[int, int]] = []
+    for number, one in enumerate(lesson.teachers):
+
+        def teach(frames, fabric, number=number, one=one):
+            met.append((step, number))
+            return type(one).teach(one, frames, fabric)
+
+        object.__setattr__(one, "teach", teach)
+    for step in range(16):  # two steps an epoch
+        lesson.step(step, torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32))
+    judged = [number for step, number in met if step % 2 == 0]
+    expected = {"orderly": [0, 0, 0, 0, 0, 1, 0, 1], "alternate": [0, 1] * 4}
+    assert judged == expected[order]
+    rate = lesson.judge.schedule.get_last_lr()[0]
+    assert rate < 0.1 * 1e-4  # its own cycle ends with the training
+
+
 def test_the_discriminator_rests_between_its_steps(tiny, teachers: tuple[str, ...]) -> None:
     lesson = lesson_of(tiny("distill_xpnet", teachers=teachers, adversarial_every=2))
     frames, masks = torch.rand(4, 3, 32, 32), torch.ones(4, 1, 32, 32)

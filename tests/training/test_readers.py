@@ -51,11 +51,10 @@ def test_the_sixth_centre_is_the_test_and_clips_stay_together(polypgen: Path) ->
 
 
 def test_the_papers_random_split(polypgen: Path) -> None:
-    source = read_source(polypgen, "random", seed=1)
+    source = read_source(polypgen, "random")
     assert (len(source.of("train")), len(source.of("val"))) == (190, 10)
     assert "C6" not in {s.centre for s in source.samples}
-    other = read_source(polypgen, "random", seed=2)
-    assert [s.split for s in other.samples] != [s.split for s in source.samples]
+    assert read_source(polypgen, "random").samples == source.samples
 
 
 @pytest.mark.parametrize("folder", ["", "PNG", "TIF"])

@@ -50,6 +50,11 @@ def test_a_job_wins_over_common_and_the_command_line_over_both(tmp_path: Path) -
         (["epochs=0"], "epochs 0: expected at least 1"),
         (["precision=int3"], "precision 'int3': expected one of auto, 32-true"),
         (["order=any"], "order 'any': expected one of orderly, alternate, random"),
+        (["learning_rate=-1"], "learning_rate -1.0: expected 1e-09 to 10.0"),
+        (["gradient_norm=0"], "gradient_norm 0.0: expected at least 1e-06"),
+        (["average=2"], "average 2.0: expected 0.0 to 0.99999"),
+        (["batch=1"], "batch 1: expected at least 2"),
+        (["network=unet"], "network unet: the job distill_xpnet trains student"),
         (["adversarial_every=0"], "adversarial_every 0: expected at least 1"),
     ],
 )

@@ -61,6 +61,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     more: dict[str, object] = {"checkpoint_minutes": 0.0}
     if job == "distill_xpnet":
         more |= {"teachers": two_teachers, "order": "random", "output_loss": 1.0}
+        more |= {"adversarial_every": 2}
     train(tiny(job, output=str(tmp_path / "whole"), **more))
 
     killed = tiny(job, output=str(tmp_path / "killed"), workers=workers, **more)
@@ -98,16 +99,28 @@ def assert_same(ours: object, theirs: object, where: str) -> None:
             assert_same(ours[key], theirs[key], f"{where}.{key}")
     elif isinstance(ours, torch.Tensor):
         assert torch.equal(ours, theirs), where  # type: ignore[arg-type]
+    elif isinstance(ours, list | tuple):
+        assert isinstance(theirs, list | tuple)
+        assert len(ours) == len(theirs), where
+        for number, pair in enumerate(zip(ours, theirs, strict=True)):
+            assert_same(*pair, f"{where}.{number}")
     elif isinstance(ours, float):
         assert ours == pytest.approx(theirs), where
-    elif not isinstance(ours, list | tuple):
+    else:
         assert ours == theirs, where
 
 
-def test_two_processes_train_together(discs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("job", ["student", "teacher2", "lite by teachers"])
+def test_two_processes_train_together(
+    discs: Path, tmp_path: Path, two_teachers: tuple[str, ...], job: str
+) -> None:
     """Distributed on the CPU, through Fabric's own launcher, from the command line."""
+    what = ["train", job]
+    if job == "lite by teachers":
+        what = ["distill", "--model", "xpnet_lite", "adversarial_every=2"]
+        what += [word for path in two_teachers for word in ("--teacher", path)]
     command = [
-        sys.executable, "-m", "xpnet.cli", "train", "student", f"data={discs}", "size=32",
+        sys.executable, "-m", "xpnet.cli", *what, f"data={discs}", "size=32",
         f"output={tmp_path / 'run'}", "epochs=2", "batch=2", "workers=0", "accelerator=cpu",
         "devices=2", "precision=32-true",
     ]  # fmt: skip
@@ -116,8 +129,16 @@ def test_two_processes_train_together(discs: Path, tmp_path: Path) -> None:
     assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 4  # 8 frames, 2 processes, 2 frames each a step, 2 epochs
-    network, _ = load_network(tmp_path / "run" / "weights.safetensors")
-    assert network.tap_channels["encoder1"] == 32
+    load_network(tmp_path / "run" / "weights.safetensors")
+    assert result.stdout.splitlines() == [str(tmp_path / "run" / "weights.safetensors")]
+
+
+def test_a_fault_on_two_processes_is_said_once(discs: Path, tmp_path: Path, xpnet) -> None:
+    call = ("train", "student", f"data={discs}", f"output={tmp_path / 'run'}", "size=32",
+            "workers=0", "accelerator=cpu", "devices=2", "batch=2", "learning_rate=10")  # fmt: skip
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"no checkpoint")
+    assert "not a checkpoint" in one_line(xpnet(*call))
 
 
 def test_a_loss_that_is_no_number_stops_and_names_step_and_checkpoint(
@@ -216,8 +237,26 @@ def test_the_arithmetic_is_chosen_by_the_machine(tiny, monkeypatch: pytest.Monke
     assert precision(tiny(precision="bf16-mixed")) == "bf16-mixed"
 
 
-def test_bfloat16_keeps_weights_in_float32(tiny) -> None:
-    weights = train(tiny(epochs=1, precision="bf16-mixed"))
+@pytest.mark.parametrize("job", ["student", "teacher2", "distill_xpnet"])
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)]
+)
+def test_the_network_computes_in_the_precision_asked_for(
+    tiny, two_teachers, monkeypatch: pytest.MonkeyPatch,
+    job: str, precision: str, expected: torch.dtype,
+) -> None:  # fmt: skip
+    seen = set()
+    forward = torch.nn.ConvTranspose2d.forward
+
+    def spy(self, x: torch.Tensor, *rest: object) -> torch.Tensor:
+        result = forward(self, x, *rest)
+        seen.add(result.dtype)
+        return result
+
+    monkeypatch.setattr(torch.nn.ConvTranspose2d, "forward", spy)
+    teachers = {"teachers": two_teachers} if job == "distill_xpnet" else {}
+    weights = train(tiny(job, epochs=1, precision=precision, **teachers))
+    assert seen == {expected}
     assert load_file(weights)["head.weight"].dtype == torch.float32
 
 

@@ -98,11 +98,11 @@ def evaluate(args: argparse.Namespace) -> int:
         raise UserError("--choose-threshold needs --card and --split val: no test may choose it")
     if args.json:
         check_writable(args.json)
-    source = read_source(args.data)
     inference = _open(args)
     try:
         if args.card:
             check_same_weights(inference.card, args.card)
+        source = read_source(args.data, _split_of(inference.card))
         scores, _ = score(inference, source, args.split)
     finally:
         inference.close()
@@ -145,6 +145,8 @@ def curves(args: argparse.Namespace) -> int:
     models = {}
     for path in args.scores:
         try:
+            if path.stem in models:
+                raise UserError(f"{path}: a second file of this name: each names its curve")
             models[path.stem] = dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{path}: not the scores of `evaluate --json`: {error}") from error
@@ -158,8 +160,8 @@ def panel(args: argparse.Namespace) -> int:
     from training.readers import read_source
 
     check_writable(args.output)
-    if bool(args.frame) == bool(args.worst):
-        raise UserError("give --frame STEM, once or more, or --worst N")
+    if bool(args.frame) == bool(args.worst) or args.worst < 0:
+        raise UserError("give --frame STEM, once or more, or --worst N, N at least 1")
     columns = {}
     for word in args.model:
         name, equals, file = word.partition("=")
@@ -167,7 +169,8 @@ def panel(args: argparse.Namespace) -> int:
             raise UserError(f"--model {word}: expected NAME=FILE")
         columns[name] = _open_file(Path(file))
     try:
-        picture, lines = draw(read_source(args.data), args.split, columns, args.frame, args.worst)
+        source = read_source(args.data, _split_of(list(columns.values())[-1].card))
+        picture, lines = draw(source, args.split, columns, args.frame, args.worst)
     finally:
         for model in columns.values():
             model.close()
@@ -197,6 +200,11 @@ def _open_file(path: Path) -> Any:
     except ImportError as error:
         raise require(str(error.name), "weights", TRAIN_HINT) from error
     return TorchInference(path)
+
+
+def _split_of(card: Any) -> str:
+    """How the model's own training split the data: another `val` may hold its training frames."""
+    return str(card.training.get("settings", {}).get("split", "groups"))
 
 
 def _set_threshold(path: Path, threshold: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_repository
-from xpnet.errors import require
+from xpnet.errors import first_process, require
 from xpnet.files import check_writable, write_text
 from xpnet.triton.server import ROOT
 
@@ -142,7 +142,9 @@ def _train(args: argparse.Namespace, job: str, given: dict[str, Any]) -> int:
     overrides = {**given, **parse_overrides(args.override)}
     if args.skip_bad:
         overrides["skip_bad"] = True
-    print(start(read_job(job, args.config, overrides)))
+    weights = start(read_job(job, args.config, overrides))
+    if first_process():
+        print(weights)
     return 0
 
 
