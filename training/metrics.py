@@ -76,6 +76,12 @@ def intervals(rows: Sequence[Counts], seed: int = 0) -> dict[str, list[float]]:
     return found
 
 
+def interval_of_mean(values: NDArray[np.float64], seed: int = 0) -> list[float]:
+    """95 % interval of the mean of one value a frame, by the same bootstrap: [low, high]."""
+    picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+    return _bounds(values[picks].mean(1))
+
+
 def _per_frame(rows: Sequence[Counts]) -> dict[str, NDArray[np.float64]]:
     """Each metric of each frame; NaN where a frame does not count for it."""
     if not rows:

@@ -17,7 +17,7 @@ def test_info_as_json(xpnet) -> None:
     assert found["versions"]["numpy"]
     assert found["networks"]["student"]["parameters"] == 1_839_333
     assert found["networks"]["unet"]["multiply_adds"] == pytest.approx(48.28e9, rel=1e-4)
-    assert set(found["models"]) == {"xpnet", "xpnet_onnx"}
+    assert set(found["models"]) == {"xpnet", "xpnet_onnx", "xpnet_lite", "xpnet_lite_onnx"}
     assert found["models"]["xpnet_onnx"]["licence"] == "Apache-2.0"
 
 

@@ -8,10 +8,11 @@ from tritonclient.grpc import model_config_pb2 as proto
 
 from xpnet.card import METADATA_KEY, parse_card, read_card
 from xpnet.errors import UserError
-from xpnet.triton.config import frame_config, onnx_config, plan_config
+from xpnet.triton.config import DEFAULT_MODEL, frame_config, onnx_config, plan_config
 from xpnet.triton.server import REPOSITORY, servable_models
 
-MODELS = ("xpnet", "xpnet_onnx", "xpnet_frame")
+NETWORKS = ("xpnet", "xpnet_onnx", "xpnet_lite", "xpnet_lite_onnx")
+MODELS = (*NETWORKS, "xpnet_frame")
 
 
 def config(name: str) -> proto.ModelConfig:
@@ -29,16 +30,15 @@ def test_config_parses_and_carries_its_folders_name(name: str) -> None:
 
 
 def test_checked_in_configs_are_the_generators() -> None:
-    made = {
-        "xpnet": plan_config(read_card(REPOSITORY / "xpnet" / "card.json")),
-        "xpnet_onnx": onnx_config(read_card(REPOSITORY / "xpnet_onnx" / "card.json")),
-        "xpnet_frame": frame_config("xpnet_onnx"),
-    }
+    made = {"xpnet_frame": frame_config(DEFAULT_MODEL)}
+    for name in NETWORKS:
+        card = read_card(REPOSITORY / name / "card.json")
+        made[name] = onnx_config(card) if name.endswith("_onnx") else plan_config(card)
     for name, text in made.items():
         assert (REPOSITORY / name / "config.pbtxt").read_text(encoding="utf-8") == text
 
 
-@pytest.mark.parametrize("name", ["xpnet", "xpnet_onnx"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_tensors_are_the_cards(name: str) -> None:
     card, found = read_card(REPOSITORY / name / "card.json"), config(name)
     assert [(t.name, list(t.dims), t.data_type) for t in (*found.input, *found.output)] == [
@@ -49,22 +49,25 @@ def test_tensors_are_the_cards(name: str) -> None:
 
 
 def test_plan_is_a_tensorrt_plan_and_onnx_is_onnxruntime() -> None:
-    assert config("xpnet").platform == "tensorrt_plan"
-    assert config("xpnet").optimization.cuda.graphs
-    assert config("xpnet_onnx").backend == "onnxruntime"
+    for name in ("xpnet", "xpnet_lite"):
+        assert config(name).platform == "tensorrt_plan"
+        assert config(name).optimization.cuda.graphs
+        assert config(f"{name}_onnx").backend == "onnxruntime"
     assert config("xpnet_frame").backend == "python"
 
 
-def test_onnx_file_carries_the_card_beside_it() -> None:
+@pytest.mark.parametrize("name", ["xpnet_onnx", "xpnet_lite_onnx"])
+def test_onnx_file_carries_the_card_beside_it(name: str) -> None:
     import onnx
 
-    model = onnx.load(str(REPOSITORY / "xpnet_onnx" / "1" / "model.onnx"))
+    model = onnx.load(str(REPOSITORY / name / "1" / "model.onnx"))
     inside = {p.key: p.value for p in model.metadata_props}[METADATA_KEY]
-    assert parse_card(inside, "onnx") == read_card(REPOSITORY / "xpnet_onnx" / "card.json")
+    assert parse_card(inside, "onnx") == read_card(REPOSITORY / name / "card.json")
 
 
-def test_card_has_the_scores_that_its_readers_need() -> None:
-    card = read_card(REPOSITORY / "xpnet_onnx" / "card.json")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_card_has_the_scores_that_its_readers_need(name: str) -> None:
+    card = read_card(REPOSITORY / name / "card.json")
     for name in ("polypgen-val", "polypgen-c6", "kvasir-seg"):
         score = card.scores[name]
         assert score["height"] == card.input.height
@@ -73,10 +76,11 @@ def test_card_has_the_scores_that_its_readers_need() -> None:
 
 
 def test_missing_models_are_named() -> None:
-    with pytest.raises(UserError, match="no model 'nosuch', only: xpnet, xpnet_frame, xpnet_onnx"):
+    with pytest.raises(UserError, match="no model 'nosuch', only: xpnet, xpnet_frame, xpnet_lite"):
         servable_models(REPOSITORY, ("nosuch",))
-    with pytest.raises(UserError, match=r"model\.plan is missing: a TensorRT plan is built on the"):
-        servable_models(REPOSITORY, ("xpnet",))
+    for name in ("xpnet", "xpnet_lite"):
+        with pytest.raises(UserError, match=r"model\.plan is missing: a TensorRT plan is built on"):
+            servable_models(REPOSITORY, (name,))
 
 
 def test_missing_repository_is_named(tmp_path) -> None:

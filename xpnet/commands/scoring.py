@@ -35,7 +35,7 @@ def add_evaluate(commands: Any) -> None:
     p.add_argument(
         "--choose-threshold",
         action="store_true",
-        help="put the threshold of the highest Dice into --card; with --split val alone",
+        help="put the threshold of the highest Dice into --card; --split val only",
     )
     p.set_defaults(command=evaluate)
 
@@ -103,7 +103,7 @@ def evaluate(args: argparse.Namespace) -> int:
         if args.card:
             check_same_weights(inference.card, args.card)
         source = read_source(args.data, _split_of(inference.card))
-        scores, _ = score(inference, source, args.split)
+        scores, scored = score(inference, source, args.split)
     finally:
         inference.close()
     print("\n".join(as_lines(scores)))
@@ -112,7 +112,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.card:
         record(scores, args.card, args.name)
     if args.choose_threshold:
-        _set_threshold(args.card, best_threshold(scores))
+        _set_threshold(args.card, best_threshold(scored))
     return 0
 
 

@@ -79,6 +79,14 @@ def add_ablation(commands: Any) -> None:
     p.set_defaults(command=ablation)
 
 
+def add_pack(commands: Any) -> None:
+    """The options of `xpnet pack`."""
+    p = commands.add_parser("pack", help="weights at half precision, to share a large network")
+    p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
+    p.add_argument("--output", type=Path, required=True, help="safetensors file to write")
+    p.set_defaults(command=pack)
+
+
 def _add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
     p.add_argument(
         "--config",
@@ -130,6 +138,17 @@ def ablation(args: argparse.Namespace) -> int:
         overrides["skip_bad"] = True
     sets = [parse_set(word) for word in args.score]
     print(compare(args.config, overrides, args.teacher, sets, args.output), end="")
+    return 0
+
+
+def pack(args: argparse.Namespace) -> int:
+    """`xpnet pack`."""
+    try:
+        from training.weights import pack as store
+    except ImportError as error:
+        raise require(str(error.name), "packing weights", TRAIN_HINT) from error
+    store(args.weights, args.output)
+    print(args.output)
     return 0
 
 

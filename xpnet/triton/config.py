@@ -15,7 +15,7 @@ from xpnet.card import Card
 from xpnet.errors import require
 from xpnet.files import write_text
 
-DEFAULT_MODEL = "xpnet_onnx"
+DEFAULT_MODEL = "xpnet_lite_onnx"
 """The model that commands take unless another is named, and that `xpnet_frame` asks."""
 MAX_BATCH = 8
 """Largest dynamic batch; the plan's optimisation profile has the same bound."""
