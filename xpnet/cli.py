@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet import __version__
-from xpnet.commands import about, scoring, serving, training
+from xpnet.commands import about, bench, scoring, serving, training
 from xpnet.errors import UserError, first_process
 
 
@@ -89,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
         training.add_ablation,
         training.add_export,
         training.add_pack,
+        bench.add_bench,
         about.add_info,
         about.add_doctor,
     ):
