@@ -8,9 +8,10 @@ import pytest
 
 from xpnet.card import Card, read_card
 from xpnet.inference import OnnxInference
+from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import REPOSITORY, ServerSettings, TritonServer, running_server
 
-ONNX = REPOSITORY / "xpnet_onnx" / "1" / "model.onnx"
+ONNX = REPOSITORY / DEFAULT_MODEL / "1" / "model.onnx"
 FREE_PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
 
 
@@ -23,13 +24,13 @@ def server() -> Iterator[TritonServer]:
 @pytest.fixture
 def mortal_server() -> Iterator[TritonServer]:
     """A server for one test alone, which may end it."""
-    with running_server(ServerSettings(models=("xpnet_onnx",), **FREE_PORTS)) as running:
+    with running_server(ServerSettings(models=(DEFAULT_MODEL,), **FREE_PORTS)) as running:
         yield running
 
 
 @pytest.fixture
 def card() -> Card:
-    return read_card(REPOSITORY / "xpnet_onnx" / "card.json")
+    return read_card(REPOSITORY / DEFAULT_MODEL / "card.json")
 
 
 @pytest.fixture(scope="session")

@@ -20,12 +20,13 @@ from tritonclient.utils import InferenceServerException
 
 from tests.conftest import one_line
 from tests.integration.conftest import FREE_PORTS
-from xpnet.card import Card
+from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor, probabilities_to_mask
 from xpnet.inference import InferenceError, OnnxInference
 from xpnet.triton import client as client_module
 from xpnet.triton.client import TritonInference
+from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import (
     REPOSITORY,
     ServerSettings,
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.integration
 def test_shared_memory_gives_the_same_numbers_as_in_process(
     server: TritonServer, card: Card, in_process: OnnxInference, frames: list[np.ndarray]
 ) -> None:
-    inference = TritonInference(server.grpc_url, "xpnet_onnx", card)
+    inference = TritonInference(server.grpc_url, DEFAULT_MODEL, card)
     tensors = [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
     # More requests than slots: they wait for one another, and none gets another's answer.
     answers = [inference.submit(t) for t in tensors]
@@ -52,12 +53,27 @@ def test_shared_memory_gives_the_same_numbers_as_in_process(
     inference.close()
 
 
+@pytest.mark.parametrize("name", ["xpnet_onnx", "xpnet_lite_onnx"])
+def test_every_model_is_served_as_its_own_card_says(
+    server: TritonServer, frames: list[np.ndarray], name: str
+) -> None:
+    card = read_card(REPOSITORY / name / "card.json")
+    inference = TritonInference(server.grpc_url, name, card)
+    alone = OnnxInference(REPOSITORY / name / "1" / "model.onnx")
+    tensor = frame_to_tensor(frames[2], card.input.height, card.input.width)
+    np.testing.assert_allclose(
+        inference.submit(tensor).result(), alone.submit(tensor).result(), rtol=0, atol=1e-5
+    )
+    inference.close()
+    alone.close()
+
+
 def test_plain_grpc_gives_the_same_numbers(
     server: TritonServer, card: Card, in_process: OnnxInference, frames: list[np.ndarray],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(client_module, "LOOPBACK", ())
-    inference = TritonInference(server.grpc_url, "xpnet_onnx", card)
+    inference = TritonInference(server.grpc_url, DEFAULT_MODEL, card)
     tensor = frame_to_tensor(frames[2], card.input.height, card.input.width)
     np.testing.assert_allclose(
         inference.submit(tensor).result(), in_process.submit(tensor).result(), rtol=0, atol=1e-5
@@ -68,7 +84,7 @@ def test_plain_grpc_gives_the_same_numbers(
 def test_shared_memory_is_freed(server: TritonServer, card: Card) -> None:
     ours = f"xpnet-{os.getpid()}-*"
     before = list(Path("/dev/shm").glob(ours))
-    inference = TritonInference(server.grpc_url, "xpnet_onnx", card)
+    inference = TritonInference(server.grpc_url, DEFAULT_MODEL, card)
     inference.submit(np.zeros((1, *card.input.shape[1:]), np.float32))  # still under way
     assert len(list(Path("/dev/shm").glob(ours))) == len(before) + 1
     inference.close()
@@ -89,13 +105,13 @@ def test_a_proxy_is_not_asked_for_this_machine(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "no_grpc_proxy"):
         monkeypatch.delenv(name, raising=False)
-    inference = TritonInference(server.grpc_url, "xpnet_onnx", card)
+    inference = TritonInference(server.grpc_url, DEFAULT_MODEL, card)
     assert inference.submit(np.zeros((1, *card.input.shape[1:]), np.float32)).result().ndim == 2
     inference.close()
 
 
 def test_frame_model_brings_the_model_that_it_asks() -> None:
-    assert servable_models(REPOSITORY, ("xpnet_frame",)) == ("xpnet_frame", "xpnet_onnx")
+    assert servable_models(REPOSITORY, ("xpnet_frame",)) == ("xpnet_frame", DEFAULT_MODEL)
 
 
 def test_batches_are_answered_in_order(server: TritonServer, card: Card) -> None:
@@ -106,7 +122,7 @@ def test_batches_are_answered_in_order(server: TritonServer, card: Card) -> None
     def ask(array: np.ndarray) -> np.ndarray:
         request = grpc.InferInput(card.input.name, list(array.shape), "FP32")
         request.set_data_from_numpy(array)
-        return client.infer("xpnet_onnx", [request]).as_numpy(card.output.name)
+        return client.infer(DEFAULT_MODEL, [request]).as_numpy(card.output.name)
 
     together = ask(batch)
     for number in range(3):
@@ -147,9 +163,9 @@ def test_wrong_model_and_wrong_card_are_named(server: TritonServer, card: Card) 
         TritonInference(server.grpc_url, "nosuch", card)
     other = card.at_size(64, 64)
     with pytest.raises(UserError, match=r"expected frames \[-1, 3, 64, 64\] as in its card"):
-        TritonInference(server.grpc_url, "xpnet_onnx", other)
+        TritonInference(server.grpc_url, DEFAULT_MODEL, other)
     with pytest.raises(UserError, match=r"no Triton server answers at 127\.0\.0\.1:1:"):
-        TritonInference("127.0.0.1:1", "xpnet_onnx", card)
+        TritonInference("127.0.0.1:1", DEFAULT_MODEL, card)
 
 
 def test_a_dead_backend_fails_at_once_and_once(
@@ -157,7 +173,7 @@ def test_a_dead_backend_fails_at_once_and_once(
 ) -> None:
     """The server lives and calls the model ready, but the process that runs it is gone."""
     tensor = np.zeros((1, *card.input.shape[1:]), np.float32)
-    inference = TritonInference(mortal_server.grpc_url, "xpnet_onnx", card)
+    inference = TritonInference(mortal_server.grpc_url, DEFAULT_MODEL, card)
     inference.submit(tensor).result()
     for status in Path("/proc").glob("[0-9]*/stat"):
         name, _, rest = status.read_text().partition(") ")
@@ -176,16 +192,16 @@ def test_a_dead_backend_fails_at_once_and_once(
 
 def test_a_dead_server_fails_at_once_and_comes_back(card: Card) -> None:
     tensor = np.zeros((1, *card.input.shape[1:]), np.float32)
-    with running_server(ServerSettings(models=("xpnet_onnx",), **FREE_PORTS)) as first:
-        inference = TritonInference(first.grpc_url, "xpnet_onnx", card)
+    with running_server(ServerSettings(models=(DEFAULT_MODEL,), **FREE_PORTS)) as first:
+        inference = TritonInference(first.grpc_url, DEFAULT_MODEL, card)
         inference.submit(tensor).result()
         first.kill()
         with pytest.raises(InferenceError):
             inference.submit(tensor).result(timeout=20)
-        with pytest.raises(InferenceError, match="model xpnet_onnx"):
+        with pytest.raises(InferenceError, match=f"model {DEFAULT_MODEL}"):
             inference.submit(tensor).result(timeout=0)
     port = int(first.grpc_url.rsplit(":", 1)[1])
-    again = ServerSettings(models=("xpnet_onnx",), http_port=0, metrics_port=0, grpc_port=port)
+    again = ServerSettings(models=(DEFAULT_MODEL,), http_port=0, metrics_port=0, grpc_port=port)
     with running_server(again):
         for _ in range(100):
             try:
@@ -203,17 +219,17 @@ def test_who_reaches_the_ports_can_neither_load_models_nor_move_the_log(
 ) -> None:
     client = grpc.InferenceServerClient(server.grpc_url)
     for attempt in (
-        lambda: client.load_model("xpnet_onnx"),
-        lambda: client.unload_model("xpnet_onnx"),
+        lambda: client.load_model(DEFAULT_MODEL),
+        lambda: client.unload_model(DEFAULT_MODEL),
         lambda: client.update_log_settings({"log_file": str(tmp_path / "log")}),
     ):
         with pytest.raises(InferenceServerException, match="restricted"):
             attempt()
-    url = f"http://{server.http_url}/v2/repository/models/xpnet_onnx/unload"
+    url = f"http://{server.http_url}/v2/repository/models/{DEFAULT_MODEL}/unload"
     request = urllib.request.Request(url, data=b"{}", method="POST")
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request)
-    assert client.is_model_ready("xpnet_onnx")
+    assert client.is_model_ready(DEFAULT_MODEL)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -231,12 +247,12 @@ def test_missing_model_is_named(xpnet, tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_load_is_named(xpnet, tmp_path: Path) -> None:
     repository = tmp_path / "models"
-    shutil.copytree(REPOSITORY / "xpnet_onnx", repository / "xpnet_onnx")
-    (repository / "xpnet_onnx" / "1" / "model.onnx").write_bytes(b"junk")
+    shutil.copytree(REPOSITORY / DEFAULT_MODEL, repository / DEFAULT_MODEL)
+    (repository / DEFAULT_MODEL / "1" / "model.onnx").write_bytes(b"junk")
     ports = [x for p in ("http", "grpc", "metrics") for x in (f"--{p}-port", "0")]
     line = one_line(xpnet("serve", "--repository", repository, *ports))
     assert "tritonserver ended while starting" in line
-    assert "xpnet_onnx" in line
+    assert DEFAULT_MODEL in line
 
 
 def test_serve_prints_its_addresses_and_ends_on_ctrl_c() -> None:
@@ -246,7 +262,7 @@ def test_serve_prints_its_addresses_and_ends_on_ctrl_c() -> None:
     )
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(5)]
-    assert lines[0] == "serving xpnet_frame, xpnet_onnx\n"
+    assert lines[0] == "serving xpnet_frame, xpnet_lite_onnx, xpnet_onnx\n"
     host, port = lines[2].split()[1].split(":")
     with socket.create_connection((host, int(port)), timeout=5):
         pass
