@@ -14,6 +14,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from training.deploy import Forms, deploy
 from training.zoo import Network
 from xpnet.card import METADATA_KEY, Card
 from xpnet.errors import UserError
@@ -28,10 +29,14 @@ TOLERANCE = 1e-4
 OPSET = 17
 
 
-def export_onnx(network: Network, card: Card, frames: list[Frame], path: Path) -> float:
+def export_onnx(
+    network: Network, card: Card, frames: list[Frame], path: Path, forms: Forms | None = None
+) -> float:
     """Writes `path`: dynamic batch, the card's height and width, sigmoid inside, card inside.
 
     `frames` are real frames, H x W x 3 RGB uint8, on which ONNX Runtime and torch are compared.
+    `forms` names the form of each place (training.deploy); the comparison is with the network as it
+    was trained.
     Returns the largest difference of a probability.
 
     Raises:
@@ -40,11 +45,15 @@ def export_onnx(network: Network, card: Card, frames: list[Frame], path: Path) -
     """
     if not frames:
         raise UserError("the export is checked on real frames: none were given")
+    try:
+        deployed = deploy(network, forms or {})
+    except ValueError as error:
+        raise UserError(f"these forms are of another network: {error}") from error
     tensors = np.concatenate(
         [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
     )
     with replacing(path) as partial:
-        _export(network, card, torch.from_numpy(tensors[:2]), partial)
+        _export(deployed, card, torch.from_numpy(tensors[:2]), partial)
         _embed(card, partial)
         difference = largest_difference(network, partial, card, tensors)
         if not difference <= TOLERANCE:
@@ -57,7 +66,12 @@ def export_onnx(network: Network, card: Card, frames: list[Frame], path: Path) -
 
 
 def export_repository(
-    network: Network, card: Card, frames: list[Frame], repository: Path, plan_size: int
+    network: Network,
+    card: Card,
+    frames: list[Frame],
+    repository: Path,
+    plan_size: int,
+    forms: Forms | None = None,
 ) -> float:
     """Writes the ONNX file as NAME_onnx, and the configs and cards of this network's models.
 
@@ -65,14 +79,14 @@ def export_repository(
     and card say so.
     Returns and raises as `export_onnx`.
     """
-    plan = card.at_size(plan_size, plan_size)  # refused before anything is written
+    engine = card.at_size(plan_size, plan_size)  # refused before anything is written
     folder = repository / onnx_name(card) / "1"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{repository}: cannot be written: {error.strerror}") from error
-    difference = export_onnx(network, card, frames, folder / "model.onnx")
-    write_repository(repository, plan, card)
+    difference = export_onnx(network, card, frames, folder / "model.onnx", forms)
+    write_repository(repository, engine, card)
     return difference
 
 
@@ -113,7 +127,7 @@ def largest_difference(
     return largest
 
 
-def _export(network: Network, card: Card, example: torch.Tensor, path: Path) -> None:
+def _export(network: torch.nn.Module, card: Card, example: torch.Tensor, path: Path) -> None:
     batch: dict[str, Any] = {card.input.name: {0: "batch"}, card.output.name: {0: "batch"}}
     with warnings.catch_warnings():
         # The tracing exporter needs no further package and gives the plain operators that

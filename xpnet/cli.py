@@ -88,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         training.add_distill,
         training.add_ablation,
         training.add_export,
+        training.add_tune,
         training.add_pack,
         bench.add_bench,
         about.add_info,

@@ -16,7 +16,7 @@ from training import trainer as loop
 from training.jobs import make_fabric, precision, train
 from training.lessons import Learner
 from training.networks import student
-from training.weights import load_network, load_weights, pack
+from training.weights import load_network, load_weights
 from training.zoo import NETWORKS
 from xpnet.card import read_card
 from xpnet.errors import UserError
@@ -218,9 +218,12 @@ def test_weights_of_another_network_are_refused(tiny, tmp_path: Path) -> None:
         load_weights(student(), tmp_path / "broken.safetensors")
 
 
-def test_half_precision_weights_load_where_they_are_used(tiny, tmp_path: Path) -> None:
+def test_half_precision_weights_load_where_they_are_used(tiny, tmp_path: Path, xpnet) -> None:
     weights = train(tiny(epochs=1))
-    pack(weights, tmp_path / "half.safetensors")
+    packed = xpnet("pack", weights, "--output", tmp_path / "half.safetensors")
+    assert packed.returncode == 0, packed.stderr
+    line = one_line(xpnet("pack", "none.safetensors", "--output", tmp_path / "x.safetensors"))
+    assert "none.json: model card cannot be read" in line
     assert (tmp_path / "half.safetensors").stat().st_size < 0.51 * weights.stat().st_size
     network, card = load_network(tmp_path / "half.safetensors")
     assert card.training["stored_as"] == "float16"

@@ -79,6 +79,25 @@ def add_ablation(commands: Any) -> None:
     p.set_defaults(command=ablation)
 
 
+def add_tune(commands: Any) -> None:
+    """The options of `xpnet tune`."""
+    p = commands.add_parser("tune", help="measure the forms of a network's parts on this machine")
+    p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
+    p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
+    p.add_argument("--output", type=Path, required=True, help="JSON file for `export --forms`")
+    _add_frames(p)
+    p.set_defaults(command=tune)
+
+
+def _add_frames(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--frames",
+        type=Path,
+        default=ROOT / "docs" / "demo" / "colonoscopy.mp4",
+        help="clip whose frames the network is given (default: the demo's)",
+    )
+
+
 def add_pack(commands: Any) -> None:
     """The options of `xpnet pack`."""
     p = commands.add_parser("pack", help="weights at half precision, to share a large network")
@@ -141,6 +160,25 @@ def ablation(args: argparse.Namespace) -> int:
     return 0
 
 
+def tune(args: argparse.Namespace) -> int:
+    """`xpnet tune`."""
+    try:
+        from training.export import sample_frames
+        from training.tune import as_lines, write_forms
+        from training.tune import tune as measure
+        from training.weights import load_network
+    except ImportError as error:
+        raise require(str(error.name), "tuning", TRAIN_HINT) from error
+    check_writable(args.output)
+    network, card = load_network(args.weights)
+    if args.size is not None:
+        card = card.at_size(args.size, args.size)
+    found = measure(network, sample_frames(args.frames, 1)[0], card)
+    write_forms(found, args.output)
+    print("\n".join(as_lines(found)))
+    return 0
+
+
 def pack(args: argparse.Namespace) -> int:
     """`xpnet pack`."""
     try:
@@ -179,12 +217,8 @@ def add_export(commands: Any) -> None:
         help="height and width of the TensorRT plan (default: as the ONNX model)",
     )
     add_repository(p)
-    p.add_argument(
-        "--frames",
-        type=Path,
-        default=ROOT / "docs" / "demo" / "colonoscopy.mp4",
-        help="clip on whose frames torch and ONNX are compared",
-    )
+    p.add_argument("--forms", type=Path, help="file of `xpnet tune`: the form of each part")
+    _add_frames(p)
     p.set_defaults(command=export)
 
 
@@ -192,6 +226,7 @@ def export(args: argparse.Namespace) -> int:
     """`xpnet export`."""
     try:
         from training.export import export_onnx, export_repository, sample_frames
+        from training.tune import read_forms
         from training.weights import load_network
     except ImportError as error:
         raise require(str(error.name), "export", TRAIN_HINT) from error
@@ -199,11 +234,12 @@ def export(args: argparse.Namespace) -> int:
     if args.size is not None:
         card = card.at_size(args.size, args.size)
     frames = sample_frames(args.frames)
+    forms = read_forms(args.forms) if args.forms else None
     if args.output:
-        difference = export_onnx(network, card, frames, args.output)
+        difference = export_onnx(network, card, frames, args.output, forms)
         print(f"{args.output}: largest difference from torch {difference:.1e}")
     else:
         plan_size = card.input.height if args.plan_size is None else args.plan_size
-        difference = export_repository(network, card, frames, args.repository, plan_size)
+        difference = export_repository(network, card, frames, args.repository, plan_size, forms)
         print(f"{args.repository}: largest difference from torch {difference:.1e}")
     return 0
