@@ -1,29 +1,46 @@
-"""The README's figures are those of the card, and its files are there."""
+"""The README's and the docs' figures are those of the cards, and their files are there."""
 
 from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.conftest import ROOT
-from xpnet.card import read_card
+from training.table import as_markdown, short_table
+from xpnet.card import Card, read_card
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_scores_are_the_cards() -> None:
-    card = read_card(ROOT / "triton_models" / "xpnet_onnx" / "card.json")
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \|(.*)\|$", README, re.MULTILINE)
-    assert {name for name, _ in rows} == set(card.scores)
-    for name, cells in rows:
-        frames, *values = [c.strip() for c in cells.split("|")]
-        score = card.scores[name]
-        assert int(frames) == score["frames"]
-        columns = ("dice", "iou", "miou", "dice_total", "precision", "recall")
-        assert values == [f"{score[c]:.3f}" for c in columns]
+@pytest.fixture(scope="module")
+def cards() -> list[Card]:
+    return [read_card(path) for path in sorted((ROOT / "training" / "weights").glob("*.json"))]
 
 
-def test_linked_files_exist() -> None:
-    links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", README)
-    assert len(links) > 5
+def test_the_readmes_table_is_that_of_the_cards(cards: list[Card]) -> None:
+    found = re.search(r"<!-- table -->\n(.*?)<!-- end of table -->", README, re.DOTALL)
+    assert found is not None
+    assert found[1].splitlines() == short_table(cards)
+
+
+def test_the_page_of_all_scores_is_that_of_the_cards(cards: list[Card]) -> None:
+    page = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
+    assert page.endswith(as_markdown(cards))
+
+
+def test_the_readme_names_the_scores_of_both_models() -> None:
+    row = re.search(r"^\| Dice on Kvasir-SEG, never trained on \| (\S+) \| (\S+) \|$", README, re.M)
+    assert row is not None
+    for found, model in zip(row.groups(), ("xpnet_lite", "xpnet"), strict=True):
+        card = read_card(ROOT / "triton_models" / f"{model}_onnx" / "card.json")
+        assert found == f"{card.scores['kvasir-seg']['dice']:.3f}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/training.md", "docs/serving.md"])
+def test_linked_files_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", text)
+    assert len(links) > 3 or page != "README.md"
     for link in links:
-        assert (ROOT / link).exists(), link
+        assert (ROOT / page).parent.joinpath(link).exists(), link

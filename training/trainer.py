@@ -87,8 +87,8 @@ class Trainer:
     def run(self) -> Path:
         """Trains to the last epoch, from the checkpoint where there is one.
 
-        Returns the path of the best averaged weights; their card, `weights.json`, and `log.jsonl`
-        lie beside.
+        Returns the path of the averaged weights that were best on the validation set; beside them
+        lie their card, `weights.json`, those of the last epoch, `last.*`, and `log.jsonl`.
 
         Raises:
             UserError: a loss is no number, the checkpoint belongs to other settings, data or
@@ -159,8 +159,9 @@ class Trainer:
         self.best = max(self.best, scores["dice"])
 
         def write() -> None:
+            self._write_weights("last", network, scores, epoch)
             if better:
-                self._write_weights(network, scores, epoch)
+                self._write_weights("weights", network, scores, epoch)
             row = {"epoch": epoch, "seconds": round(seconds, 1), **losses}
             journal.write(row, scores, panel, left=(self.settings.epochs - epoch) * seconds)
             self._checkpoint()
@@ -184,9 +185,11 @@ class Trainer:
         if self.fabric.world_size > 1 and (failed := self.fabric.broadcast(failed)):
             raise UserError(failed)
 
-    def _write_weights(self, network: nn.Module, scores: dict[str, float], epoch: int) -> None:
+    def _write_weights(
+        self, stem: str, network: nn.Module, scores: dict[str, float], epoch: int
+    ) -> None:
         """The weights and their card."""
-        save_weights(network, self.folder / "weights.safetensors")
+        save_weights(network, self.folder / f"{stem}.safetensors")
         s = self.settings
         card = new_card(
             MODEL_NAMES[s.network],
@@ -211,7 +214,7 @@ class Trainer:
                 **self.lesson.notes,
             },
         )
-        card.write(self.folder / "weights.json")
+        card.write(self.folder / f"{stem}.json")
 
     def _checkpoint(self) -> None:
         """Everything that `_resume` needs, in one file, replaced at once.

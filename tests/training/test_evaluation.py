@@ -177,7 +177,7 @@ def test_panel_draws_a_row_a_frame_and_a_column_a_model(
     picture = cv2.imread(str(out))
     width = round(240 * 720 / 404)
     assert picture.shape == (34 + 2 * 240 + 6, 4 * width + 3 * 6, 3)
-    frame, truth = picture[34:274, :width], picture[34:274, width + 6 : 2 * width + 6]
+    frame, truth = picture[34:, :width], picture[34:, width + 6 : 2 * width + 6]
     assert not np.array_equal(frame, truth)
 
 

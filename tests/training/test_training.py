@@ -36,6 +36,8 @@ def test_learns_and_writes_weights_card_log_and_curves(tiny) -> None:
     assert source.frames == 8
     assert sum(t.numel() for k, t in load_file(weights).items() if "running" not in k
                and "num_batches" not in k) == 1_839_333  # fmt: skip
+    last = read_card(folder / "last.json")
+    assert (last.training["epoch"], (folder / "last.safetensors").is_file()) == (6, True)
     events = list((folder / "tensorboard").iterdir())
     assert len(events) == 1
     assert b"frame, truth, probability" in events[0].read_bytes()
