@@ -95,12 +95,21 @@ def test_own_server_sound_and_summary(short_clip: Path, tmp_path: Path) -> None:
     assert failure == ""
 
 
-def test_latest_shows_every_frame(short_clip: Path, tmp_path: Path) -> None:
+def test_latest_shows_every_frame(
+    short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Segmentation] = []
+    infer = OnnxInference._run
+
+    def slowly(self: OnnxInference, tensor: np.ndarray) -> np.ndarray:
+        time.sleep(0.1)  # slower than the clip on any machine
+        return infer(self, tensor)
+
+    monkeypatch.setattr(OnnxInference, "_run", slowly)
     settings = RunSettings(short_clip, tmp_path / "out.mp4", mode="latest", backend="onnxruntime")
     summary = run(settings, seen.append)
     assert summary["frames"] == open_clip(tmp_path / "out.mp4", 0).frames == 40
-    # Inference is slower than the clip, so masks are shown again; never one of the future.
+    # Inference is slower than the clip, so masks are shown again, in order.
     stamps = [s.timestamp_ns for s in seen]
     assert stamps == sorted(stamps)
     assert len(set(stamps)) < len(stamps)
