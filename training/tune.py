@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import statistics
 import time
 import warnings
@@ -29,8 +28,6 @@ from xpnet.errors import UserError
 from xpnet.files import write_text
 from xpnet.frames import Frame, frame_to_tensor
 from xpnet.machine import describe_machine
-
-log = logging.getLogger("xpnet.tune")
 
 RUNS = 9
 """Times of each form, of which the median counts."""
