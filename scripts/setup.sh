@@ -6,11 +6,12 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/setup.sh [--train] [--dev]
+Usage: scripts/setup.sh [--train] [--engines] [--dev]
 
   (nothing)   GStreamer, Python packages and the Triton server: enough for `xpnet run` and `serve`
   --train     PyTorch and what training and export need, too
-  --dev       tests and lint, too; includes --train
+  --engines   FP16 graphs and TensorRT-RTX engines, too; includes --train
+  --dev       tests and lint, too; includes --engines
 
 XPNET_TORCH_INDEX=URL  takes PyTorch from that package index, such as PyTorch's own index of CPU
                        builds; without it, from where pip takes everything.
@@ -21,7 +22,8 @@ extras=()
 for option in "$@"; do
   case $option in
     --train) extras=(train) ;;
-    --dev) extras=(train dev) ;;
+    --engines) extras=(train engines) ;;
+    --dev) extras=(train engines dev) ;;
     -h | --help) usage; exit 0 ;;
     *) echo "setup: unknown option '$option'" >&2; usage >&2; exit 2 ;;
   esac
@@ -96,7 +98,9 @@ requirements requirements.txt
 index=()
 [ -z "${XPNET_TORCH_INDEX-}" ] || index=(--extra-index-url "$XPNET_TORCH_INDEX")
 for extra in ${extras[@]+"${extras[@]}"}; do
-  requirements "requirements-$extra.txt" ${index[@]+"${index[@]}"}
+  more=(${index[@]+"${index[@]}"})
+  [ "$extra" != engines ] || more+=(--no-deps) # what ModelOpt needs of its own dependencies is listed
+  requirements "requirements-$extra.txt" ${more[@]+"${more[@]}"}
 done
 if ! .venv/bin/python -c 'import importlib.metadata as m; m.version("xpnet")' 2> /dev/null \
   || [ ! -x .venv/bin/xpnet ]; then

@@ -17,6 +17,7 @@ from training.evaluation import evaluate
 from training.inference import TorchInference
 from training.jobs import train
 from training.readers import read_source
+from training.scored_sets import ScoredSet
 from training.settings import read_job
 from xpnet.errors import UserError
 from xpnet.files import check_writable, write_text
@@ -49,39 +50,28 @@ VARIANTS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ScoredSet:
-    """A data set to score on, and the split of it; None for all frames."""
-
-    name: str
-    folder: Path
-    split: str | None
-
-
-def parse_set(word: str) -> ScoredSet:
-    """`name=DIR` or `name=DIR:split`. Raises UserError for anything else."""
-    name, equals, rest = word.partition("=")
-    folder, _, split = rest.partition(":")
-    if not (name and equals and folder):
-        raise UserError(f"--score {word}: expected NAME=DIR or NAME=DIR:SPLIT")
-    return ScoredSet(name, Path(folder), split or None)
-
-
 def ablation(
     config: str,
     overrides: dict[str, Any],
     teachers: list[str],
     sets: list[ScoredSet],
     output: Path,
+    only: list[str],
 ) -> str:
     """Trains and scores every variant whose teachers are given; the table as Markdown.
 
     `teachers` are the weights of teacher 1, 2 and 3, in this order. `output` is a folder: a run
-    of each variant, and `ablation.json` with all scores, written after each.
+    of each variant, and `ablation.json` with all scores, written after each. `only` names the
+    variants to do, all of them when empty; so several processes may share the work and a folder.
 
     Raises:
-        UserError: as training.jobs and training.evaluation, or the folder cannot be written.
+        UserError: as training.jobs and training.evaluation, an unknown variant, or the folder
+            cannot be written.
     """
+    unknown = [name for name in only if name not in {v.name for v in VARIANTS}]
+    if unknown:
+        names = "; ".join(v.name for v in VARIANTS)
+        raise UserError(f"--only '{unknown[0]}': no such variant; there are: {names}")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -92,23 +82,28 @@ def ablation(
     if base.devices != 1 or base.nodes != 1:
         raise UserError("an ablation runs in one process: devices and nodes are 1")
     sources = {s.name: read_source(s.folder, base.split) for s in sets}
-    rows = _read_results(results)
     for variant in VARIANTS:
+        if only and variant.name not in only:
+            continue
         if any(number > len(teachers) for number in variant.teachers):
             log.info("%s: left out, its teacher was not given", variant.name)
             continue
         weights = train(_settings(variant, config, overrides, teachers, output))
-        row = rows.setdefault(variant.name, {"scores": {}})
         log_lines = (weights.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        row["minutes"] = round(sum(json.loads(x)["seconds"] for x in log_lines) / 60, 1)
-        row["epochs"] = len(log_lines)
+        row = {
+            "minutes": round(sum(json.loads(x)["seconds"] for x in log_lines) / 60, 1),
+            "epochs": len(log_lines),
+            "scores": _read_results(results).get(variant.name, {}).get("scores", {}),
+        }
         for wanted in sets:
             known = row["scores"].get(wanted.name, {})
             if known.get("of") != str(wanted.folder.resolve()):
                 score = _score(weights, sources[wanted.name], wanted.split)
                 row["scores"][wanted.name] = {"of": str(wanted.folder.resolve()), **score}
+                # Read anew: another process may have added its rows meanwhile.
+                rows = {**_read_results(results), variant.name: row}
                 write_text(results, json.dumps(rows, indent=2) + "\n")
-    return as_markdown(rows)
+    return as_markdown(_read_results(results))
 
 
 def as_markdown(rows: dict[str, Any]) -> str:
@@ -118,7 +113,9 @@ def as_markdown(rows: dict[str, Any]) -> str:
         f"| the student, taught by | {' | '.join(f'Dice {name}' for name in sets)} | minutes |",
         f"|{'---|' * (len(sets) + 2)}",
     ]
-    for name, row in rows.items():
+    names = [v.name for v in VARIANTS if v.name in rows]
+    for name in names:
+        row = rows[name]
         cells = []
         for wanted in sets:
             score = row["scores"].get(wanted)

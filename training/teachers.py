@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.nn.functional import interpolate as resize
 
 from training.networks import TAP_CHANNELS
 from training.weights import load_network
@@ -31,12 +32,21 @@ class Teacher:
     def teach(self, frames: Tensor, fabric: Fabric) -> tuple[Tensor, dict[str, Tensor] | None]:
         """Frames N x 3 x H x W to probabilities N x 1 x H x W, and the features named in TAPS.
 
-        The features are None where they are not those of the paper's networks.
+        The features are None where they are not those of the paper's networks. Such a teacher
+        is asked at the size of its card where the frames are smaller: a polyp that is smaller in
+        pixels than any it was shown it does not know (docs/training.md has the figures).
         """
-        with fabric.autocast():
-            logits, taps = self.network.logits_and_taps(frames)
         alike = self.network.tap_channels == TAP_CHANNELS
-        return torch.sigmoid(logits.float()), taps if alike else None
+        own = self.card.input.height, self.card.input.width
+        seen = frames
+        if not alike and frames.shape[-2] < own[0]:
+            seen = resize(frames, own, mode="bilinear", align_corners=False)
+        with fabric.autocast():
+            logits, taps = self.network.logits_and_taps(seen)
+        taught = torch.sigmoid(logits.float())
+        if seen is not frames:
+            taught = resize(taught, frames.shape[-2:], mode="bilinear", antialias=True)
+        return taught, taps if alike else None
 
 
 def load_teachers(paths: Sequence[str], fabric: Fabric) -> list[Teacher]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet import __version__
-from xpnet.commands import about, bench, scoring, serving, training
+from xpnet.commands import about, bench, building, exporting, scoring, serving, training
 from xpnet.errors import UserError, first_process
 
 
@@ -87,8 +87,9 @@ def build_parser() -> argparse.ArgumentParser:
         training.add_train,
         training.add_distill,
         training.add_ablation,
-        training.add_export,
-        training.add_tune,
+        exporting.add_export,
+        exporting.add_tune,
+        building.add_build,
         training.add_pack,
         bench.add_bench,
         about.add_info,

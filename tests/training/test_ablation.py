@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import one_line
-from training.ablation import VARIANTS, as_markdown, parse_set
+from training.ablation import VARIANTS, as_markdown
+from training.scored_sets import parse_set
 from training.settings import JOBS
 from xpnet.errors import UserError
 
@@ -34,6 +35,24 @@ def test_the_student_alone_needs_no_teacher_and_is_trained_once(
     assert again.stdout == result.stdout
     assert weights.stat().st_mtime_ns == before
     assert "none: no such folder" in one_line(xpnet("ablation", "--score", "x=none"))
+
+
+def test_a_row_is_done_alone_and_joins_the_others(xpnet, discs: Path, tmp_path: Path) -> None:
+    score = {"frames": 4, "dice": 0.5, "interval": [0.4, 0.6], "iou": 0.4, "polyps": {}}
+    others = {"teacher 1": {"scores": {"discs": score}, "minutes": 1.0, "epochs": 1}}
+    results = tmp_path / "ablation.json"
+    results.write_text(json.dumps(others))
+    call = ("ablation", "--score", f"discs={discs}:val", "--output", tmp_path, f"data={discs}")
+    result = xpnet(*call, "--only", "alone", *TINY)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(results.read_text())
+    assert set(rows) == {"alone", "teacher 1"}
+    assert rows["teacher 1"] == others["teacher 1"]
+    assert [line.split(" |")[0] for line in result.stdout.splitlines()[2:]] == [
+        "| alone",
+        "| teacher 1",
+    ]
+    assert "--only 'alones': no such variant" in one_line(xpnet(*call, "--only", "alones"))
 
 
 def test_the_variants_are_what_the_paper_leaves_open() -> None:

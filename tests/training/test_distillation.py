@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,29 @@ def test_teachers_stay_as_they_are_and_say_what_they_have(tiny, teachers: tuple[
         load_teachers((), fabric)
     with pytest.raises(UserError, match=r"none\.json: model card cannot be read"):
         load_teachers(("none.safetensors",), fabric)
+
+
+def test_a_teacher_without_features_sees_small_frames_at_its_own_size(
+    tiny, teachers: tuple[str, ...]
+) -> None:
+    fabric = make_fabric(tiny())
+    first, third = load_teachers(teachers, fabric)
+    seen: list[torch.Size] = []
+    for teacher_ in (first, third):
+        plain = teacher_.network.logits_and_taps
+        object.__setattr__(
+            teacher_.network, "logits_and_taps", lambda x, f=plain: (seen.append(x.shape), f(x))[1]
+        )
+    larger = [replace(t, card=t.card.at_size(64, 64)) for t in (first, third)]
+    frames = torch.rand(2, 3, 32, 32)
+    for teacher_ in larger:
+        taught, _ = teacher_.teach(frames, fabric)
+        assert taught.shape == (2, 1, 32, 32)
+        assert 0 <= float(taught.min()) <= float(taught.max()) <= 1
+    # The discriminator compares features place by place: the first must stay at the student's size.
+    assert [tuple(s[-2:]) for s in seen] == [(32, 32), (64, 64)]
+    assert third.teach(torch.rand(1, 3, 64, 64), fabric)[0].shape == (1, 1, 64, 64)
+    assert seen[-1][-1] == 64  # its card says 32: larger frames stay as they are
 
 
 def lesson_of(settings: TrainSettings):

@@ -1,4 +1,4 @@
-"""`xpnet train`, `distill`, `data` and `export`: from frames to weights to a served model."""
+"""`xpnet train`, `distill`, `ablation`, `data` and `pack`: from frames to weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import TRAIN_HINT, add_repository
+from xpnet.commands.options import TRAIN_HINT
 from xpnet.errors import first_process, require
 from xpnet.files import check_writable, write_text
 from xpnet.triton.server import ROOT
@@ -75,27 +75,15 @@ def add_ablation(commands: Any) -> None:
         help="a data set to score on; may be repeated",
     )
     p.add_argument("--output", type=Path, default=ROOT / "build" / "ablation", help="folder")
+    p.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="VARIANT",
+        help="this row of the table; may be repeated (default: all)",
+    )
     _add_settings(p, "ablation")
     p.set_defaults(command=ablation)
-
-
-def add_tune(commands: Any) -> None:
-    """The options of `xpnet tune`."""
-    p = commands.add_parser("tune", help="measure the forms of a network's parts on this machine")
-    p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
-    p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
-    p.add_argument("--output", type=Path, required=True, help="JSON file for `export --forms`")
-    _add_frames(p)
-    p.set_defaults(command=tune)
-
-
-def _add_frames(p: argparse.ArgumentParser) -> None:
-    p.add_argument(
-        "--frames",
-        type=Path,
-        default=ROOT / "docs" / "demo" / "colonoscopy.mp4",
-        help="clip whose frames the network is given (default: the demo's)",
-    )
 
 
 def add_pack(commands: Any) -> None:
@@ -148,7 +136,7 @@ def ablation(args: argparse.Namespace) -> int:
     """`xpnet ablation`."""
     try:
         from training.ablation import ablation as compare
-        from training.ablation import parse_set
+        from training.scored_sets import parse_set
         from training.settings import parse_overrides
     except ImportError as error:
         raise require(str(error.name), "training", TRAIN_HINT) from error
@@ -156,26 +144,7 @@ def ablation(args: argparse.Namespace) -> int:
     if args.skip_bad:
         overrides["skip_bad"] = True
     sets = [parse_set(word) for word in args.score]
-    print(compare(args.config, overrides, args.teacher, sets, args.output), end="")
-    return 0
-
-
-def tune(args: argparse.Namespace) -> int:
-    """`xpnet tune`."""
-    try:
-        from training.export import sample_frames
-        from training.tune import as_lines, write_forms
-        from training.tune import tune as measure
-        from training.weights import load_network
-    except ImportError as error:
-        raise require(str(error.name), "tuning", TRAIN_HINT) from error
-    check_writable(args.output)
-    network, card = load_network(args.weights)
-    if args.size is not None:
-        card = card.at_size(args.size, args.size)
-    found = measure(network, sample_frames(args.frames, 1)[0], card)
-    write_forms(found, args.output)
-    print("\n".join(as_lines(found)))
+    print(compare(args.config, overrides, args.teacher, sets, args.output, args.only), end="")
     return 0
 
 
@@ -202,44 +171,4 @@ def _train(args: argparse.Namespace, job: str, given: dict[str, Any]) -> int:
     weights = start(read_job(job, args.config, overrides))
     if first_process():
         print(weights)
-    return 0
-
-
-def add_export(commands: Any) -> None:
-    """The options of `xpnet export`."""
-    p = commands.add_parser("export", help="weights to ONNX and into the model repository")
-    p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
-    p.add_argument("--output", type=Path, help="write this ONNX file only, no repository")
-    p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
-    p.add_argument(
-        "--plan-size",
-        type=int,
-        help="height and width of the TensorRT plan (default: as the ONNX model)",
-    )
-    add_repository(p)
-    p.add_argument("--forms", type=Path, help="file of `xpnet tune`: the form of each part")
-    _add_frames(p)
-    p.set_defaults(command=export)
-
-
-def export(args: argparse.Namespace) -> int:
-    """`xpnet export`."""
-    try:
-        from training.export import export_onnx, export_repository, sample_frames
-        from training.tune import read_forms
-        from training.weights import load_network
-    except ImportError as error:
-        raise require(str(error.name), "export", TRAIN_HINT) from error
-    network, card = load_network(args.weights)
-    if args.size is not None:
-        card = card.at_size(args.size, args.size)
-    frames = sample_frames(args.frames)
-    forms = read_forms(args.forms) if args.forms else None
-    if args.output:
-        difference = export_onnx(network, card, frames, args.output, forms)
-        print(f"{args.output}: largest difference from torch {difference:.1e}")
-    else:
-        plan_size = card.input.height if args.plan_size is None else args.plan_size
-        difference = export_repository(network, card, frames, args.repository, plan_size, forms)
-        print(f"{args.repository}: largest difference from torch {difference:.1e}")
     return 0

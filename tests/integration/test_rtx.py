@@ -1,0 +1,78 @@
+"""Real NVIDIA engines, built ahead of time: TensorRT-RTX needs no GPU for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.conftest import ROOT, one_line
+from training.export import export_onnx
+from training.precision import convert
+from training.weights import load_network
+
+pytestmark = pytest.mark.integration
+WEIGHTS = ROOT / "training" / "weights" / "lite.safetensors"
+
+
+@pytest.fixture(scope="module")
+def graphs(frames: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with fp32.onnx, fp16.onnx, int8.onnx and uint8.onnx."""
+    folder = tmp_path_factory.mktemp("graphs")
+    network, card = load_network(WEIGHTS)
+    card = card.at_size(64, 64)
+    export_onnx(network, card, frames[:1], folder / "fp32.onnx")
+    for precision in ("fp16", "int8", "uint8"):
+        convert(folder / "fp32.onnx", card, frames, precision, folder / f"{precision}.onnx")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind"), [("fp32", "FLOAT"), ("fp16", "HALF"), ("int8", "INT8")]
+)
+def test_every_precision_builds_for_an_rtx_30(
+    xpnet, graphs: Path, tmp_path: Path, precision: str, kind: str
+) -> None:
+    engine = tmp_path / "lite.engine"
+    result = xpnet("build", graphs / f"{precision}.onnx", "--target", "rtx", "--ahead-of-time",
+                   "--sm", 86, "--output", engine)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    made = json.loads(engine.with_suffix(".json").read_text())
+    assert made["precision"] == precision
+    assert made["architecture"] == "SM86"
+    assert made["engine_bytes"] == engine.stat().st_size > 1_000_000
+    assert made["convolutions"][kind] >= 0.9 * sum(made["convolutions"].values())
+    assert sum(made["convolutions"].values()) == 54
+
+
+def test_what_cannot_be_built_is_named_and_nothing_is_overwritten(
+    xpnet, graphs: Path, tmp_path: Path
+) -> None:
+    engine = tmp_path / "lite.engine"
+    engine.write_bytes(b"before")
+
+    def build(path: Path, sm: int = 86) -> str:
+        return one_line(xpnet("build", path, "--target", "rtx", "--ahead-of-time",
+                              "--sm", sm, "--output", engine))  # fmt: skip
+
+    assert "--sm 87: expected one of 75" in build(graphs / "fp32.onnx", 87)
+    assert "Non-zero zero point is not supported" in build(graphs / "uint8.onnx")
+    assert "no such ONNX file" in build(tmp_path / "none.onnx")
+    truncated = tmp_path / "truncated.onnx"
+    truncated.write_bytes((graphs / "fp32.onnx").read_bytes()[:100_000])
+    assert "not a model that ONNX Runtime loads" in build(truncated)
+    renamed = tmp_path / "renamed.onnx"
+    model = onnx.load(str(graphs / "fp32.onnx"))
+    for node in model.graph.node:
+        node.input[:] = ["image" if name == "frames" else name for name in node.input]
+    model.graph.input[0].name = "image"
+    onnx.save(model, str(renamed))
+    assert "its input is [('image', " in build(renamed)
+    foreign = tmp_path / "foreign.onnx"
+    del model.metadata_props[:]
+    onnx.save(model, str(foreign))
+    assert "carries no XP-Net card" in build(foreign)
+    assert engine.read_bytes() == b"before"

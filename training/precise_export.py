@@ -1,0 +1,103 @@
+"""`xpnet export --precision`: from weights to an ONNX file of FP16 or INT8, and its report."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from training.evaluation import evaluate
+from training.export import export_onnx, sample_frames
+from training.precision import PRECISIONS, convert, write_report
+from training.readers import Source, read_source
+from training.scored_sets import ScoredSet
+from training.tune import read_forms
+from training.weights import load_network
+from xpnet.errors import UserError
+from xpnet.files import check_writable
+from xpnet.frames import Frame
+from xpnet.inference import OnnxInference
+
+CALIBRATION = 64
+"""Frames that INT8 is calibrated on, spread over the train split of a data set."""
+CLIP = 32
+"""Frames of a clip, where no data set is given."""
+
+
+def convert_weights(
+    weights: Path,
+    output: Path,
+    precision: str,
+    size: int | None,
+    forms: Path | None,
+    clip: Path,
+    calibration: Path | None,
+    sets: list[ScoredSet],
+) -> list[str]:
+    """Writes `output` and its report, `output` with .report.json; the report's lines.
+
+    FP32 is exported first and compared with torch as ever; the precision is made from that file.
+    `size` and `forms` are as in `xpnet export`. Each of `sets` scores both files.
+
+    Raises:
+        UserError: as export_onnx, training.precision.convert and training.evaluation.evaluate.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
+    check_writable(output)
+    sources = {s.name: read_source(s.folder) for s in sets}
+    frames = _calibration(calibration) if calibration else sample_frames(clip, CLIP)
+    network, card = load_network(weights)
+    if size is not None:
+        card = card.at_size(size, size)
+    with tempfile.TemporaryDirectory() as folder:
+        full = Path(folder) / "fp32.onnx"
+        export_onnx(network, card, frames[:8], full, read_forms(forms) if forms else None)
+        report = convert(full, card, frames, precision, output)
+        content: dict[str, Any] = asdict(report)
+        content["scores"] = {
+            s.name: {
+                "fp32": _score(full, sources[s.name], s.split),
+                precision: _score(output, sources[s.name], s.split),
+            }
+            for s in sets
+        }
+    write_report(output, content)
+    return _lines(content)
+
+
+def _calibration(folder: Path) -> list[Frame]:
+    samples = read_source(folder).of("train")
+    if not samples:
+        raise UserError(f"{folder}: no train split to calibrate on")
+    step = max(1, len(samples) // CALIBRATION)
+    return [s.pair.read_frame() for s in samples[::step][:CALIBRATION]]
+
+
+def _score(path: Path, source: Source, split: str | None) -> dict[str, float]:
+    model = OnnxInference(path)
+    try:
+        scores, _ = evaluate(model, source, split)
+    finally:
+        model.close()
+    return {"dice": scores["dice"], "iou": scores["iou"], "frames": scores["frames"]}
+
+
+def _lines(content: dict[str, Any]) -> list[str]:
+    mib = 1 << 20
+    lines = [
+        f"size {content['size_bytes'] / mib:.1f} MiB, FP32 {content['size_bytes_fp32'] / mib:.1f}",
+        f"difference from FP32 on {content['frames']} frames: largest "
+        f"{content['largest_difference']:.4f}, mean {content['mean_difference']:.6f}; "
+        f"masks agree by Dice {content['agreement']:.4f}",
+    ]
+    if content["left_out"]:
+        lines.append(f"in float: {', '.join(content['left_out'])}")
+    for name, of in content["scores"].items():
+        plain, ours = of["fp32"], of[content["precision"]]
+        lines.append(
+            f"{name}: Dice {ours['dice']:.4f}, FP32 {plain['dice']:.4f}; "
+            f"IoU {ours['iou']:.4f}, FP32 {plain['iou']:.4f}"
+        )
+    return lines

@@ -1,0 +1,26 @@
+"""A data set to score on, as `--score NAME=DIR[:SPLIT]` names it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xpnet.errors import UserError
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """A data set to score on, and the split of it; None for all frames."""
+
+    name: str
+    folder: Path
+    split: str | None
+
+
+def parse_set(word: str) -> ScoredSet:
+    """`name=DIR` or `name=DIR:split`. Raises UserError for anything else."""
+    name, equals, rest = word.partition("=")
+    folder, _, split = rest.partition(":")
+    if not (name and equals and folder):
+        raise UserError(f"--score {word}: expected NAME=DIR or NAME=DIR:SPLIT")
+    return ScoredSet(name, Path(folder), split or None)

@@ -1,0 +1,1 @@
+"""Engines of a target: TensorRT-RTX ahead of time, where there is no GPU."""
