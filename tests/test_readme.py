@@ -37,7 +37,9 @@ def test_the_readme_names_the_scores_of_both_models() -> None:
         assert found == f"{card.scores['kvasir-seg']['dice']:.3f}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/training.md", "docs/serving.md", "docs/engines.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/training.md", "docs/serving.md", "docs/engines.md"]
+)
 def test_linked_files_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", text)

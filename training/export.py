@@ -30,7 +30,11 @@ OPSET = 17
 
 
 def export_onnx(
-    network: Network, card: Card, frames: list[Frame], path: Path, forms: Forms | None = None
+    network: torch.nn.Module,
+    card: Card,
+    frames: list[Frame],
+    path: Path,
+    forms: Forms | None = None,
 ) -> float:
     """Writes `path`: dynamic batch, the card's height and width, sigmoid inside, card inside.
 

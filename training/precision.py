@@ -52,11 +52,19 @@ class Report:
     left_out: tuple[str, ...]  # convolutions that stay in float
 
 
-def convert(source: Path, card: Card, frames: list[Frame], precision: str, path: Path) -> Report:
+def convert(
+    source: Path,
+    card: Card,
+    frames: list[Frame],
+    precision: str,
+    path: Path,
+    agreement: float = AGREEMENT,
+) -> Report:
     """Writes the ONNX file `source`, of FP32, in another precision, with its card and a report.
 
     `frames` are real frames, H x W x 3 RGB uint8; INT8 is calibrated on them, and the
     differences are measured on them. The report stands in the card, and in PATH's .report.json.
+    `agreement` is what INT8 leaves convolutions in float for; 0 leaves none out.
 
     Raises:
         UserError: an unknown precision, no frames, ModelOpt is missing, or `path` cannot be
@@ -74,7 +82,9 @@ def convert(source: Path, card: Card, frames: list[Frame], precision: str, path:
             left_out: tuple[str, ...] = ()
             model = _half(source)
         else:
-            model, left_out = _quantise(source, card, tensors, wanted, precision, Path(folder))
+            model, left_out = _quantise(
+                source, card, tensors, wanted, precision, Path(folder), agreement
+            )
     found = _run(model, card, tensors)
     with replacing(path) as partial:
         report = Report(
@@ -119,6 +129,7 @@ def _quantise(
     wanted: NDArray[np.float32],
     precision: str,
     folder: Path,
+    agreement: float,
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Every convolution in INT8 but those that hurt most, until the masks agree."""
     plain, full = folder / "plain.onnx", folder / "full.onnx"
@@ -150,7 +161,7 @@ def _quantise(
 
     def agrees(left_out: tuple[str, ...]) -> bool:
         found = tried(left_out, len(tensors))
-        return _agreement(found, wanted, card.threshold) >= AGREEMENT
+        return _agreement(found, wanted, card.threshold) >= agreement
 
     names = convolutions(model)
     left_out: tuple[str, ...] = ()

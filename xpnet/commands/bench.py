@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import TRAIN_HINT
+from xpnet.commands.options import TRAIN_HINT, add_frames, add_repository
 from xpnet.errors import UserError, require
 from xpnet.files import check_writable, write_text
+from xpnet.triton.server import ROOT
 
 
 def add_bench(commands: Any) -> None:
@@ -23,6 +24,26 @@ def add_bench(commands: Any) -> None:
     roof.add_argument("--json", type=Path, metavar="FILE", help="write all rows as JSON")
     roof.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
     roof.set_defaults(command=roofline)
+    net = kinds.add_parser("network", help="every network in every runtime of this CPU, timed")
+    net.add_argument("--sizes", type=int, nargs="+", default=[512], help="pixels (default: 512)")
+    net.add_argument(
+        "--networks",
+        nargs="+",
+        default=["unet", "teacher", "student", "lite"],
+        help="(default: %(default)s)",
+    )
+    net.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
+    net.add_argument(
+        "--forms",
+        action="append",
+        default=[],
+        metavar="NETWORK=FILE",
+        help="file of `xpnet tune`: time that form of the network, too",
+    )
+    net.add_argument("--json", type=Path, metavar="FILE", help="write all rows as JSON")
+    add_repository(net)
+    add_frames(net)
+    net.set_defaults(command=network)
 
 
 def roofline(args: argparse.Namespace) -> int:
@@ -44,4 +65,33 @@ def roofline(args: argparse.Namespace) -> int:
         write_text(args.json, json.dumps(found, indent=2) + "\n")
     if args.plot:
         draw(found, args.plot)
+    return 0
+
+
+def network(args: argparse.Namespace) -> int:
+    """`xpnet bench network`."""
+    try:
+        from training.bench_network import as_markdown, bench_network
+        from training.export import sample_frames
+        from training.settings import parse_overrides
+        from training.tune import read_forms
+    except ImportError as error:
+        raise require(str(error.name), "timing networks", TRAIN_HINT) from error
+    if args.rounds < 1:
+        raise UserError(f"--rounds {args.rounds}: expected at least 1")
+    if args.json:
+        check_writable(args.json)
+    named = parse_overrides(args.forms)
+    found = bench_network(
+        args.networks,
+        args.sizes,
+        args.rounds,
+        sample_frames(args.frames, 4),  # scales of INT8 hardly matter to its speed
+        ROOT / "training" / "weights",
+        args.repository,
+        {name: read_forms(Path(path)) for name, path in named.items()},
+    )
+    print(as_markdown(found), end="")
+    if args.json:
+        write_text(args.json, json.dumps(found, indent=2) + "\n")
     return 0

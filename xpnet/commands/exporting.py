@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import TRAIN_HINT, add_repository
+from xpnet.commands.options import TRAIN_HINT, add_frames, add_repository
 from xpnet.errors import UserError, require
 from xpnet.files import check_writable
-from xpnet.triton.server import ROOT
 
 
 def add_export(commands: Any) -> None:
@@ -43,7 +42,7 @@ def add_export(commands: Any) -> None:
     )
     add_repository(p)
     p.add_argument("--forms", type=Path, help="file of `xpnet tune`: the form of each part")
-    _add_frames(p)
+    add_frames(p)
     p.set_defaults(command=export)
 
 
@@ -53,17 +52,8 @@ def add_tune(commands: Any) -> None:
     p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
     p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
     p.add_argument("--output", type=Path, required=True, help="JSON file for `export --forms`")
-    _add_frames(p)
+    add_frames(p)
     p.set_defaults(command=tune)
-
-
-def _add_frames(p: argparse.ArgumentParser) -> None:
-    p.add_argument(
-        "--frames",
-        type=Path,
-        default=ROOT / "docs" / "demo" / "colonoscopy.mp4",
-        help="clip whose frames the network is given (default: the demo's)",
-    )
 
 
 def export(args: argparse.Namespace) -> int:

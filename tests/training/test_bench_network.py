@@ -1,0 +1,55 @@
+"""The comparison of runtimes: every row is there and ran, and the served one is marked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.conftest import one_line
+from training.bench_network import as_markdown
+from xpnet.machine import cpu_flags
+
+
+def test_every_runtime_is_timed(xpnet, tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    result = xpnet("bench", "network", "--sizes", 64, "--networks", "lite", "--rounds", 2,
+                   "--json", file)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    found = json.loads(file.read_text())
+    rows = {(r["graph"], r["runtime"], r["precision"]): r for r in found["rows"]}
+    wanted = {
+        ("exported", "onnxruntime", "fp32"),
+        ("exported", "openvino", "fp32"),
+        ("trained", "torch.compile", "fp32"),
+        ("quantised", "onnxruntime", "uint8"),
+        ("quantised", "openvino", "uint8"),
+    }
+    if "avx512_bf16" in cpu_flags():
+        wanted |= {("exported", "openvino", "bf16"), ("trained", "torch.compile", "bf16")}
+    missing = wanted - rows.keys()
+    # torch.compile needs a C++ compiler: without one it is named, and nothing else is.
+    assert {runtime for _, runtime, _ in missing} <= {"torch.compile"}
+    assert len(found["left_out"]) == len(missing)
+    assert rows.keys() <= wanted
+    assert all(r["median_ms"] > 0 and (r["size"], r["batch"]) == (64, 1) for r in rows.values())
+    assert [k for k, r in rows.items() if r["shipped"]] == [("exported", "onnxruntime", "fp32")]
+
+
+def test_bad_use_is_named(xpnet) -> None:
+    assert "network 'vgg': expected some of" in one_line(
+        xpnet("bench", "network", "--networks", "vgg")
+    )
+    assert "--rounds 0" in one_line(xpnet("bench", "network", "--rounds", 0))
+
+
+def test_the_table_compares_with_the_unet() -> None:
+    def row(network: str, ms: float, shipped: bool = False) -> dict[str, object]:
+        return {"network": network, "graph": "exported", "runtime": "onnxruntime",
+                "precision": "fp32", "size": 512, "batch": 1, "median_ms": ms,
+                "shipped": shipped}  # fmt: skip
+
+    found = {"machine": "m", "cores": 2, "date": "d", "left_out": ["teacher: why"],
+             "rows": [row("unet", 500.0), row("lite", 62.5, True)]}  # fmt: skip
+    lines = as_markdown(found).splitlines()
+    assert lines[3] == "| lite | exported | onnxruntime **shipped** | fp32 | 512 | 62.5 | 8.00 |"
+    assert lines[-1] == "Left out: teacher: why"
