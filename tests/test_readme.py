@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from tests.conftest import ROOT
+from training.ablation import as_markdown as ablation_table
 from training.table import as_markdown, short_table
 from xpnet.card import Card, read_card
 
@@ -27,6 +29,12 @@ def test_the_readmes_table_is_that_of_the_cards(cards: list[Card]) -> None:
 def test_the_page_of_all_scores_is_that_of_the_cards(cards: list[Card]) -> None:
     page = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
     assert page.endswith(as_markdown(cards))
+
+
+def test_the_page_of_the_ablation_is_that_of_its_results() -> None:
+    page = (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
+    rows = json.loads((ROOT / "docs" / "ablation.json").read_text(encoding="utf-8"))
+    assert page.endswith(ablation_table(rows))
 
 
 def test_the_readme_names_the_scores_of_both_models() -> None:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from training.deploy import Forms, deploy
 from training.export import export_onnx
-from training.precision import AGREEMENT, convert
+from training.precision import convert
 from training.runtimes import Run, onnxruntime_run, openvino_run, torch_run
 from training.weights import load_network
 from training.zoo import MODEL_NAMES, NETWORKS, Network
@@ -33,6 +33,7 @@ from xpnet.machine import cpu_flags, describe_machine
 from xpnet.triton.config import onnx_name
 
 NETWORK_NAMES = ("unet", "teacher", "student", "lite")
+RUNTIMES = ("onnxruntime", "openvino", "torch.compile")
 BATCH = 1
 """A live frame waits for no other."""
 
@@ -59,12 +60,13 @@ def bench_network(
     weights: Path,
     repository: Path,
     forms: dict[str, Forms],
+    runtimes: list[str],
 ) -> dict[str, Any]:
     """Times the networks of `names`, keys of NETWORKS, at each size; see `Row`.
 
     `frames` are real ones, H x W x 3 RGB uint8. Weights are those of the folder `weights` where it
     has some, else fresh ones: time does not depend on them. `forms` are those of `xpnet tune`,
-    by network.
+    by network. `runtimes` are some of RUNTIMES.
 
     Returns the machine, the date, the threads and versions, `rows`, and `left_out` with reasons.
 
@@ -74,6 +76,9 @@ def bench_network(
     unknown = [name for name in names if name not in NETWORKS]
     if unknown:
         raise UserError(f"network '{unknown[0]}': expected some of {', '.join(NETWORKS)}")
+    foreign = [name for name in runtimes if name not in RUNTIMES]
+    if foreign:
+        raise UserError(f"runtime '{foreign[0]}': expected some of {', '.join(RUNTIMES)}")
     rows: list[Row] = []
     left_out: list[str] = []
     for size in sizes:
@@ -84,6 +89,8 @@ def bench_network(
                 for row, build in _candidates(
                     network, card, frames, Path(folder), repository, forms.get(name)
                 ):
+                    if row.runtime not in runtimes:
+                        continue
                     try:
                         made.append((row, build()))
                     except UserError as error:
@@ -168,8 +175,8 @@ def _candidates(
             lambda kind=kind: torch_run(copy.deepcopy(network), tensor, kind),
         )
     quantised = folder / f"{card.network}.uint8.onnx"
-    trained = bool(card.training)
-    convert(exported, card, frames, "uint8", quantised, AGREEMENT if trained else 0.0)
+    # Every convolution in INT8: what a few of them in float would cost is little beside the rest.
+    convert(exported, card, frames, "uint8", quantised, agreement=0.0)
     yield row("quantised", "onnxruntime", "uint8"), lambda: onnxruntime_run(quantised, tensor)
     yield row("quantised", "openvino", "uint8"), lambda: openvino_run(quantised, tensor, "int8")
     if forms is not None:

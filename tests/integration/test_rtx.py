@@ -26,7 +26,7 @@ def graphs(frames: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -
     card = card.at_size(64, 64)
     export_onnx(network, card, frames[:1], folder / "fp32.onnx")
     for precision in ("fp16", "int8", "uint8"):
-        convert(folder / "fp32.onnx", card, frames, precision, folder / f"{precision}.onnx")
+        convert(folder / "fp32.onnx", card, frames, precision, folder / f"{precision}.onnx", 0.0)
     return folder
 
 

@@ -32,6 +32,12 @@ def add_bench(commands: Any) -> None:
         default=["unet", "teacher", "student", "lite"],
         help="(default: %(default)s)",
     )
+    net.add_argument(
+        "--runtimes",
+        nargs="+",
+        default=["onnxruntime", "openvino", "torch.compile"],
+        help="torch.compile takes minutes to compile (default: %(default)s)",
+    )
     net.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
     net.add_argument(
         "--forms",
@@ -90,6 +96,7 @@ def network(args: argparse.Namespace) -> int:
         ROOT / "training" / "weights",
         args.repository,
         {name: read_forms(Path(path)) for name, path in named.items()},
+        args.runtimes,
     )
     print(as_markdown(found), end="")
     if args.json:
