@@ -40,7 +40,7 @@ def test_every_precision_builds_for_an_rtx_30(
     result = xpnet("build", graphs / f"{precision}.onnx", "--target", "rtx", "--ahead-of-time",
                    "--sm", 86, "--output", engine)  # fmt: skip
     assert result.returncode == 0, result.stderr
-    made = json.loads(engine.with_suffix(".json").read_text())
+    made = json.loads(engine.with_name("lite.engine.json").read_text())
     assert made["precision"] == precision
     assert made["architecture"] == "SM86"
     assert made["engine_bytes"] == engine.stat().st_size > 1_000_000
@@ -76,3 +76,4 @@ def test_what_cannot_be_built_is_named_and_nothing_is_overwritten(
     onnx.save(model, str(foreign))
     assert "carries no XP-Net card" in build(foreign)
     assert engine.read_bytes() == b"before"
+    assert not engine.with_name("lite.engine.json").exists()

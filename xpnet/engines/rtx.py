@@ -33,7 +33,7 @@ def build_ahead_of_time(onnx: Path, output: Path, sm: int) -> dict[str, Any]:
     """Builds an engine for compute capability `sm` (86 for 8.6) from an exported ONNX file.
 
     The graph's own types are kept: FP32, FP16 and INT8 are what the file says. Writes `output` and
-    a summary, `output` with .json: sizes, layers by type and by the type of what they compute.
+    a summary, `output`.json: sizes, layers by type and by the type of what they compute.
     Returns the summary.
 
     Raises:
@@ -77,7 +77,7 @@ def build_ahead_of_time(onnx: Path, output: Path, sm: int) -> dict[str, Any]:
         "card": json.loads(card.to_json()),
     }
     write_bytes(output, bytes(engine))
-    write_text(output.with_suffix(".json"), json.dumps(summary, indent=2) + "\n")
+    write_text(output.with_name(f"{output.name}.json"), json.dumps(summary, indent=2) + "\n")
     return summary
 
 
