@@ -32,7 +32,6 @@ from xpnet.frames import Frame, frame_to_tensor
 from xpnet.machine import cpu_flags, describe_machine
 from xpnet.triton.config import onnx_name
 
-NETWORK_NAMES = ("unet", "teacher", "student", "lite")
 RUNTIMES = ("onnxruntime", "openvino", "torch.compile")
 BATCH = 1
 """A live frame waits for no other."""
@@ -68,7 +67,7 @@ def bench_network(
     has some, else fresh ones: time does not depend on them. `forms` are those of `xpnet tune`,
     by network. `runtimes` are some of RUNTIMES.
 
-    Returns the machine, the date, the threads and versions, `rows`, and `left_out` with reasons.
+    Returns the machine, its cores, the date, `rounds`, `rows`, and `left_out` with reasons.
 
     Raises:
         UserError: an unknown network, or a size that is no multiple of 16.
