@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.evaluation import evaluate
 from training.inference import TorchInference
 from training.jobs import train
 from training.readers import read_source
-from training.scored_sets import ScoredSet
+from training.scored_sets import ScoredSet, score
 from training.settings import read_job
 from xpnet.errors import UserError
 from xpnet.files import check_writable, write_text
@@ -98,8 +97,8 @@ def ablation(
         for wanted in sets:
             known = row["scores"].get(wanted.name, {})
             if known.get("of") != str(wanted.folder.resolve()):
-                score = _score(weights, sources[wanted.name], wanted.split)
-                row["scores"][wanted.name] = {"of": str(wanted.folder.resolve()), **score}
+                found = _score(weights, sources[wanted.name], wanted.split)
+                row["scores"][wanted.name] = {"of": str(wanted.folder.resolve()), **found}
                 # Read anew: another process may have added its rows meanwhile.
                 rows = {**_read_results(results), variant.name: row}
                 write_text(results, json.dumps(rows, indent=2) + "\n")
@@ -118,9 +117,9 @@ def as_markdown(rows: dict[str, Any]) -> str:
         row = rows[name]
         cells = []
         for wanted in sets:
-            score = row["scores"].get(wanted)
-            low, high = score["interval"] if score else (0.0, 0.0)
-            cells.append(f"{score['dice']:.3f} ({low:.3f}-{high:.3f})" if score else "")
+            found = row["scores"].get(wanted)
+            low, high = found["interval"] if found else (0.0, 0.0)
+            cells.append(f"{found['dice']:.3f} ({low:.3f}-{high:.3f})" if found else "")
         lines.append(f"| {name} | {' | '.join(cells)} | {row['minutes']:.0f} |")
     return "\n".join(lines) + "\n"
 
@@ -144,11 +143,7 @@ def _settings(
 
 
 def _score(weights: Path, source: Any, split: str | None) -> dict[str, Any]:
-    model = TorchInference(weights)
-    try:
-        scores, _ = evaluate(model, source, split)
-    finally:
-        model.close()
+    scores = score(TorchInference(weights), source, split)
     return {
         "frames": scores["frames"],
         "dice": scores["dice"],

@@ -7,11 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.evaluation import evaluate
 from training.export import export_onnx, sample_frames
 from training.precision import PRECISIONS, convert, write_report
 from training.readers import Source, read_source
-from training.scored_sets import ScoredSet
+from training.scored_sets import ScoredSet, score
 from training.tune import read_forms
 from training.weights import load_network
 from xpnet.errors import UserError
@@ -76,11 +75,7 @@ def _calibration(folder: Path) -> list[Frame]:
 
 
 def _score(path: Path, source: Source, split: str | None) -> dict[str, float]:
-    model = OnnxInference(path)
-    try:
-        scores, _ = evaluate(model, source, split)
-    finally:
-        model.close()
+    scores = score(OnnxInference(path), source, split)
     return {"dice": scores["dice"], "iou": scores["iou"], "frames": scores["frames"]}
 
 

@@ -1,11 +1,15 @@
-"""A data set to score on, as `--score NAME=DIR[:SPLIT]` names it."""
+"""A data set to score on, as `--score NAME=DIR[:SPLIT]` names it, and a model scored on it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from training.evaluation import evaluate
+from training.readers import Source
 from xpnet.errors import UserError
+from xpnet.inference import Inference
 
 
 @dataclass(frozen=True)
@@ -24,3 +28,11 @@ def parse_set(word: str) -> ScoredSet:
     if not (name and equals and folder):
         raise UserError(f"--score {word}: expected NAME=DIR or NAME=DIR:SPLIT")
     return ScoredSet(name, Path(folder), split or None)
+
+
+def score(model: Inference, source: Source, split: str | None) -> dict[str, Any]:
+    """The scores of training.evaluation, and the model closed. Raises UserError as that one."""
+    try:
+        return evaluate(model, source, split)[0]
+    finally:
+        model.close()
