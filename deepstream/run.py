@@ -23,13 +23,14 @@ from xpnet.frames import Segmentation
 from xpnet.inference import Inference, OnnxInference
 from xpnet.machine import describe_machine
 from xpnet.overlay import OverlayStyle
+from xpnet.runtimes import RUNTIMES
 from xpnet.triton.client import TritonInference
 from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import REPOSITORY, ServerSettings, running_server
 
 log = logging.getLogger("xpnet.graph")
 
-BACKENDS = ("triton", "onnxruntime")
+BACKENDS = ("triton", *RUNTIMES)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class RunSettings:
     input: Path
     output: Path
     mode: str = "every"  # every: each frame its own mask; latest: at the clip's rate
-    backend: str = "triton"  # triton, or onnxruntime: in this process
+    backend: str = "triton"  # triton, or a runtime of xpnet.runtimes: in this process
     url: str = ""  # HOST:PORT of a running Triton's gRPC; empty: a server of our own
     model: str = DEFAULT_MODEL  # a model of the repository
     repository: Path = REPOSITORY
@@ -101,8 +102,9 @@ def run(
 def opened_inference(settings: RunSettings) -> Iterator[Inference]:
     """The inference that the settings ask for; a server of our own lives as long as it does."""
     folder = settings.repository / settings.model
-    if settings.backend == "onnxruntime":
-        with closing(OnnxInference(folder / "1" / "model.onnx")) as in_process:
+    if settings.backend in RUNTIMES:
+        model = folder / "1" / "model.onnx"
+        with closing(OnnxInference(model, settings.backend)) as in_process:
             yield in_process
         return
     card = read_card(folder / "card.json")

@@ -94,7 +94,7 @@ requirements() {
 }
 
 step="installing Python packages"
-requirements requirements.txt
+requirements requirements.txt --no-deps
 index=()
 [ -z "${XPNET_TORCH_INDEX-}" ] || index=(--extra-index-url "$XPNET_TORCH_INDEX")
 for extra in ${extras[@]+"${extras[@]}"}; do

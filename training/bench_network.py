@@ -23,16 +23,17 @@ from tqdm import tqdm
 from training.deploy import Forms, deploy
 from training.export import export_onnx
 from training.precision import convert
-from training.runtimes import Run, onnxruntime_run, openvino_run, torch_run
+from training.runtimes import ALL_RUNTIMES, Run, onnx_run, torch_run
+from training.tune import forms_of
 from training.weights import load_network
 from training.zoo import MODEL_NAMES, NETWORKS, Network
 from xpnet.card import Card, new_card, read_card
 from xpnet.errors import UserError
 from xpnet.frames import Frame, frame_to_tensor
-from xpnet.machine import cpu_flags, describe_machine
+from xpnet.machine import describe_machine
+from xpnet.runtimes import best_runtime, computes_bf16
 from xpnet.triton.config import onnx_name
 
-RUNTIMES = ("onnxruntime", "openvino", "torch.compile")
 BATCH = 1
 """A live frame waits for no other."""
 
@@ -42,7 +43,7 @@ class Row:
     """A network in one form; `shipped` marks what the project serves on a CPU."""
 
     network: str
-    graph: str  # trained (torch's own), exported, tuned (the forms of `xpnet tune`), quantised
+    graph: str  # trained (torch's own), exported, or tuned: in the forms of `xpnet tune`
     runtime: str
     precision: str
     size: int
@@ -65,7 +66,7 @@ def bench_network(
 
     `frames` are real ones, H x W x 3 RGB uint8. Weights are those of the folder `weights` where it
     has some, else fresh ones: time does not depend on them. `forms` are those of `xpnet tune`,
-    by network. `runtimes` are some of RUNTIMES.
+    by network; else the checked-in ones are tried. `runtimes` are some of training.runtimes.
 
     Returns the machine, its cores, the date, `rounds`, `rows`, and `left_out` with reasons.
 
@@ -75,9 +76,9 @@ def bench_network(
     unknown = [name for name in names if name not in NETWORKS]
     if unknown:
         raise UserError(f"network '{unknown[0]}': expected some of {', '.join(NETWORKS)}")
-    foreign = [name for name in runtimes if name not in RUNTIMES]
+    foreign = [name for name in runtimes if name not in ALL_RUNTIMES]
     if foreign:
-        raise UserError(f"runtime '{foreign[0]}': expected some of {', '.join(RUNTIMES)}")
+        raise UserError(f"runtime '{foreign[0]}': expected some of {', '.join(ALL_RUNTIMES)}")
     rows: list[Row] = []
     left_out: list[str] = []
     for size in sizes:
@@ -86,7 +87,7 @@ def bench_network(
             for name in names:
                 network, card = _network(name, size, weights)
                 for row, build in _candidates(
-                    network, card, frames, Path(folder), repository, forms.get(name)
+                    network, card, frames, Path(folder), repository, _forms(forms, name)
                 ):
                     if row.runtime not in runtimes:
                         continue
@@ -129,6 +130,10 @@ def as_markdown(found: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"Left out: {reason}" for reason in found["left_out"])]) + "\n"
 
 
+def _forms(given: dict[str, Forms], name: str) -> Forms:
+    return given[name] if name in given else forms_of(name, "fp32")
+
+
 def _network(name: str, size: int, weights: Path) -> tuple[Network, Card]:
     trained = weights / f"{name}.safetensors"
     if trained.is_file():
@@ -149,55 +154,57 @@ def _candidates(
     frames: list[Frame],
     folder: Path,
     repository: Path,
-    forms: Forms | None,
+    forms: Forms,
 ) -> Iterator[tuple[Row, Any]]:
     """Rows without a time, and what makes each of them ready to run."""
     size = card.input.height
     tensor = frame_to_tensor(frames[0], size, size)
     served = _served(repository, card)
+    floats = ["fp32", *(["bf16"] if computes_bf16() else [])]
 
     def row(graph: str, runtime: str, precision: str) -> Row:
         shipped = (graph, runtime, precision) == served
         return Row(card.network, graph, runtime, precision, size, BATCH, 0.0, shipped)
 
-    exported = folder / f"{card.network}.onnx"
-    _export(network, card, frames, exported, None)
-    yield row("exported", "onnxruntime", "fp32"), lambda: onnxruntime_run(exported, tensor)
-    types = ["fp32", *(["bf16"] if "avx512_bf16" in cpu_flags() else [])]
-    for kind in types:
-        yield (
-            row("exported", "openvino", kind),
-            lambda kind=kind: openvino_run(exported, tensor, kind),
-        )
+    for kind in floats:
         yield (
             row("trained", "torch.compile", kind),
             lambda kind=kind: torch_run(copy.deepcopy(network), tensor, kind),
         )
-    quantised = folder / f"{card.network}.uint8.onnx"
-    # Every convolution in INT8: what a few of them in float would cost is little beside the rest.
-    convert(exported, card, frames, "uint8", quantised, agreement=0.0)
-    yield row("quantised", "onnxruntime", "uint8"), lambda: onnxruntime_run(quantised, tensor)
-    yield row("quantised", "openvino", "uint8"), lambda: openvino_run(quantised, tensor, "int8")
-    if forms is not None:
-        tuned = folder / f"{card.network}.tuned.onnx"
-        _export(network, card, frames, tuned, forms)
-        yield row("tuned", "onnxruntime", "fp32"), lambda: onnxruntime_run(tuned, tensor)
-        yield row("tuned", "openvino", "fp32"), lambda: openvino_run(tuned, tensor, "fp32")
+    for graph, own in [("exported", {}), *([("tuned", forms)] if forms else [])]:
+        exported = folder / f"{card.network}.{graph}.onnx"
+        _export(network, card, frames, exported, own)
+        quantised = exported.with_suffix(".uint8.onnx")
+        # Every convolution in INT8: what a few of them in float would cost is little.
+        convert(exported, card, frames, "uint8", quantised, agreement=0.0)
+        made: list[tuple[Path, str, str, str | None]]
+        made = [(exported, "onnxruntime", "fp32", None), (quantised, "onnxruntime", "uint8", None)]
+        made += [(exported, "openvino", kind, kind) for kind in floats]
+        made += [(quantised, "openvino", "uint8", None)]
+        for path, runtime, precision, asked in made:
+            yield (
+                row(graph, runtime, precision),
+                lambda path=path, runtime=runtime, asked=asked: onnx_run(
+                    path, card, tensor, runtime, asked
+                ),
+            )
 
 
-def _export(
-    network: Network, card: Card, frames: list[Frame], path: Path, forms: Forms | None
-) -> None:
+def _export(network: Network, card: Card, frames: list[Frame], path: Path, forms: Forms) -> None:
     """As `xpnet export`, but compared with the deployed network: what is timed here is speed."""
-    export_onnx(deploy(network, forms or {}), card, frames[:1], path)
+    export_onnx(deploy(network, forms), card, frames[:1], path)
 
 
 def _served(repository: Path, card: Card) -> tuple[str, str, str] | None:
+    """Graph, runtime and precision in which this machine serves a network, if it does."""
     path = repository / onnx_name(card) / "card.json"
     if not path.is_file():
         return None
-    precision = read_card(path).training.get("graph", {}).get("precision", "fp32")
-    return ("exported" if precision == "fp32" else "quantised", "onnxruntime", precision)
+    graph, runtime = read_card(path).graph, best_runtime()
+    precision = graph.get("precision", "fp32")
+    if precision == "fp32" and runtime == "openvino":
+        precision = "bf16"  # best_runtime takes OpenVINO for nothing else
+    return ("tuned" if graph.get("forms") else "exported", runtime, precision)
 
 
 def _time(made: list[tuple[Row, Run]], rounds: int) -> None:

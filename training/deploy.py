@@ -65,9 +65,12 @@ def _pairs(network: nn.Module) -> Iterator[tuple[str, nn.Sequential]]:
 
 
 def _scales(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
-    for name, module in network.named_modules():
-        if ".scales." in name and isinstance(module, nn.Conv2d):
-            yield name, module
+    """The scales of the EPSA modules that are convolutions still, not rewritten ones."""
+    for parent, scales in network.named_modules():
+        if parent.endswith(".scales") and isinstance(scales, nn.ModuleList):
+            for index, module in enumerate(scales):
+                if isinstance(module, nn.Conv2d):
+                    yield f"{parent}.{index}", module
 
 
 def _rewrite_pair(block: nn.Sequential, form: str) -> None:

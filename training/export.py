@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -49,6 +49,7 @@ def export_onnx(
     """
     if not frames:
         raise UserError("the export is checked on real frames: none were given")
+    card = card_of_graph(card, forms)
     try:
         deployed = deploy(network, forms or {})
     except ValueError as error:
@@ -90,29 +91,13 @@ def export_repository(
     except OSError as error:
         raise UserError(f"{repository}: cannot be written: {error.strerror}") from error
     difference = export_onnx(network, card, frames, folder / "model.onnx", forms)
-    write_repository(repository, engine, card)
+    write_repository(repository, engine, card_of_graph(card, forms))
     return difference
 
 
-def sample_frames(path: Path, count: int = 8) -> list[Frame]:
-    """`count` frames spread over a clip, H x W x 3, RGB.
-
-    Raises:
-        UserError: the clip cannot be read.
-    """
-    clip = cv2.VideoCapture(str(path))
-    try:
-        total = int(clip.get(cv2.CAP_PROP_FRAME_COUNT))
-        frames = []
-        for number in range(total):
-            read, bgr = clip.read()
-            if read and number % max(1, total // count) == 0:
-                frames.append(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8))
-    finally:
-        clip.release()
-    if not frames:
-        raise UserError(f"{path}: no frame can be read from this clip")
-    return frames[:count]
+def card_of_graph(card: Card, forms: Forms | None) -> Card:
+    """The card of weights, with the forms in which they are exported."""
+    return replace(card, graph={"precision": "fp32", "forms": forms or {}})
 
 
 def largest_difference(

@@ -7,15 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.export import export_onnx, sample_frames
+from training.deploy import Forms
+from training.export import export_onnx
 from training.precision import PRECISIONS, convert, write_report
 from training.readers import Source, read_source
 from training.scored_sets import ScoredSet, score
-from training.tune import read_forms
 from training.weights import load_network
 from xpnet.errors import UserError
 from xpnet.files import check_writable
 from xpnet.frames import Frame
+from xpnet.images import sample_frames
 from xpnet.inference import OnnxInference
 
 CALIBRATION = 64
@@ -29,7 +30,7 @@ def convert_weights(
     output: Path,
     precision: str,
     size: int | None,
-    forms: Path | None,
+    forms: Forms,
     clip: Path,
     calibration: Path | None,
     sets: list[ScoredSet],
@@ -52,7 +53,7 @@ def convert_weights(
         card = card.at_size(size, size)
     with tempfile.TemporaryDirectory() as folder:
         full = Path(folder) / "fp32.onnx"
-        export_onnx(network, card, frames[:8], full, read_forms(forms) if forms else None)
+        export_onnx(network, card, frames[:8], full, forms)
         report = convert(full, card, frames, precision, output)
         content: dict[str, Any] = asdict(report)
         content["scores"] = {

@@ -25,6 +25,7 @@ from xpnet.card import METADATA_KEY, Card
 from xpnet.errors import UserError, require
 from xpnet.files import replacing, write_text
 from xpnet.frames import Frame, frame_to_tensor
+from xpnet.frames import agreement as mask_agreement
 
 log = logging.getLogger("xpnet.precision")
 
@@ -94,10 +95,10 @@ def convert(
             size_bytes_fp32=source.stat().st_size,
             largest_difference=float(np.abs(found - wanted).max()),
             mean_difference=float(np.abs(found - wanted).mean()),
-            agreement=_agreement(found, wanted, card.threshold),
+            agreement=mask_agreement(found, wanted, card.threshold),
             left_out=left_out,
         )
-        noted = replace(card, training={**card.training, "graph": asdict(report)})
+        noted = replace(card, graph={**card.graph, **asdict(report)})
         onnx.helper.set_model_props(model, {METADATA_KEY: noted.to_json()})
         onnx.checker.check_model(model)
         onnx.save(model, str(partial))
@@ -161,7 +162,7 @@ def _quantise(
 
     def agrees(left_out: tuple[str, ...]) -> bool:
         found = tried(left_out, len(tensors))
-        return _agreement(found, wanted, card.threshold) >= agreement
+        return mask_agreement(found, wanted, card.threshold) >= agreement
 
     names = convolutions(model)
     left_out: tuple[str, ...] = ()
@@ -197,9 +198,3 @@ def _run(
     )
     feeds = ({card.input.name: tensor} for tensor in tensors)
     return np.concatenate([session.run([card.output.name], feed)[0] for feed in feeds])
-
-
-def _agreement(found: NDArray[np.float32], wanted: NDArray[np.float32], threshold: float) -> float:
-    ours, theirs = found > threshold, wanted > threshold
-    both = int(ours.sum()) + int(theirs.sum())
-    return 1.0 if both == 0 else 2 * int((ours & theirs).sum()) / both

@@ -44,6 +44,14 @@ class Device:
         return {"fp32": self.fp32, "fp16": self.fp16, "int8": self.int8}[precision]
 
 
+def find_device(name: str) -> Device:
+    """The device of this name. Raises UserError where the table has none."""
+    known = {device.name: device for device in DEVICES}
+    if name not in known:
+        raise UserError(f"device '{name}': expected one of {', '.join(known)}")
+    return known[name]
+
+
 T, G = 1e12, 1e9
 GA102 = "NVIDIA Ampere GA102 whitepaper v2.0"
 ORIN = "NVIDIA Jetson AGX Orin technical brief v1.2"

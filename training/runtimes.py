@@ -1,4 +1,4 @@
-"""What runs a network on a CPU: ONNX Runtime, OpenVINO and torch.compile, behind one call."""
+"""What runs a network on a CPU, behind one call: xpnet.runtimes, and torch.compile."""
 
 from __future__ import annotations
 
@@ -11,43 +11,25 @@ import torch
 from numpy.typing import NDArray
 
 from training.zoo import Network
-from xpnet.errors import UserError, require
+from xpnet.card import Card
+from xpnet.errors import UserError
+from xpnet.runtimes import RUNTIMES, open_model
 
+ALL_RUNTIMES = (*RUNTIMES, "torch.compile")
 Run = Callable[[], Any]
 """Computes the probabilities of one fixed input; what it returns is not used."""
-OPENVINO_TYPES = {"fp32": "f32", "bf16": "bf16"}
 
 
-def onnxruntime_run(path: Path, tensor: NDArray[np.float32]) -> Run:
-    """ONNX Runtime on the CPU, threads as it chooses, as the model repository serves it."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: tensor}
-    return lambda: session.run(None, feed)
-
-
-def openvino_run(path: Path, tensor: NDArray[np.float32], precision: str) -> Run:
-    """OpenVINO, tuned for latency; `precision` is fp32, bf16, or int8, which the graph itself says.
+def onnx_run(
+    path: Path, card: Card, tensor: NDArray[np.float32], runtime: str, precision: str | None
+) -> Run:
+    """An ONNX file as it is served, threads as the runtime chooses; see xpnet.runtimes.open_model.
 
     Raises:
-        UserError: OpenVINO is not installed.
+        UserError: the runtime is not installed.
     """
-    try:
-        import openvino
-    except ImportError as error:
-        raise require("openvino", "timing it", "scripts/setup.sh --engines") from error
-    core = openvino.Core()
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        # Without the hint OpenVINO takes bfloat16 by itself where the CPU has it.
-        "INFERENCE_PRECISION_HINT": OPENVINO_TYPES.get(precision, "f32"),
-    }
-    model = core.read_model(str(path))
-    model.reshape(list(tensor.shape))
-    compiled = core.compile_model(model, "CPU", settings)
-    request = compiled.create_infer_request()
-    return lambda: request.infer([tensor])
+    model = open_model(path, runtime, precision=precision)
+    return lambda: model.run([card.output.name], {card.input.name: tensor})
 
 
 def torch_run(network: Network, tensor: NDArray[np.float32], precision: str) -> Run:

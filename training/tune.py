@@ -1,63 +1,129 @@
-"""`xpnet tune`: measures every form of every place of a network, and records the fastest.
+"""`xpnet tune`: the fastest form of every place of a network, and a record of how it was found.
 
-Each place is exported alone, with the features that a real frame has there, and its forms run by
-turns in ONNX Runtime, so that what else the machine does meets them alike. The result is data: it
-names the machine, the size and the times, and `xpnet export --forms` follows it.
+Measured: each place is exported alone, with the features that a real frame has there, and its
+forms run by turns, so that what else the machine does meets them alike; then the whole network,
+since what lies between two places counts, too. Counted: for a device that is not here, by the least
+time that its arithmetic and its memory allow (training.roofline).
+
+The result is data, which `xpnet export --forms` follows.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import statistics
+import tempfile
 import time
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from training.counts import Layer, layers
 from training.deploy import Forms, deploy, places
 from training.export import OPSET
+from training.roofline import Device, seconds
 from xpnet.card import Card
 from xpnet.errors import UserError
 from xpnet.files import write_text
 from xpnet.frames import Frame, frame_to_tensor
 from xpnet.machine import describe_machine
+from xpnet.runtimes import open_model
 
+FORMS = Path(__file__).parent / "forms"
+"""What was found and is exported by: NETWORK.cpu.json is measured, NETWORK.gpu.json counted."""
 RUNS = 9
 """Times of each form, of which the median counts."""
+Run = Callable[[], Any]
 
 
-def tune(network: nn.Module, frame: Frame, card: Card) -> dict[str, Any]:
-    """The fastest form of each place at the card's size, in ONNX Runtime on this machine.
+@dataclass(frozen=True)
+class Runtime:
+    """What measures: a runtime of xpnet.runtimes, and its precision, fp32 or bf16."""
+
+    name: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {metadata.version(self.name)}, {self.precision}"
+
+
+def tune(network: nn.Module, frame: Frame, card: Card, runtime: Runtime) -> dict[str, Any]:
+    """The fastest form of each place at the card's size, on this machine.
 
     `frame` is a real one, H x W x 3 RGB uint8.
 
-    Returns `forms`, the fastest, with the machine, the date, the size and `milliseconds` of all.
+    Returns `forms`, the fastest, with `by`, the machine, the date, the size, the `milliseconds` of
+    all forms of each place, and of the `whole` network as trained and in these forms. Where they do
+    not make the whole faster, `forms` is empty.
+
+    Raises:
+        UserError: the runtime is not installed.
     """
     network = network.eval()
     frames = torch.from_numpy(frame_to_tensor(frame, card.input.height, card.input.width))
-    measured = {}
-    for name, known in tqdm(places(network).items(), "places", disable=None):
-        given = _input_of(network, name, frames)
-        sessions = {
-            form: _session(deploy(network, {name: form}).get_submodule(name), given)
-            for form in known
-        }
-        measured[name] = _medians(sessions, given)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def ready(module: nn.Module, given: Tensor) -> Run:
+            return _ready(module, given, runtime, Path(folder))
+
+        measured: dict[str, dict[str, float]] = {}
+        for name, known in tqdm(places(network).items(), "places", disable=None):
+            given = _input_of(network, name, frames)
+            measured[name] = _medians(
+                {f: ready(deploy(network, {name: f}).get_submodule(name), given) for f in known}
+            )
+        forms = _fastest(measured)
+        whole = _medians(
+            {
+                "as trained": ready(deploy(network, {}), frames),
+                "in these forms": ready(deploy(network, forms), frames),
+            }
+        )
+    faster = whole["in these forms"] < whole["as trained"]
     return {
-        "runtime": f"onnxruntime {onnxruntime.__version__}",
-        "machine": describe_machine(),
-        "date": date.today().isoformat(),
-        "height": frames.shape[-2],
-        "width": frames.shape[-1],
-        "forms": {name: min(times, key=times.__getitem__) for name, times in measured.items()},
+        **_head(str(runtime), describe_machine(), card),
+        "forms": forms if faster else {},
+        "whole": whole,
         "milliseconds": measured,
+    }
+
+
+def tune_on_paper(network: nn.Module, card: Card, device: Device, precision: str) -> dict[str, Any]:
+    """As `tune`, but counted for a device: least milliseconds, of which none was measured.
+
+    `precision` is fp32, fp16 or int8.
+    """
+    size = card.input.height, card.input.width
+
+    def counted(forms: Forms) -> list[Layer]:
+        return layers(deploy(network, forms), *size)
+
+    def least(found: list[Layer], place: str = "") -> float:
+        own = (x for x in found if not place or x.name == place or x.name.startswith(f"{place}."))
+        return round(1000 * sum(seconds(layer, device, precision)[0] for layer in own), 4)
+
+    known = places(network)
+    uniform = {
+        form: counted({name: form for name, forms in known.items() if form in forms})
+        for form in {form for forms in known.values() for form in forms}
+    }
+    table = {name: {f: least(uniform[f], name) for f in forms} for name, forms in known.items()}
+    forms = _fastest(table)
+    return {
+        **_head(f"roofline, {precision}: counted, not measured", device.name, card),
+        "forms": forms,
+        "whole": {"as trained": least(counted({})), "in these forms": least(counted(forms))},
+        "milliseconds": table,
     }
 
 
@@ -65,10 +131,15 @@ def as_lines(found: dict[str, Any]) -> list[str]:
     """For a person: each place with the milliseconds of its forms, the chosen one marked."""
     lines = []
     for name, times in found["milliseconds"].items():
-        chosen = found["forms"][name]
+        chosen = found["forms"].get(name, "keep")
         cells = [f"{form} {ms:.2f}{'*' if form == chosen else ''}" for form, ms in times.items()]
         lines.append(f"{name:<24}{'   '.join(cells)}")
-    return [*lines, f"milliseconds at {found['height']} x {found['width']}, {found['machine']}"]
+    whole = ", ".join(f"{name} {ms:.2f}" for name, ms in found["whole"].items())
+    return [
+        *lines,
+        f"the whole network: {whole}",
+        f"milliseconds at {found['height']} x {found['width']}, {found['by']}, {found['machine']}",
+    ]
 
 
 def write_forms(found: dict[str, Any], path: Path) -> None:
@@ -89,6 +160,32 @@ def read_forms(path: Path) -> Forms:
         raise UserError(f"{path}: not a file of `xpnet tune`: {error}") from error
 
 
+def forms_of(network: str, precision: str) -> Forms:
+    """The checked-in forms for what a precision is for; none where a network has no choice.
+
+    FP32 and UINT8 graphs are served on CPUs, FP16 and INT8 become plans of a GPU.
+    """
+    path = FORMS / f"{network}.{'gpu' if precision in ('fp16', 'int8') else 'cpu'}.json"
+    return read_forms(path) if path.is_file() else {}
+
+
+def _head(by: str, machine: str, card: Card) -> dict[str, Any]:
+    return {
+        "network": card.network,
+        "by": by,
+        "machine": machine,
+        "date": date.today().isoformat(),
+        "height": card.input.height,
+        "width": card.input.width,
+    }
+
+
+def _fastest(table: dict[str, dict[str, float]]) -> Forms:
+    """The form of the least time of each place; one that is as trained is not named."""
+    best = {name: min(times, key=times.__getitem__) for name, times in table.items()}
+    return {name: form for name, form in best.items() if form != "keep"}
+
+
 def _input_of(network: nn.Module, name: str, frames: Tensor) -> Tensor:
     """What a submodule is given when the network sees these frames."""
     seen: list[Tensor] = []
@@ -103,25 +200,32 @@ def _input_of(network: nn.Module, name: str, frames: Tensor) -> Tensor:
     return seen[0].clone()
 
 
-def _session(module: nn.Module, given: Tensor) -> Any:
-    content: Any = io.BytesIO()
+def _ready(module: nn.Module, given: Tensor, runtime: Runtime, folder: Path) -> Run:
+    path = folder / f"{len(list(folder.iterdir()))}.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as in training.export
         torch.onnx.export(
-            module.eval(), (given,), content, input_names=["x"], opset_version=OPSET, dynamo=False
+            module.eval(),
+            (given,),
+            str(path),
+            input_names=["x"],
+            output_names=["y"],
+            opset_version=OPSET,
+            dynamo=False,
         )
-    return onnxruntime.InferenceSession(content.getvalue(), providers=["CPUExecutionProvider"])
+    model = open_model(path, runtime.name, precision=runtime.precision)
+    feed: dict[str, NDArray[np.float32]] = {"x": given.numpy()}
+    return lambda: model.run(["y"], feed)
 
 
-def _medians(sessions: dict[str, Any], given: Tensor) -> dict[str, float]:
-    """Milliseconds of each session, run by turns."""
-    x = {"x": given.numpy()}
-    times: dict[str, list[float]] = {form: [] for form in sessions}
-    for session in sessions.values():
-        session.run(None, x)
+def _medians(runs: dict[str, Run]) -> dict[str, float]:
+    """Milliseconds of each, run by turns."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()
     for _ in range(RUNS):
-        for form, session in sessions.items():
+        for name, run in runs.items():
             start = time.perf_counter()
-            session.run(None, x)
-            times[form].append((time.perf_counter() - start) * 1000)
-    return {form: round(statistics.median(t), 3) for form, t in times.items()}
+            run()
+            times[name].append((time.perf_counter() - start) * 1000)
+    return {name: round(statistics.median(t), 3) for name, t in times.items()}

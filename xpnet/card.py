@@ -61,7 +61,8 @@ class Card:
 
     `scores` maps the name of a data set to the metrics of `xpnet evaluate`, each with the size
     (`height`, `width`) and the file it was measured with; `training` holds the settings, the
-    length and the machine of the training.
+    length and the machine of the training; `graph` what an ONNX file or a plan is made like: its
+    `precision` and what that changed, and the `forms` of the network's parts (training.deploy).
 
     Raises:
         UserError: a field contradicts another or lies outside its range.
@@ -77,6 +78,7 @@ class Card:
     data: tuple[DataSource, ...]
     git_commit: str
     training: dict[str, Any] = field(default_factory=dict)
+    graph: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -6,11 +6,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata, util
 from typing import Any
 
 from xpnet.errors import UserError
+from xpnet.runtimes import best_runtime
 from xpnet.triton.server import BUNDLED, REPOSITORY, find_tritonserver, servable_models
 
 SETUP = "scripts/setup.sh"
@@ -50,6 +51,7 @@ def checks() -> list[Check]:
         _package("numpy", "numpy", "everything", SETUP),
         _package("cv2", "opencv-python-headless", "everything", SETUP),
         _package("onnxruntime", "onnxruntime", graph, SETUP),
+        _openvino(),
         _package("tritonclient", "tritonclient", "inference through Triton", SETUP),
         _guarded("tritonserver", _tritonserver, "xpnet serve, and run's default", SETUP),
         _guarded("models", _models, "xpnet serve, run, evaluate", "git checkout triton_models"),
@@ -93,6 +95,13 @@ def _package(module: str, package: str, needed: str, how: str, required: bool = 
     except metadata.PackageNotFoundError:
         version = "present, version unknown"
     return Check(package, True, version, needed, how, required)
+
+
+def _openvino() -> Check:
+    needed = "bfloat16 on CPUs that have it; ONNX Runtime computes instead"
+    check = _package("openvino", "openvino", needed, SETUP, required=False)
+    serves = f"{check.found}; {best_runtime()} serves on this CPU"
+    return replace(check, found=serves) if check.ok else check
 
 
 def _guarded(name: str, look: Callable[[], str], needed: str, how: str) -> Check:

@@ -80,6 +80,13 @@ def probabilities_to_mask(
     return (probabilities > threshold).astype(np.uint8)
 
 
+def agreement(found: NDArray[np.float32], wanted: NDArray[np.float32], threshold: float) -> float:
+    """Dice of the masks of two stacks of probability maps, over all their pixels; 1 for none."""
+    ours, theirs = found > threshold, wanted > threshold
+    both = int(ours.sum()) + int(theirs.sum())
+    return 1.0 if both == 0 else 2 * int((ours & theirs).sum()) / both
+
+
 def check_frame(frame: Frame) -> None:
     """Raises ValueError, naming found and expected, unless `frame` is H x W x 3 or 4 uint8."""
     if (

@@ -1,4 +1,4 @@
-"""Reading still images: the one list of formats and the one way to decode them."""
+"""Reading still images, and a few frames of a clip: one list of formats, one way to decode."""
 
 from __future__ import annotations
 
@@ -35,6 +35,27 @@ def read_image(path: Path) -> Frame:
     if bgr is None:
         raise UserError(f"{path}: cannot be decoded as an image")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def sample_frames(path: Path, count: int = 8) -> list[Frame]:
+    """`count` frames spread over a clip, H x W x 3, RGB.
+
+    Raises:
+        UserError: the clip cannot be read.
+    """
+    clip = cv2.VideoCapture(str(path))
+    try:
+        total = int(clip.get(cv2.CAP_PROP_FRAME_COUNT))
+        frames = []
+        for number in range(total):
+            read, bgr = clip.read()
+            if read and number % max(1, total // count) == 0:
+                frames.append(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8))
+    finally:
+        clip.release()
+    if not frames:
+        raise UserError(f"{path}: no frame can be read from this clip")
+    return frames[:count]
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

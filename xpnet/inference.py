@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.card import METADATA_KEY, Card, parse_card
-from xpnet.errors import UserError, require
+from xpnet.errors import UserError
 from xpnet.frames import ProbabilityMap
+from xpnet.runtimes import open_model
 
 IN_FLIGHT = 3
 """Frames handed to inference ahead of drawing: one runs, one waits, one is prepared."""
@@ -37,37 +38,28 @@ class Inference(Protocol):
 
 
 class OnnxInference:
-    """ONNX Runtime in this process, on the CPU, one frame at a time.
+    """An ONNX file in this process, on the CPU, one frame at a time.
+
+    `runtime` is one of xpnet.runtimes; ONNX Runtime in float32 is the reference for scores.
 
     Raises:
-        UserError: ONNX Runtime is missing, or the file is no model with an XP-Net card.
+        UserError: the runtime is missing, or the file is no model with an XP-Net card.
     """
 
-    def __init__(self, path: Path) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise require("onnxruntime", "inference in process", "scripts/setup.sh") from error
-        if not path.is_file():
-            raise UserError(f"{path}: no such ONNX file")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime has one exception class for each of its codes
-            raise UserError(f"{path}: not a model that ONNX Runtime loads: {error}") from error
-        metadata = self._session.get_modelmeta().custom_metadata_map
+    def __init__(self, path: Path, runtime: str = "onnxruntime") -> None:
+        self._model = open_model(path, runtime)
+        metadata = self._model.metadata
         if METADATA_KEY not in metadata:
             raise UserError(f"{path}: carries no XP-Net card: expected a file of `xpnet export`")
         self.card = parse_card(metadata[METADATA_KEY], str(path))
-        self._pool = ThreadPoolExecutor(1, "onnxruntime")
+        self._pool = ThreadPoolExecutor(1, "onnx")
 
     def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
         """See `Inference`."""
         return self._pool.submit(self._run, tensor)
 
     def give_up(self, reason: str) -> None:
-        """Nothing to do: a call into ONNX Runtime always returns."""
+        """Nothing to do: a call into the runtime always returns."""
 
     def close(self) -> None:
         """See `Inference`."""
@@ -75,7 +67,7 @@ class OnnxInference:
 
     def _run(self, tensor: NDArray[np.float32]) -> ProbabilityMap:
         try:
-            outputs = self._session.run([self.card.output.name], {self.card.input.name: tensor})
+            outputs = self._model.run([self.card.output.name], {self.card.input.name: tensor})
         except Exception as error:
-            raise InferenceError(f"ONNX Runtime: {error}") from error
+            raise InferenceError(f"inference in process: {error}") from error
         return np.asarray(outputs[0][0, 0], dtype=np.float32)

@@ -16,6 +16,7 @@ PACKAGES = (
     "numpy",
     "opencv-python-headless",
     "onnxruntime",
+    "openvino",
     "tritonclient",
     "nvidia-pytriton",
     "torch",

@@ -8,6 +8,7 @@ import pytest
 
 from xpnet.card import Card, read_card
 from xpnet.inference import OnnxInference
+from xpnet.runtimes import AUTO
 from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import REPOSITORY, ServerSettings, TritonServer, running_server
 
@@ -35,6 +36,6 @@ def card() -> Card:
 
 @pytest.fixture(scope="session")
 def in_process() -> Iterator[OnnxInference]:
-    inference = OnnxInference(ONNX)
+    inference = OnnxInference(ONNX, AUTO)  # as the server computes
     yield inference
     inference.close()

@@ -24,6 +24,7 @@ from xpnet.card import Card
 from xpnet.frames import Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import OnnxInference
 from xpnet.overlay import OverlayStyle
+from xpnet.runtimes import best_runtime
 from xpnet.triton.server import TritonServer
 
 pytestmark = pytest.mark.integration
@@ -41,7 +42,7 @@ def expected_masks(
     return masks
 
 
-@pytest.mark.parametrize("backend", ["triton", "onnxruntime"])
+@pytest.mark.parametrize("backend", ["triton", best_runtime()])
 def test_masks_are_those_of_inference_in_process(
     server: TritonServer, card: Card, in_process: OnnxInference, frames: list[np.ndarray],
     frame_folder: Path, tmp_path: Path, backend: str,
@@ -63,7 +64,7 @@ def test_masks_are_drawn_where_they_are(
     card: Card, in_process: OnnxInference, frames: list[np.ndarray], frame_folder: Path,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    settings = RunSettings(frame_folder, tmp_path / "o.mkv", backend="onnxruntime", fps=10)
+    settings = RunSettings(frame_folder, tmp_path / "o.mkv", backend=best_runtime(), fps=10)
     run(replace(settings, style=OverlayStyle((0, 0, 255), 1.0)))
     drawn = cv2.VideoCapture(str(tmp_path / "o.mkv"))
     masks = expected_masks(frames, card, in_process)

@@ -25,6 +25,7 @@ from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor, probabilities_to_mask
 from xpnet.inference import InferenceError, OnnxInference
 from xpnet.triton import client as client_module
+from xpnet.runtimes import AUTO
 from xpnet.triton.client import TritonInference
 from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import (
@@ -59,7 +60,7 @@ def test_every_model_is_served_as_its_own_card_says(
 ) -> None:
     card = read_card(REPOSITORY / name / "card.json")
     inference = TritonInference(server.grpc_url, name, card)
-    alone = OnnxInference(REPOSITORY / name / "1" / "model.onnx")
+    alone = OnnxInference(REPOSITORY / name / "1" / "model.onnx", AUTO)
     tensor = frame_to_tensor(frames[2], card.input.height, card.input.width)
     np.testing.assert_allclose(
         inference.submit(tensor).result(), alone.submit(tensor).result(), rtol=0, atol=1e-5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.conftest import one_line
 from training.bench_network import as_markdown
-from xpnet.machine import cpu_flags
+from xpnet.runtimes import computes_bf16
 
 
 def test_every_runtime_is_timed(xpnet, tmp_path: Path) -> None:
@@ -21,15 +21,27 @@ def test_every_runtime_is_timed(xpnet, tmp_path: Path) -> None:
     wanted = {
         ("exported", "onnxruntime", "fp32"),
         ("exported", "openvino", "fp32"),
-        ("quantised", "onnxruntime", "uint8"),
-        ("quantised", "openvino", "uint8"),
+        ("exported", "onnxruntime", "uint8"),
+        ("exported", "openvino", "uint8"),
     }
-    if "avx512_bf16" in cpu_flags():
-        wanted.add(("exported", "openvino", "bf16"))
+    served = ("exported", "onnxruntime", "fp32")
+    if computes_bf16():
+        served = ("exported", "openvino", "bf16")
+        wanted.add(served)
     assert rows.keys() == wanted
     assert found["left_out"] == []
     assert all(r["median_ms"] > 0 and (r["size"], r["batch"]) == (64, 1) for r in rows.values())
-    assert [k for k, r in rows.items() if r["shipped"]] == [("exported", "onnxruntime", "fp32")]
+    assert [k for k, r in rows.items() if r["shipped"]] == [served]
+
+
+def test_the_students_served_graph_is_the_tuned_one(xpnet, tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    result = xpnet("bench", "network", "--sizes", 64, "--networks", "student", "--rounds", 1,
+                   "--runtimes", "onnxruntime", "openvino", "--json", file)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(file.read_text())["rows"]
+    assert [r["graph"] for r in rows if r["shipped"]] == ["tuned"]
+    assert {r["graph"] for r in rows} == {"exported", "tuned"}
 
 
 def test_bad_use_is_named(xpnet) -> None:

@@ -56,8 +56,8 @@ def test_it_is_smaller_and_close_and_carries_its_card(
     model = OnnxInference(path)
     model.close()
     assert model.card.input == card.input  # float32, as FP32's own
-    assert model.card.training["graph"]["precision"] == report.precision
-    assert model.card.training["graph"]["left_out"] == list(report.left_out)
+    assert model.card.graph["precision"] == report.precision
+    assert model.card.graph["left_out"] == list(report.left_out)
     written = json.loads(path.with_suffix(".report.json").read_text())
     assert written["agreement"] == report.agreement
 

@@ -78,9 +78,9 @@ def network(args: argparse.Namespace) -> int:
     """`xpnet bench network`."""
     try:
         from training.bench_network import as_markdown, bench_network
-        from training.export import sample_frames
         from training.settings import parse_overrides
         from training.tune import read_forms
+        from xpnet.images import sample_frames
     except ImportError as error:
         raise require(str(error.name), "timing networks", TRAIN_HINT) from error
     if args.rounds < 1:

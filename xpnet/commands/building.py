@@ -6,33 +6,91 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from xpnet.commands.options import add_frames, add_repository
+from xpnet.errors import UserError
+
 
 def add_build(commands: Any) -> None:
     """The options of `xpnet build`."""
-    p = commands.add_parser("build", help="ONNX to a TensorRT-RTX engine, without a GPU")
-    p.add_argument("onnx", type=Path, help="file of `xpnet export --output`, of any precision")
-    p.add_argument("--target", choices=("rtx",), required=True, help="rtx: TensorRT-RTX")
+    p = commands.add_parser(
+        "build", help="ONNX to a TensorRT plan of this GPU, or to a TensorRT-RTX engine of another"
+    )
+    p.add_argument(
+        "onnx",
+        type=Path,
+        nargs="*",
+        help="files of `xpnet export`, of which the fastest is kept (default: the model's own)",
+    )
+    p.add_argument(
+        "--target",
+        choices=("rtx", "jetson"),
+        required=True,
+        help="rtx: a PC with an NVIDIA GPU; jetson: a Jetson with JetPack",
+    )
+    p.add_argument("--model", help="model of the repository whose plan is built")
+    p.add_argument(
+        "--precision",
+        nargs="+",
+        default=["fp16"],
+        help="of the model's own graphs: fp32, fp16, int8; of several the fastest is kept "
+        "(default: fp16)",
+    )
+    p.add_argument("--dla", type=int, metavar="CORE", help="of a Jetson Orin: 0 or 1")
+    p.add_argument(
+        "--timing-cache", type=Path, help="makes a second build fast (default: in the repository)"
+    )
     p.add_argument(
         "--ahead-of-time",
         action="store_true",
-        required=True,
-        help="for a named architecture, on a machine that need not have it",
+        help="a TensorRT-RTX engine for --sm, on a machine that need not have such a GPU",
     )
-    p.add_argument(
-        "--sm", type=int, required=True, help="compute capability times ten: 75, 80, 86, 89 or 120"
-    )
-    p.add_argument("--output", type=Path, required=True, help="engine; its summary goes beside it")
+    p.add_argument("--sm", type=int, help="compute capability times ten: 75, 80, 86, 89 or 120")
+    p.add_argument("--output", type=Path, help="that engine; its summary goes beside it")
+    add_repository(p)
+    add_frames(p)
     p.set_defaults(command=build)
 
 
 def build(args: argparse.Namespace) -> int:
     """`xpnet build`."""
+    return _ahead_of_time(args) if args.ahead_of_time else _plan(args)
+
+
+def _ahead_of_time(args: argparse.Namespace) -> int:
     from xpnet.engines.rtx import build_ahead_of_time
 
-    made = build_ahead_of_time(args.onnx, args.output, args.sm)
+    if args.target != "rtx" or args.sm is None or args.output is None or len(args.onnx) != 1:
+        raise UserError("--ahead-of-time: give one ONNX file, --target rtx, --sm and --output")
+    made = build_ahead_of_time(args.onnx[0], args.output, args.sm)
     convolutions = ", ".join(f"{n} {kind}" for kind, n in made["convolutions"].items())
     print(
         f"{args.output}: TensorRT-RTX {made['tensorrt_rtx']}, {made['architecture']}, "
         f"{made['engine_bytes'] / (1 << 20):.1f} MiB; convolutions: {convolutions}"
+    )
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from xpnet.engines.plan import PlanSettings, build_plan
+
+    if args.model is None or args.sm is not None or args.output is not None:
+        raise UserError("a plan goes into the repository: give --model, and no --sm or --output")
+    card = build_plan(
+        PlanSettings(
+            target=args.target,
+            model=args.model,
+            frames=args.frames,
+            onnx=tuple(args.onnx),
+            precisions=tuple(args.precision),
+            dla=args.dla,
+            timing_cache=args.timing_cache,
+            repository=args.repository,
+        )
+    )
+    made = card.graph
+    print(
+        f"{args.repository / args.model / '1' / 'model.plan'}: TensorRT {made['tensorrt']}, "
+        f"{made['gpu']}, {made['precision']}, {made['median_ms']:g} ms a frame; masks agree with "
+        f"ONNX Runtime's by Dice {made['plan']['agreement']:.4f}"
     )
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 from xpnet.commands.options import TRAIN_HINT, add_frames, add_repository
 from xpnet.errors import UserError, require
 from xpnet.files import check_writable
+from xpnet.runtimes import AUTO, RUNTIMES, best_runtime, computes_bf16
 
 
 def add_export(commands: Any) -> None:
@@ -41,17 +42,33 @@ def add_export(commands: Any) -> None:
         help="score it and FP32 on this set, for the report; may be repeated",
     )
     add_repository(p)
-    p.add_argument("--forms", type=Path, help="file of `xpnet tune`: the form of each part")
+    p.add_argument(
+        "--forms",
+        metavar="FILE",
+        help="of `xpnet tune`: the form of each part; 'none': as trained (default: those of "
+        "training/forms, for a CPU with fp32 and uint8, for a GPU with fp16 and int8)",
+    )
     add_frames(p)
     p.set_defaults(command=export)
 
 
 def add_tune(commands: Any) -> None:
     """The options of `xpnet tune`."""
-    p = commands.add_parser("tune", help="measure the forms of a network's parts on this machine")
+    p = commands.add_parser("tune", help="the fastest form of each part of a network")
     p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
     p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
     p.add_argument("--output", type=Path, required=True, help="JSON file for `export --forms`")
+    p.add_argument(
+        "--runtime",
+        default=AUTO,
+        choices=(AUTO, *RUNTIMES),
+        help="what measures; auto: what serves on this machine (default: %(default)s)",
+    )
+    p.add_argument(
+        "--device",
+        metavar="NAME",
+        help="of `xpnet bench roofline`, such as 'RTX 3070 Laptop': count for it, in fp16, instead",
+    )
     add_frames(p)
     p.set_defaults(command=tune)
 
@@ -59,9 +76,9 @@ def add_tune(commands: Any) -> None:
 def export(args: argparse.Namespace) -> int:
     """`xpnet export`."""
     try:
-        from training.export import export_onnx, export_repository, sample_frames
-        from training.tune import read_forms
+        from training.export import export_onnx, export_repository
         from training.weights import load_network
+        from xpnet.images import sample_frames
     except ImportError as error:
         raise require(str(error.name), "export", TRAIN_HINT) from error
     if args.precision != "fp32":
@@ -72,7 +89,7 @@ def export(args: argparse.Namespace) -> int:
     if args.size is not None:
         card = card.at_size(args.size, args.size)
     frames = sample_frames(args.frames)
-    forms = read_forms(args.forms) if args.forms else None
+    forms = _forms(args, card.network)
     if args.output:
         difference = export_onnx(network, card, frames, args.output, forms)
         print(f"{args.output}: largest difference from torch {difference:.1e}")
@@ -90,6 +107,7 @@ def _export_precision(args: argparse.Namespace) -> int:
     try:
         from training.precise_export import convert_weights
         from training.scored_sets import parse_set
+        from xpnet.card import read_card
     except ImportError as error:
         raise require(str(error.name), "export", TRAIN_HINT) from error
     report = convert_weights(
@@ -97,7 +115,7 @@ def _export_precision(args: argparse.Namespace) -> int:
         args.output,
         precision=args.precision,
         size=args.size,
-        forms=args.forms,
+        forms=_forms(args, read_card(args.weights.with_suffix(".json")).network),
         clip=args.frames,
         calibration=args.calibration,
         sets=[parse_set(word) for word in args.score],
@@ -106,20 +124,34 @@ def _export_precision(args: argparse.Namespace) -> int:
     return 0
 
 
+def _forms(args: argparse.Namespace, network: str) -> dict[str, str]:
+    from training.tune import forms_of, read_forms
+
+    if args.forms == "none":
+        return {}
+    return read_forms(Path(args.forms)) if args.forms else forms_of(network, args.precision)
+
+
 def tune(args: argparse.Namespace) -> int:
     """`xpnet tune`."""
     try:
-        from training.export import sample_frames
-        from training.tune import as_lines, write_forms
+        from training.roofline import find_device
+        from training.tune import Runtime, as_lines, tune_on_paper, write_forms
         from training.tune import tune as measure
         from training.weights import load_network
+        from xpnet.images import sample_frames
     except ImportError as error:
         raise require(str(error.name), "tuning", TRAIN_HINT) from error
     check_writable(args.output)
     network, card = load_network(args.weights)
     if args.size is not None:
         card = card.at_size(args.size, args.size)
-    found = measure(network, sample_frames(args.frames, 1)[0], card)
+    if args.device:
+        found = tune_on_paper(network, card, find_device(args.device), "fp16")
+    else:
+        name = best_runtime() if args.runtime == AUTO else args.runtime
+        precision = "bf16" if name == "openvino" and computes_bf16() else "fp32"
+        found = measure(network, sample_frames(args.frames, 1)[0], card, Runtime(name, precision))
     write_forms(found, args.output)
     print("\n".join(as_lines(found)))
     return 0

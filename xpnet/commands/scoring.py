@@ -10,6 +10,7 @@ from typing import Any
 from xpnet.commands.options import TRAIN_HINT, add_repository
 from xpnet.errors import UserError, require
 from xpnet.files import check_writable, write_text
+from xpnet.runtimes import AUTO, RUNTIMES
 from xpnet.triton.config import DEFAULT_MODEL
 
 
@@ -21,13 +22,21 @@ def add_evaluate(commands: Any) -> None:
         "--model", default=DEFAULT_MODEL, help="model of the repository (default: %(default)s)"
     )
     p.add_argument(
-        "--file", type=Path, help="an .onnx or .safetensors file, instead of a served model's"
+        "--file",
+        type=Path,
+        help="an .onnx, .plan, .engine or .safetensors file, instead of a served model's",
     )
     p.add_argument(
         "--url",
         default="",
         metavar="HOST:PORT",
         help="score the model that a running Triton serves, instead",
+    )
+    p.add_argument(
+        "--runtime",
+        default=RUNTIMES[0],
+        choices=(AUTO, *RUNTIMES),
+        help="what computes an ONNX file; auto: as it is served here (default: %(default)s)",
     )
     _add_repository_and_json(p)
     p.add_argument("--card", type=Path, help="record the scores in this card, under --name")
@@ -186,15 +195,20 @@ def _open(args: argparse.Namespace) -> Any:
     if args.url:
         card = read_card(args.repository / args.model / "card.json")
         return TritonInference(args.url, args.model, card)
-    return _open_file(args.file or args.repository / args.model / "1" / "model.onnx")
+    path = args.file or args.repository / args.model / "1" / "model.onnx"
+    return _open_file(path, args.runtime)
 
 
-def _open_file(path: Path) -> Any:
-    """ONNX needs no torch, so only weights ask for it."""
+def _open_file(path: Path, runtime: str = RUNTIMES[0]) -> Any:
+    """By its suffix; ONNX needs no torch, so only weights ask for it."""
+    if path.suffix in (".plan", ".engine"):
+        from xpnet.engines.runner import EngineInference
+
+        return EngineInference(path)
     if path.suffix != ".safetensors":
         from xpnet.inference import OnnxInference
 
-        return OnnxInference(path)
+        return OnnxInference(path, runtime)
     try:
         from training.inference import TorchInference
     except ImportError as error:

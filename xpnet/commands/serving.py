@@ -10,6 +10,7 @@ from typing import Any
 
 from xpnet.commands.options import add_repository
 from xpnet.errors import UserError
+from xpnet.runtimes import RUNTIMES
 from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import HOST, ServerSettings, running_server
 
@@ -28,9 +29,9 @@ def add_run(commands: Any) -> None:
     )
     p.add_argument(
         "--backend",
-        choices=("triton", "onnxruntime"),
+        choices=("triton", *RUNTIMES),
         default="triton",
-        help="where inference runs; onnxruntime: in this process (default: triton)",
+        help="where inference runs; onnxruntime and openvino: in this process (default: triton)",
     )
     p.add_argument(
         "--url",

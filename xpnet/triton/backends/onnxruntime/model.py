@@ -2,7 +2,9 @@
 
 It serves any model whose config.pbtxt says `backend: "onnxruntime"`, from `<version>/model.onnx`,
 with the parameter `intra_op_thread_count` of NVIDIA's C++ backend, which serves the same folder
-unchanged where it is installed. Requests that Triton hands over together run as one batch.
+unchanged where it is installed. A parameter of our own, `cpu_runtime`, says what computes here (see
+xpnet.runtimes); the C++ backend passes over it. Requests that Triton hands over together run as one
+batch.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # in the stub
 
+from xpnet.runtimes import AUTO, open_model
 from xpnet.triton.tensors import to_numpy, to_tensor
 
 
@@ -26,13 +28,12 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         name = config.get("default_model_filename") or "model.onnx"
         path = Path(args["model_repository"]) / args["model_version"] / name
-        options = onnxruntime.SessionOptions()
-        threads = config.get("parameters", {}).get("intra_op_thread_count", {})
-        options.intra_op_num_threads = int(threads.get("string_value", 0))
-        self.session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
+        self.model = open_model(
+            path,
+            _parameter(config, "cpu_runtime", AUTO),
+            int(_parameter(config, "intra_op_thread_count", "0")),
         )
-        self.inputs = [i.name for i in self.session.get_inputs()]
+        self.inputs = self.model.inputs
         self.outputs = [o["name"] for o in config["output"]]
         self.batches = config.get("max_batch_size", 0) > 0
 
@@ -51,9 +52,9 @@ class TritonPythonModel:
                 name: rows[0] if len(rows) == 1 else np.concatenate(rows)
                 for name, *rows in zip(self.inputs, *arrays, strict=True)
             }
-            results = self.session.run(self.outputs, feeds)
+            results = self.model.run(self.outputs, feeds)
         except Exception as error:  # the client gets it as its answer; the model stays up
-            failure = pb_utils.TritonError(f"onnxruntime: {error}")
+            failure = pb_utils.TritonError(f"inference on the CPU: {error}")
             return [pb_utils.InferenceResponse(error=failure) for _ in requests]
         ends = np.cumsum([row[0].shape[0] for row in arrays])
         responses = []
@@ -71,3 +72,8 @@ def _same_shapes(requests: list[Any]) -> bool:
     """Whether all requests agree in the shapes of their inputs, the batch apart."""
     shapes = {tuple(tuple(t.shape())[1:] for t in r.inputs()) for r in requests}
     return len(shapes) == 1
+
+
+def _parameter(config: dict[str, Any], name: str, otherwise: str) -> str:
+    found = config.get("parameters", {}).get(name, {})
+    return str(found.get("string_value", otherwise))

@@ -1,0 +1,208 @@
+"""Plans: what goes in, what is refused, what is written; TensorRT itself is on a target only.
+
+A stand-in for trtexec takes its options, writes the files that NVIDIA's program writes, and
+computes with ONNX Runtime; so all that is ours runs, and nothing is said of TensorRT.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CLIP, one_line
+from xpnet.card import Card, read_card
+from xpnet.engines import plan, target
+from xpnet.engines.plan import PlanSettings, build_plan, check_agreement, find_tool
+from xpnet.engines.runner import EngineInference, check_version
+from xpnet.engines.trtexec import Trtexec
+from xpnet.errors import UserError
+from xpnet.triton.server import REPOSITORY
+
+STAND_IN = """#!{python}
+import json, os, shutil, sys
+import numpy as np
+options = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
+print("&&&& RUNNING TensorRT.trtexec [TensorRT v{number}] [b26] # trtexec")
+with open("{log}", "a") as log:
+    print(json.dumps(options), file=log)
+if "fails" in "{mood}" and "onnx" in options:
+    print("[11/24/2026-12:00:00] [E] Error[4]: no such tactic")
+    sys.exit(1)
+if "onnx" in options:
+    shutil.copy(options["onnx"], options["saveEngine"])
+elif "loadEngine" in options:
+    import onnxruntime
+    name, _, path = options["loadInputs"].partition(":")
+    shape = [int(n) for n in options["shapes"].partition(":")[2].split("x")]
+    given = np.fromfile(path, np.float32).reshape(shape)
+    session = onnxruntime.InferenceSession(
+        open(options["loadEngine"], "rb").read(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {{name: given}})
+    if "wrong" in "{mood}":
+        found = 1 - found
+    dims = "x".join(map(str, found.shape))
+    row = {{"name": "probabilities", "dimensions": dims, "values": found.ravel().tolist()}}
+    json.dump([row], open(options["exportOutput"], "w"))
+    json.dump([{{"latencyMs": 1.5}}, {{"latencyMs": 2.5}}, {{"latencyMs": 2.0}}],
+              open(options["exportTimes"], "w"))
+"""
+
+
+@pytest.fixture
+def trtexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Puts a stand-in on PATH; returns the file of its calls."""
+    log = tmp_path / "calls.jsonl"
+
+    def put(number: int = 100600, mood: str = "") -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        program = folder / "trtexec"
+        text = STAND_IN.format(python=sys.executable, number=number, mood=mood, log=log)
+        program.write_text(text)
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(folder))
+        return log
+
+    return put
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    for name in ("xpnet_lite", "xpnet_lite_onnx"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def settings(repository: Path, monkeypatch: pytest.MonkeyPatch) -> PlanSettings:
+    monkeypatch.setattr(plan, "describe_gpu", lambda _: {"gpu": "RTX 3070", "driver": "595.1"})
+    return PlanSettings("rtx", "xpnet_lite", CLIP, precisions=("fp32",), repository=repository)
+
+
+def calls(log: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_a_plan_is_built_checked_and_written_with_its_card(
+    trtexec, settings: PlanSettings, repository: Path
+) -> None:
+    log = trtexec()
+    card = build_plan(settings)
+    written = repository / "xpnet_lite" / "1"
+    assert sorted(p.name for p in written.iterdir()) == ["card.json", "model.plan"]
+    assert read_card(written / "card.json") == card
+    onnx = repository / "xpnet_lite_onnx" / "1" / "model.onnx"
+    assert (written / "model.plan").read_bytes() == onnx.read_bytes()
+    made = card.graph
+    assert (made["gpu"], made["driver"], made["tensorrt"]) == ("RTX 3070", "595.1", "10.6.0")
+    assert (made["precision"], made["median_ms"], made["dla"]) == ("fp32", 2.0, None)
+    assert made["plan"]["agreement"] > 0.99
+    assert card.scores == {}  # those of the card are of another file
+    _, build, *runs = calls(log)
+    size = "3x256x256"
+    assert build["optShapes"] == build["minShapes"] == f"frames:1x{size}"
+    assert build["maxShapes"] == f"frames:8x{size}"
+    assert build.keys() >= {"stronglyTyped", "skipInference", "timingCacheFile"}
+    assert "useDLACore" not in build
+    assert len(runs) == plan.FRAMES
+    assert all("useCudaGraph" in run for run in runs)
+
+
+def test_a_plan_that_computes_something_else_is_refused(
+    trtexec, settings: PlanSettings, repository: Path
+) -> None:
+    trtexec(mood="wrong")
+    written = repository / "xpnet_lite" / "1"
+    written.mkdir(exist_ok=True)
+    (written / "model.plan").write_bytes(b"before")
+    with pytest.raises(UserError, match=r"model\.onnx: its plan is refused: masks agree .* Dice 0"):
+        build_plan(settings)
+    assert [p.name for p in written.iterdir()] == ["model.plan"]
+    assert (written / "model.plan").read_bytes() == b"before"
+    with pytest.raises(UserError, match="refused"):
+        check_agreement(Path("x.onnx"), {"mean_difference": float("nan"), "agreement": 1.0})
+
+
+def test_what_trtexec_says_is_the_reason(trtexec, settings: PlanSettings) -> None:
+    trtexec(mood="fails")
+    with pytest.raises(UserError, match=r"cannot build a plan of .*: Error\[4\]: no such tactic"):
+        build_plan(settings)
+
+
+def test_the_accelerator_takes_no_fp32(trtexec, settings: PlanSettings, tmp_path: Path) -> None:
+    log = trtexec()
+    with pytest.raises(UserError, match="is fp32, the accelerator"):
+        build_plan(replace(settings, dla=0))
+    card = read_card(settings.repository / "xpnet_lite" / "card.json")
+    tool = Trtexec(str(tmp_path / "bin" / "trtexec"))
+    onnx = settings.repository / "xpnet_lite_onnx" / "1" / "model.onnx"
+    tool.build(onnx, card, tmp_path / "x.plan", 1, tmp_path / "cache")
+    assert calls(log)[-1]["useDLACore"] == "1"
+    assert "allowGPUFallback" in calls(log)[-1]
+
+
+@pytest.mark.parametrize(
+    ("number", "version"), [(100600, "10.6.0"), (101600, "10.16.0"), (110401, "11.4.1")]
+)
+def test_versions_are_read(trtexec, number: int, version: str) -> None:
+    trtexec(number)
+    assert find_tool().version == version
+
+
+def test_wrong_versions_and_none_are_named(
+    trtexec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trtexec(8601)
+    with pytest.raises(UserError, match=r"TensorRT 8\.6\.1: expected 10 or 11"):
+        find_tool()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="a plan needs TensorRT, which is not installed: it comes"):
+        find_tool()
+    check_version("11.0.0.1")
+
+
+def test_graphs_of_another_model_or_size_are_named(
+    trtexec, settings: PlanSettings, repository: Path
+) -> None:
+    trtexec()
+    other = REPOSITORY / "xpnet_onnx" / "1" / "model.onnx"
+    with pytest.raises(UserError, match="is xpnet at 192 x 192, the repository serves xpnet_lite"):
+        build_plan(replace(settings, onnx=(other,)))
+    with pytest.raises(UserError, match="--precision int4: expected one of fp32, fp16, int8"):
+        build_plan(replace(settings, precisions=("int4",)))
+    assert not (repository / "xpnet_lite" / "1" / "model.plan").exists()
+
+
+def test_a_plan_of_another_version_is_named(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Module:
+        __version__ = "10.3.0.30"
+
+    monkeypatch.setitem(sys.modules, "tensorrt", Module)
+    folder = repository / "xpnet_lite" / "1"
+    folder.mkdir(exist_ok=True)
+    (folder / "model.plan").write_bytes(b"plan")
+    card: Card = read_card(repository / "xpnet_lite" / "card.json")
+    replace(card, graph={"tensorrt": "10.16.0.72"}).write(folder / "card.json")
+    with pytest.raises(UserError, match=r"built with TensorRT 10\.16\.0\.72, here is 10\.3\.0\.30"):
+        EngineInference(folder / "model.plan")
+
+
+def test_the_machine_must_be_the_target(xpnet, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--target jetson: expected a machine of aarch64" in one_line(
+        xpnet("build", "--target", "jetson", "--model", "xpnet_lite")
+    )
+    assert "give --model" in one_line(xpnet("build", "--target", "rtx"))
+    assert "--ahead-of-time: give one ONNX file" in one_line(
+        xpnet("build", "--target", "rtx", "--ahead-of-time")
+    )
+    monkeypatch.setattr(target.shutil, "which", lambda _: None)
+    with pytest.raises(UserError, match="no nvidia-smi"):
+        target.describe_gpu("rtx")

@@ -1,0 +1,231 @@
+"""`xpnet build` on a target: the fastest TensorRT plan that computes what its ONNX file does.
+
+Each candidate is built, run on real frames beside ONNX Runtime, and timed; the fastest that agrees
+goes into the model repository as 1/model.plan with a card of its own. What does not agree is
+refused, and a plan that was there stays.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpnet.card import Card, read_card
+from xpnet.engines.graph import build, read_model
+from xpnet.engines.runner import EngineInference, check_version, tensorrt
+from xpnet.engines.target import check_target, describe_gpu
+from xpnet.engines.trtexec import Trtexec, find_trtexec
+from xpnet.errors import UserError
+from xpnet.files import check_writable, write_bytes
+from xpnet.frames import agreement, frame_to_tensor
+from xpnet.images import sample_frames
+from xpnet.inference import OnnxInference
+from xpnet.triton.server import REPOSITORY
+
+log = logging.getLogger("xpnet.build")
+
+AGREEMENT = 0.98
+"""Dice of a plan's masks with those of ONNX Runtime that is let through."""
+MEAN_DIFFERENCE = 0.01
+"""The largest mean difference of a probability that is let through."""
+FRAMES = 8
+RUNS = 100
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """One build. `onnx` are the candidates; where it is empty, the graphs of `precisions`."""
+
+    target: str  # rtx or jetson
+    model: str  # its folder in the repository
+    frames: Path  # clip that the plan is checked on
+    onnx: tuple[Path, ...] = ()
+    precisions: tuple[str, ...] = ("fp16",)
+    dla: int | None = None  # core of the deep learning accelerator of a Jetson Orin
+    timing_cache: Path | None = None
+    repository: Path = REPOSITORY
+
+
+class Tool(Protocol):
+    """TensorRT, by whichever way is installed."""
+
+    version: str
+
+    def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
+        """Writes the plan of an ONNX file."""
+
+    def run(
+        self, plan: Path, card: Card, tensors: list[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], float]:
+        """Probabilities N x 1 x H x W, and the median milliseconds of one frame."""
+
+
+def build_plan(settings: PlanSettings) -> Card:
+    """Builds, checks and times the candidates and writes the best; returns its card.
+
+    Raises:
+        UserError: the machine is not the target, TensorRT or the driver is missing or of a wrong
+            version, a candidate is not of this model, or none agrees with its ONNX file.
+    """
+    check_target(settings.target)
+    folder = settings.repository / settings.model
+    served = read_card(folder / "card.json")
+    onnx = settings.onnx or tuple(graph_of(folder, p) for p in settings.precisions)
+    cards = {path: _fitting(path, served, settings.dla) for path in onnx}
+    output = folder / "1" / "model.plan"
+    output.parent.mkdir(exist_ok=True)
+    check_writable(output)
+    tool = find_tool()
+    machine = describe_gpu(settings.target)
+    made = []
+    for path, card in cards.items():
+        partial = output.with_name(f".{path.stem}.plan")
+        try:
+            made.append(_candidate(tool, path, card, partial, machine, settings))
+        finally:
+            partial.unlink(missing_ok=True)
+    content, card = min(made, key=lambda pair: float(pair[1].graph["median_ms"]))
+    # The plan first: a card that names another one is found out, a plan without its card is not.
+    write_bytes(output, content)
+    card.write(output.with_name("card.json"))
+    return card
+
+
+def graph_of(folder: Path, precision: str) -> Path:
+    """The ONNX file of a model's folder that its plan of `precision` is built from."""
+    if precision not in PRECISIONS:
+        raise UserError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
+    if precision == "fp32":
+        return folder.with_name(f"{folder.name}_onnx") / "1" / "model.onnx"
+    return folder / "onnx" / f"{precision}.onnx"
+
+
+def find_tool() -> Tool:
+    """TensorRT's Python module, or trtexec.
+
+    Raises:
+        UserError: neither is there, or its version is not 10 or 11.
+    """
+    program = find_trtexec()
+    try:
+        return _PythonApi()
+    except UserError as error:
+        if program is None or "not installed" not in str(error):
+            raise
+    tool = Trtexec(program)
+    check_version(tool.version)
+    return tool
+
+
+def _fitting(path: Path, served: Card, dla: int | None) -> Card:
+    card = read_model(path)
+    if (card.name, card.input, card.output) != (served.name, served.input, served.output):
+        raise UserError(
+            f"{path}: is {card.name} at {card.input.height} x {card.input.width}, the repository "
+            f"serves {served.name} at {served.input.height} x {served.input.width}"
+        )
+    precision = card.graph.get("precision", "fp32")
+    if precision not in PRECISIONS:
+        raise UserError(f"{path}: is {precision}, TensorRT takes {', '.join(PRECISIONS)}")
+    if dla is not None and precision == "fp32":
+        raise UserError(f"{path}: is fp32, the accelerator (DLA) computes fp16 and int8 only")
+    return card
+
+
+def _candidate(
+    tool: Tool, onnx: Path, card: Card, plan: Path, machine: dict[str, str], settings: PlanSettings
+) -> tuple[bytes, Card]:
+    cache = settings.timing_cache or settings.repository / f".timing.{tool.version}.cache"
+    log.info("%s: building with TensorRT %s, which takes minutes", onnx, tool.version)
+    tool.build(onnx, card, plan, settings.dla, cache)
+    frames = sample_frames(settings.frames, FRAMES)
+    tensors = [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
+    found, median_ms = tool.run(plan, card, tensors)
+    measured = compare(found, _reference(onnx, tensors), card.threshold)
+    check_agreement(onnx, measured)
+    log.info("%s: %.2f ms a frame, masks agree by %.4f", onnx, median_ms, measured["agreement"])
+    graph = {
+        **card.graph,
+        "precision": card.graph.get("precision", "fp32"),
+        **machine,
+        "tensorrt": tool.version,
+        "dla": settings.dla,
+        "date": date.today().isoformat(),
+        "median_ms": round(median_ms, 3),
+        "plan": measured,
+    }
+    return plan.read_bytes(), replace(card, graph=graph, scores={})
+
+
+def compare(
+    found: NDArray[np.float32], wanted: NDArray[np.float32], threshold: float
+) -> dict[str, float]:
+    """What a plan changes: `largest_difference`, `mean_difference`, `agreement` of the masks."""
+    difference = np.abs(found - wanted)
+    return {
+        "largest_difference": float(difference.max()),
+        "mean_difference": float(difference.mean()),
+        "agreement": agreement(found, wanted, threshold),
+    }
+
+
+def check_agreement(onnx: Path, measured: dict[str, float]) -> None:
+    """Raises UserError for a plan that does not compute what its ONNX file does; NaN included."""
+    good = measured["mean_difference"] <= MEAN_DIFFERENCE and measured["agreement"] >= AGREEMENT
+    if not good:
+        raise UserError(
+            f"{onnx}: its plan is refused: masks agree with ONNX Runtime's by Dice "
+            f"{measured['agreement']:.4f}, expected {AGREEMENT}; mean difference "
+            f"{measured['mean_difference']:.4f}, expected at most {MEAN_DIFFERENCE}"
+        )
+
+
+def _reference(onnx: Path, tensors: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    model = OnnxInference(onnx)
+    try:
+        return np.stack([model.submit(t).result() for t in tensors])[:, None]
+    finally:
+        model.close()
+
+
+class _PythonApi:
+    """TensorRT through its Python module."""
+
+    def __init__(self) -> None:
+        self._trt = tensorrt()
+        self.version = str(self._trt.__version__)
+
+    def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
+        """See `Tool`."""
+        trt, used = self._trt, []
+
+        def configure(config: Any) -> None:
+            known = config.create_timing_cache(cache.read_bytes() if cache.is_file() else b"")
+            config.set_timing_cache(known, False)  # one of another GPU is left alone
+            if dla is not None:
+                config.default_device_type = trt.DeviceType.DLA
+                config.DLA_core = dla
+                config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+            used.append(config)
+
+        engine = build(trt, "TensorRT", onnx, configure)
+        write_bytes(output, engine.content)
+        write_bytes(cache, bytes(used[0].get_timing_cache().serialize()))
+
+    def run(
+        self, plan: Path, card: Card, tensors: list[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], float]:
+        """See `Tool`."""
+        model = EngineInference(plan, card)
+        try:
+            found = np.stack([model.submit(t).result() for t in tensors])[:, None]
+            return found, model.median_ms(tensors[0], RUNS)
+        finally:
+            model.close()

@@ -1,0 +1,47 @@
+"""The machine that an engine is built on: which GPU, which driver, and whether it is the target."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from xpnet.errors import UserError
+
+TARGETS = {"rtx": "x86_64", "jetson": "aarch64"}
+"""What may be built for, and the architecture of such machines."""
+JETSON_MODEL = Path("/proc/device-tree/model")
+JETSON_RELEASE = Path("/etc/nv_tegra_release")
+
+
+def check_target(target: str) -> None:
+    """Raises UserError unless this machine is of the kind of `target`."""
+    wanted, found = TARGETS[target], platform.machine()
+    if found != wanted:
+        raise UserError(f"--target {target}: expected a machine of {wanted}, this one is {found}")
+    if target == "jetson" and not JETSON_RELEASE.is_file():
+        raise UserError(f"--target jetson: no {JETSON_RELEASE}: this is no Jetson with JetPack")
+
+
+def describe_gpu(target: str) -> dict[str, str]:
+    """`gpu` and `driver` of this machine, for the card of a plan.
+
+    Raises:
+        UserError: there is no NVIDIA driver, or it sees no GPU.
+    """
+    if target == "jetson":
+        model = JETSON_MODEL.read_text(encoding="utf-8").strip("\x00\n ")
+        release = JETSON_RELEASE.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+        return {"gpu": model, "driver": release}
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        raise UserError("no nvidia-smi: a plan is built on the GPU that runs it, with its driver")
+    command = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    first = result.stdout.strip().splitlines()[:1]
+    name, comma, driver = (first or [""])[0].rpartition(", ")
+    if result.returncode or not comma:
+        reason = (result.stderr or result.stdout).strip().splitlines()[:1]
+        raise UserError(f"nvidia-smi sees no GPU: {(reason or ['it says nothing'])[0]}")
+    return {"gpu": name, "driver": driver}

@@ -1,0 +1,108 @@
+"""TensorRT by its command line, trtexec, where its Python module is not installed.
+
+Source: NVIDIA's trtexec of TensorRT 10 (`--help`), and its sampleReporting.cpp for the files that
+it writes. Builds are strongly typed: TensorRT 11 does nothing else, and passes over the option.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpnet.card import Card
+from xpnet.errors import UserError
+from xpnet.triton.config import MAX_BATCH
+
+PLACES = "/usr/src/tensorrt/bin"
+"""Where JetPack and NVIDIA's containers have it, beside PATH."""
+
+
+def find_trtexec() -> str | None:
+    """The program; None where there is none."""
+    return shutil.which("trtexec") or shutil.which("trtexec", path=PLACES)
+
+
+class Trtexec:
+    """TensorRT through one program; see xpnet.engines.plan.Tool."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        said = self._run(["--help"], "tell its version")
+        found = re.search(r"\[TensorRT v(\d+)\]", said)
+        if found is None:
+            raise UserError(f"{program} --help: says no version, expected '[TensorRT v...]'")
+        number = int(found[1])
+        # 100600 is 10.6.0; up to TensorRT 8 it was 8601 for 8.6.1.
+        base = 100 if number >= 100_000 else 10
+        major, rest = divmod(number, 10_000 if base == 100 else 1_000)
+        self.version = f"{major}.{rest // 100}.{rest % 100}"
+
+    def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
+        """Writes the plan of an ONNX file. Raises UserError with trtexec's reason."""
+        name, (_, *sizes) = card.input.name, card.input.shape
+        one, most = (f"{name}:{n}x{'x'.join(map(str, sizes))}" for n in (1, MAX_BATCH))
+        options = [
+            f"--onnx={onnx}",
+            f"--saveEngine={output}",
+            f"--minShapes={one}",
+            f"--optShapes={one}",
+            f"--maxShapes={most}",
+            "--stronglyTyped",
+            "--skipInference",
+            f"--timingCacheFile={cache}",
+        ]
+        if dla is not None:
+            options += [f"--useDLACore={dla}", "--allowGPUFallback"]
+        self._run(options, f"build a plan of {onnx}")
+
+    def run(
+        self, plan: Path, card: Card, tensors: list[NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], float]:
+        """Probabilities N x 1 x H x W, and the median milliseconds of a frame with CUDA graphs."""
+        shape = "x".join(str(n) for n in tensors[0].shape)
+        found, times = [], []
+        with tempfile.TemporaryDirectory() as folder:
+            given, maps, timed = (Path(folder) / n for n in ("in.bin", "out.json", "times.json"))
+            for tensor in tensors:
+                tensor.tofile(given)
+                self._run(
+                    [
+                        f"--loadEngine={plan}",
+                        f"--shapes={card.input.name}:{shape}",
+                        f"--loadInputs={card.input.name}:{given}",
+                        f"--exportOutput={maps}",
+                        f"--exportTimes={timed}",
+                        "--useCudaGraph",
+                        "--duration=1",
+                    ],
+                    f"run {plan}",
+                )
+                found.append(_probabilities(maps, card))
+                times += [row["latencyMs"] for row in json.loads(timed.read_text())]
+        return np.concatenate(found), float(np.median(times))
+
+    def _run(self, options: list[str], what: str) -> str:
+        result = subprocess.run(
+            [self._program, *options], capture_output=True, text=True, check=False
+        )
+        said = result.stdout + result.stderr
+        if result.returncode:
+            errors = [x for x in said.splitlines() if "[E]" in x]
+            reason = (errors or said.strip().splitlines() or ["it says nothing"])[0]
+            reason = re.sub(r"^\[[\d/:-]+\] \[E\] ", "", reason)
+            raise UserError(f"trtexec cannot {what}: {reason}")
+        return said
+
+
+def _probabilities(path: Path, card: Card) -> NDArray[np.float32]:
+    outputs = {row["name"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
+    row = outputs[card.output.name]
+    dimensions = [int(n) for n in row["dimensions"].split("x")]
+    return np.asarray(row["values"], dtype=np.float32).reshape(dimensions)

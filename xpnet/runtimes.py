@@ -1,0 +1,141 @@
+"""What computes an ONNX file on a CPU: ONNX Runtime, or OpenVINO where it is the faster one.
+
+The Triton backend, inference in process and `xpnet bench network` all run a model through here, so
+that what is served is what was scored and timed.
+"""
+
+from __future__ import annotations
+
+from importlib import util
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpnet.errors import UserError, require
+from xpnet.machine import cpu_flags
+
+RUNTIMES = ("onnxruntime", "openvino")
+AUTO = "auto"
+"""Instead of a name: the one that `best_runtime` chooses."""
+BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+HINT = "scripts/setup.sh"
+Feeds = dict[str, NDArray[Any]]
+"""Inputs by name; of each the first dimension is the batch."""
+
+
+class CpuModel(Protocol):
+    """A loaded ONNX file. `metadata` is what the file says of itself, by key."""
+
+    inputs: list[str]
+    metadata: dict[str, str]
+
+    def run(self, outputs: list[str], feeds: Feeds) -> list[NDArray[Any]]:
+        """The named outputs, in their order. Raises whatever the runtime does."""
+
+
+def best_runtime() -> str:
+    """OpenVINO where it can compute in bfloat16, ONNX Runtime elsewhere: docs/engines.md.
+
+    In float32 OpenVINO is no faster than ONNX Runtime.
+    """
+    can = util.find_spec("openvino") is not None and computes_bf16()
+    return "openvino" if can else "onnxruntime"
+
+
+def computes_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16, to which OpenVINO then rounds."""
+    return any(flag in cpu_flags() for flag in BF16_FLAGS)
+
+
+def open_model(
+    path: Path, runtime: str = AUTO, threads: int = 0, precision: str | None = None
+) -> CpuModel:
+    """Loads an ONNX file.
+
+    `threads` 0 takes one for each core. In `precision`, fp32 or bf16, OpenVINO computes what the
+    graph holds in float32; None is bf16 where the CPU has it. ONNX Runtime knows fp32 only.
+
+    Raises:
+        UserError: an unknown runtime, one that is not installed, no such file, or no model.
+    """
+    runtime = best_runtime() if runtime == AUTO else runtime
+    if runtime not in RUNTIMES:
+        raise UserError(f"runtime '{runtime}': expected {AUTO} or one of {', '.join(RUNTIMES)}")
+    if not path.is_file():
+        raise UserError(f"{path}: no such ONNX file")
+    if runtime == "openvino":
+        return _OpenVino(path, threads, precision or ("bf16" if computes_bf16() else "fp32"))
+    return _OnnxRuntime(path, threads)
+
+
+class _OnnxRuntime:
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise require("onnxruntime", "inference on a CPU", HINT) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has one exception class for each of its codes
+            raise UserError(f"{path}: not a model that ONNX Runtime loads: {error}") from error
+        self.inputs = [i.name for i in self._session.get_inputs()]
+        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def run(self, outputs: list[str], feeds: Feeds) -> list[NDArray[Any]]:
+        """See `CpuModel`."""
+        return list(self._session.run(outputs, feeds))
+
+
+class _OpenVino:
+    """Compiled for a batch of one, which a larger one runs through frame by frame.
+
+    On a CPU a batch saves nothing, and a graph that leaves its size open runs slower.
+    """
+
+    def __init__(self, path: Path, threads: int, precision: str) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise require("openvino", "this runtime", HINT) from error
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        }
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            model = openvino.Core().read_model(str(path))
+            model.reshape({i: _one_frame(i.get_partial_shape()) for i in model.inputs})
+            compiled = openvino.Core().compile_model(model, "CPU", settings)
+        except Exception as error:  # OpenVINO raises RuntimeError for everything
+            reason = str(error).strip().splitlines()[-1]
+            raise UserError(f"{path}: not a model that OpenVINO loads: {reason}") from error
+        self._request = compiled.create_infer_request()
+        self.inputs = [i.get_any_name() for i in model.inputs]
+        self.metadata = _metadata(model)
+
+    def run(self, outputs: list[str], feeds: Feeds) -> list[NDArray[Any]]:
+        """See `CpuModel`."""
+        count = len(next(iter(feeds.values())))
+        rows = []
+        for i in range(count):
+            found = self._request.infer({name: feed[i : i + 1] for name, feed in feeds.items()})
+            rows.append([np.array(found[name]) for name in outputs])  # its memory is used again
+        return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+
+
+def _one_frame(shape: Any) -> list[int]:
+    return [1, *(d.get_length() for d in list(shape)[1:])]
+
+
+def _metadata(model: Any) -> dict[str, str]:
+    if not model.has_rt_info(["framework"]):
+        return {}
+    found = model.get_rt_info(["framework"]).astype(dict)
+    return {key: str(value.astype(str)) for key, value in found.items()}
