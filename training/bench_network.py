@@ -20,11 +20,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from training.deploy import Forms, deploy
+from training.deploy import Forms, deploy, forms_of
 from training.export import export_onnx
 from training.precision import convert
 from training.runtimes import ALL_RUNTIMES, Run, onnx_run, torch_run
-from training.tune import forms_of
 from training.weights import load_network
 from training.zoo import MODEL_NAMES, NETWORKS, Network
 from xpnet.card import Card, new_card, read_card

@@ -9,11 +9,15 @@ runtime and the machine, so that choice is data: training.tune measures and reco
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from xpnet.errors import UserError
 
 PAIR_FORMS = ("keep", "dense", "merge")
 """Of a 1x1 and the grouped convolution behind it: as it is; the second dense; one dense one."""
@@ -21,6 +25,30 @@ SCALE_FORMS = ("keep", "dense", "depthwise")
 """Of a scale of the EPSA module: as it is; dense; depthwise convolutions and fixed sums."""
 Forms = dict[str, str]
 """The form of each place by its name; a place that is not named keeps its form."""
+FORMS = Path(__file__).parent / "forms"
+"""Files of `xpnet tune`, by which we export: .cpu.json was measured, .gpu.json counted."""
+
+
+def read_forms(path: Path) -> Forms:
+    """The forms of a file of `xpnet tune`.
+
+    Raises:
+        UserError: no such file, or not one of those.
+    """
+    try:
+        forms = json.loads(path.read_text(encoding="utf-8"))["forms"]
+        return {str(name): str(form) for name, form in forms.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a file of `xpnet tune`: {error}") from error
+
+
+def forms_of(network: str, precision: str) -> Forms:
+    """The checked-in forms for what a precision is for; none where a network has no choice.
+
+    FP32 and UINT8 graphs are served on CPUs, FP16 and INT8 become plans of a GPU.
+    """
+    path = FORMS / f"{network}.{'gpu' if precision in ('fp16', 'int8') else 'cpu'}.json"
+    return read_forms(path) if path.is_file() else {}
 
 
 def places(network: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -16,8 +16,10 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from torch import nn
 
 from training.counts import Layer, layers
+from training.deploy import deploy, forms_of
 from training.zoo import NETWORKS
 from xpnet.errors import UserError
 from xpnet.files import replacing
@@ -73,7 +75,9 @@ DEVICES = (
 )  # fmt: skip
 
 
-SHOWN = ("unet", "teacher", "student", "lite")
+TUNED = "student, tuned"
+"""The student in the forms that are exported for a GPU (training.deploy)."""
+SHOWN = ("unet", "teacher", "student", TUNED, "lite")
 """The networks that are compared; teacher 3 is never deployed."""
 
 
@@ -93,7 +97,7 @@ def roofline(size: int) -> dict[str, Any]:
     Raises:
         ValueError: a size that is not divisible by 16.
     """
-    counted = {name: layers(NETWORKS[name](), size, size) for name in SHOWN}
+    counted = {name: layers(_network(name), size, size) for name in SHOWN}
     rows = []
     for name, found in counted.items():
         for device in DEVICES:
@@ -125,6 +129,12 @@ def roofline(size: int) -> dict[str, Any]:
         "rows": rows,
         "parts": {d.name: _parts(counted["student"], d) for d in DEVICES},
     }
+
+
+def _network(name: str) -> nn.Module:
+    if name == TUNED:
+        return deploy(NETWORKS["student"](), forms_of("student", "fp16"))
+    return NETWORKS[name]()
 
 
 def as_lines(found: dict[str, Any]) -> list[str]:

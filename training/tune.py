@@ -33,14 +33,11 @@ from training.deploy import Forms, deploy, places
 from training.export import OPSET
 from training.roofline import Device, seconds
 from xpnet.card import Card
-from xpnet.errors import UserError
 from xpnet.files import write_text
 from xpnet.frames import Frame, frame_to_tensor
 from xpnet.machine import describe_machine
 from xpnet.runtimes import open_model
 
-FORMS = Path(__file__).parent / "forms"
-"""What was found and is exported by: NETWORK.cpu.json is measured, NETWORK.gpu.json counted."""
 RUNS = 9
 """Times of each form, of which the median counts."""
 Run = Callable[[], Any]
@@ -145,28 +142,6 @@ def as_lines(found: dict[str, Any]) -> list[str]:
 def write_forms(found: dict[str, Any], path: Path) -> None:
     """Writes what `tune` found, as JSON."""
     write_text(path, json.dumps(found, indent=2) + "\n")
-
-
-def read_forms(path: Path) -> Forms:
-    """The forms of a file of `xpnet tune`.
-
-    Raises:
-        UserError: no such file, or not one of those.
-    """
-    try:
-        forms = json.loads(path.read_text(encoding="utf-8"))["forms"]
-        return {str(name): str(form) for name, form in forms.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a file of `xpnet tune`: {error}") from error
-
-
-def forms_of(network: str, precision: str) -> Forms:
-    """The checked-in forms for what a precision is for; none where a network has no choice.
-
-    FP32 and UINT8 graphs are served on CPUs, FP16 and INT8 become plans of a GPU.
-    """
-    path = FORMS / f"{network}.{'gpu' if precision in ('fp16', 'int8') else 'cpu'}.json"
-    return read_forms(path) if path.is_file() else {}
 
 
 def _head(by: str, machine: str, card: Card) -> dict[str, Any]:

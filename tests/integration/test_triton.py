@@ -24,8 +24,8 @@ from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor, probabilities_to_mask
 from xpnet.inference import InferenceError, OnnxInference
-from xpnet.triton import client as client_module
 from xpnet.runtimes import AUTO
+from xpnet.triton import client as client_module
 from xpnet.triton.client import TritonInference
 from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import (

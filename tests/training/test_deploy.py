@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, one_line
-from training.deploy import PAIR_FORMS, SCALE_FORMS, deploy, places
+from training.deploy import FORMS, PAIR_FORMS, SCALE_FORMS, deploy, forms_of, places
 from training.networks import student, teacher
 from training.roofline import roofline
-from training.tune import FORMS, forms_of
 from training.zoo import NETWORKS
 from xpnet.runtimes import best_runtime
 

@@ -52,7 +52,7 @@ def test_table_picture_and_json(xpnet, tmp_path: Path) -> None:
     assert "the paper's student on RTX 3090: 120 a second" in result.stdout
     found = json.loads(out.read_text())
     assert found == json.loads(json.dumps(roofline(64)))
-    assert len(found["rows"]) == 4 * len(DEVICES) * 3
+    assert len(found["rows"]) == 5 * len(DEVICES) * 3
     assert sum(found["parts"]["H100 SXM"].values()) == pytest.approx(1)
     assert b"<svg" in picture.read_bytes()[:1000]
     assert "divisible by 16" in one_line(xpnet("bench", "roofline", "--size", 100))

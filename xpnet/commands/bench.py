@@ -78,8 +78,8 @@ def network(args: argparse.Namespace) -> int:
     """`xpnet bench network`."""
     try:
         from training.bench_network import as_markdown, bench_network
+        from training.deploy import read_forms
         from training.settings import parse_overrides
-        from training.tune import read_forms
         from xpnet.images import sample_frames
     except ImportError as error:
         raise require(str(error.name), "timing networks", TRAIN_HINT) from error

@@ -125,7 +125,7 @@ def _export_precision(args: argparse.Namespace) -> int:
 
 
 def _forms(args: argparse.Namespace, network: str) -> dict[str, str]:
-    from training.tune import forms_of, read_forms
+    from training.deploy import forms_of, read_forms
 
     if args.forms == "none":
         return {}
