@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 from training.ablation import as_markdown as ablation_table
+from training.bench_network import as_markdown as runtimes_table
 from training.table import as_markdown, short_table
 from xpnet.card import Card, read_card
 
@@ -35,6 +36,19 @@ def test_the_page_of_the_ablation_is_that_of_its_results() -> None:
     page = (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
     rows = json.loads((ROOT / "docs" / "ablation.json").read_text(encoding="utf-8"))
     assert page.endswith(ablation_table(rows))
+
+
+def test_the_page_of_engines_is_that_of_its_results() -> None:
+    page = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "docs" / "engines.json").read_text(encoding="utf-8"))
+    assert runtimes_table(found) in page
+    shipped = {row["network"]: row for row in found["rows"] if row["shipped"]}
+    assert shipped.keys() == {"student", "lite"}
+    for name, model in (("lite", "xpnet_lite"), ("student", "xpnet")):
+        for precision in ("fp16", "int8"):
+            file = ROOT / "triton_models" / model / "onnx" / f"{precision}.report.json"
+            for scores in json.loads(file.read_text(encoding="utf-8"))["scores"].values():
+                assert f"| {scores[precision]['dice']:.4f} |" in page, (name, precision)
 
 
 def test_the_readme_names_the_scores_of_both_models() -> None:
