@@ -104,6 +104,8 @@ def test_a_plan_is_built_checked_and_written_with_its_card(
     assert (made["precision"], made["median_ms"], made["dla"]) == ("fp32", 2.0, None)
     assert made["plan"]["agreement"] > 0.99
     assert card.scores == {}  # those of the card are of another file
+    same = (REPOSITORY / "xpnet_lite" / "config.pbtxt").read_text()
+    assert (repository / "xpnet_lite" / "config.pbtxt").read_text() == same
     _, build, *runs = calls(log)
     size = "3x256x256"
     assert build["optShapes"] == build["minShapes"] == f"frames:1x{size}"
@@ -139,11 +141,16 @@ def test_the_accelerator_takes_no_fp32(trtexec, settings: PlanSettings, tmp_path
     log = trtexec()
     with pytest.raises(UserError, match="is fp32, the accelerator"):
         build_plan(replace(settings, dla=0))
+    card = build_plan(replace(settings, dla=0, precisions=("fp16",)))
+    assert (card.graph["dla"], card.graph["max_batch"]) == (0, 1)
+    config = settings.repository / "xpnet_lite" / "config.pbtxt"
+    assert "max_batch_size: 1\n" in config.read_text()
     card = read_card(settings.repository / "xpnet_lite" / "card.json")
     tool = Trtexec(str(tmp_path / "bin" / "trtexec"))
     onnx = settings.repository / "xpnet_lite_onnx" / "1" / "model.onnx"
     tool.build(onnx, card, tmp_path / "x.plan", 1, tmp_path / "cache")
     assert calls(log)[-1]["useDLACore"] == "1"
+    assert calls(log)[-1]["maxShapes"] == "frames:1x3x256x256"
     assert "allowGPUFallback" in calls(log)[-1]
 
 

@@ -8,11 +8,20 @@ import subprocess
 from pathlib import Path
 
 from xpnet.errors import UserError
+from xpnet.triton.config import MAX_BATCH
 
 TARGETS = {"rtx": "x86_64", "jetson": "aarch64"}
 """What may be built for, and the architecture of such machines."""
 JETSON_MODEL = Path("/proc/device-tree/model")
 JETSON_RELEASE = Path("/etc/nv_tegra_release")
+
+
+def most_frames(dla: int | None) -> int:
+    """The largest batch of a plan: the accelerator (DLA) of a Jetson knows no dynamic one.
+
+    Source: TensorRT, DLA Supported Layers and Restrictions.
+    """
+    return MAX_BATCH if dla is None else 1
 
 
 def check_target(target: str) -> None:

@@ -19,7 +19,8 @@ from xpnet.runtimes import AUTO
 DEFAULT_MODEL = "xpnet_lite_onnx"
 """The model that commands take unless another is named, and that `xpnet_frame` asks."""
 MAX_BATCH = 8
-"""Largest dynamic batch; the plan's optimisation profile has the same bound."""
+"""Largest dynamic batch; the plan's optimisation profile has the same bound, unless its card says
+`max_batch`."""
 
 HEADER = (
     "# Made from card.json by `xpnet export`: change the card or the generator, not this file.\n"
@@ -85,7 +86,7 @@ def write_repository(repository: Path, plan: Card, onnx: Card) -> None:
 def _network(card: Card, name: str) -> Any:
     """What plan and ONNX share: tensors of the card, dynamic batching without a delay."""
     proto = _proto()
-    config = proto.ModelConfig(name=name, max_batch_size=MAX_BATCH)
+    config = proto.ModelConfig(name=name, max_batch_size=card.graph.get("max_batch", MAX_BATCH))
     dtype = {"float32": proto.TYPE_FP32}
     config.input.add(
         name=card.input.name, data_type=dtype[card.input.dtype], dims=card.input.shape[1:]
