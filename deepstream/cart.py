@@ -55,6 +55,12 @@ class Cart:
     software_encoder: bool = False
 
     def __post_init__(self) -> None:
+        for what, word, known in (
+            ("platform", self.platform, PLATFORMS),
+            ("triton", self.triton, INFERENCE),
+        ):
+            if word not in known:
+                raise UserError(f"{what} '{word}', expected {', '.join(known)}")
         if not 1 <= len(self.sources) <= MAX_BATCH:
             raise UserError(
                 f"{len(self.sources)} sources, expected 1 to {MAX_BATCH}, the plan's largest batch"

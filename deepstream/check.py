@@ -140,15 +140,14 @@ class Checker:
             if needed not in keys:
                 raise UserError(f"{path}: [property] has no {needed}")
         plan = key_files.resolve(keys["model-engine-file"], path)
-        card = read_card(plan.parents[1] / "card.json")
+        card = read_card(plan.parent.parent / "card.json")
         if self.built and not plan.is_file():
             raise _no_plan(card, plan, key_files.resolve(keys["onnx-file"], path))
         _paths_exist([e for e in entries if e.key != "model-engine-file"], NVINFER, path)
         network = keys.get("network-type", "0")
         if network != str(infer_config.SEGMENTATION):
-            raise UserError(
-                f"{path}: network-type {network}, expected {infer_config.SEGMENTATION}, segmentation"
-            )
+            wanted = f"{infer_config.SEGMENTATION}, segmentation"
+            raise UserError(f"{path}: network-type {network}, expected {wanted}")
         _tensors_fit(
             path,
             card,

@@ -12,7 +12,7 @@ from typing import Any
 
 from deepstream import app_config as app
 from deepstream import infer_config, key_files
-from deepstream.cart import INFERENCE, PLATFORMS, Cart, Platform, sink_kind, source_kind
+from deepstream.cart import PLATFORMS, Cart, Platform, sink_kind, source_kind
 from deepstream.keys import APP
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
@@ -37,11 +37,7 @@ def render(cart: Cart, folder: Path, repository: Path = REPOSITORY) -> dict[str,
         UserError: parts that do not go together, or a card that does not fit.
     """
     folder = folder.absolute()
-    platform = PLATFORMS.get(cart.platform)
-    if platform is None:
-        raise UserError(f"platform '{cart.platform}', expected {', '.join(PLATFORMS)}")
-    if cart.triton not in INFERENCE:
-        raise UserError(f"--triton {cart.triton}, expected {', '.join(INFERENCE)}")
+    platform = PLATFORMS[cart.platform]
     card = read_card(repository / cart.model / "card.json")
     infer_name = f"infer_{cart.platform}_{cart.triton}_{cart.model}_b{len(cart.sources)}.txt"
     inference = _inference(cart, platform, card, folder, repository)
@@ -97,7 +93,7 @@ def _inference(
         server = infer_config.Server(cart.url, platform.share_cuda and local)
         return infer_config.over_grpc(card, batch, server, LABELS)
     onnx = onnx_file(card, repository)
-    other = read_card(onnx.parents[1] / "card.json")
+    other = read_card(onnx.parent.parent / "card.json")
     if other.input.shape != card.input.shape:
         raise UserError(
             f"plan {card.name} is {card.input.height} x {card.input.width}, its ONNX file "

@@ -146,6 +146,8 @@ def test_rtsp_out_says_that_it_is_open() -> None:
         ({"sinks": ()}, "no --sink"),
         ({"model": "xpnet_big"}, "model card cannot be read"),
         ({"triton": "grpc", "url": "server"}, "expected HOST:PORT"),
+        ({"platform": "orin"}, "platform 'orin', expected rtx, jetson"),
+        ({"triton": "http"}, "triton 'http', expected inprocess, grpc, none"),
         ({"fps": 0}, "fps 0, expected 1 or more"),
     ],
 )
