@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from xpnet.errors import UserError
@@ -87,13 +88,18 @@ class Cart:
         return "_".join([self.platform, "-".join(sources), "-".join(sinks), self.triton, *model])
 
 
+_CLIP: dict[str, Any] = {
+    "sources": (str(ROOT / "docs/demo/colonoscopy.mp4"),),
+    "width": 720,
+    "height": 404,
+}
 EXAMPLES = (
-    Cart("rtx", (str(ROOT / "docs/demo/colonoscopy.mp4"),), ("screen",), "inprocess"),
+    Cart("rtx", sinks=("screen",), triton="inprocess", **_CLIP),
     Cart("rtx", ("/dev/video0",), ("screen", "xpnet_masks.mkv"), "inprocess"),
     Cart("rtx", tuple(f"/dev/video{n}" for n in range(4)), ("screen",), "inprocess"),
     Cart("rtx", ("rtsp://127.0.0.1:8554/scope",), ("rtsp:8555",), "grpc"),
-    Cart("rtx", (str(ROOT / "docs/demo/colonoscopy.mp4"),), ("xpnet_masks.mkv",), "none", "xpnet"),
-    Cart("jetson", (str(ROOT / "docs/demo/colonoscopy.mp4"),), ("xpnet_masks.mkv",), "none"),
+    Cart("rtx", sinks=("xpnet_masks.mkv",), triton="none", model="xpnet", **_CLIP),
+    Cart("jetson", sinks=("xpnet_masks.mkv",), triton="none", **_CLIP),
     Cart("jetson", ("/dev/video0",), ("drm",), "inprocess"),
     Cart("jetson", tuple(f"/dev/video{n}" for n in range(4)), ("screen",), "none"),
     Cart("jetson", ("rtsp://127.0.0.1:8554/scope",), ("rtsp:8555",), "grpc"),

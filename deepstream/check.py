@@ -157,6 +157,7 @@ class Checker:
             classes=int(keys.get("num-detected-classes", "0")),
         )
         _same(path, "output-blob-names", keys.get("output-blob-names", ""), card.output.name)
+        _averages(path, "scaling-filter", keys.get("scaling-filter", "0"))
         colours = infer_config.FORMATS[card.input.colours][1]
         _same(path, "model-color-format", keys.get("model-color-format", "0"), str(colours))
         return Inference(0, card, int(keys.get("batch-size", "1")))
@@ -221,6 +222,7 @@ def _server_fits(path: Path, infer: Any, card: Card) -> None:
     before, after = infer.preprocess, infer.postprocess.segmentation
     if before.tensor_name:
         _same(path, "tensor_name", before.tensor_name, card.input.name)
+    _averages(path, "frame_scaling_filter", str(before.frame_scaling_filter))
     formats = nvinferserver_schema.ENUMS["MediaFormat"].split()
     expected = infer_config.FORMATS[card.input.colours][0]
     _same(path, "network_format", formats[before.network_format], expected)
@@ -256,6 +258,14 @@ def _tensors_fit(
 
 def _channels(tensor: TensorSpec) -> int:
     return tensor.shape[1]
+
+
+def _averages(path: Path, key: str, found: str) -> None:
+    if found != str(infer_config.AREAS):
+        raise UserError(
+            f"{path}: {key} {found}, expected {infer_config.AREAS}: the network was trained on "
+            "frames that were shrunk by averaging areas"
+        )
 
 
 def _size(dims: Any) -> str:

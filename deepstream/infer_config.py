@@ -18,8 +18,9 @@ from xpnet.card import Card, TensorSpec
 from xpnet.errors import UserError
 
 UNIQUE_ID = 1
-BILINEAR = 1
-"""NvBufSurfTransformInter_Bilinear (nvbufsurftransform.h); 0 would take the nearest pixel."""
+AREAS, ON_GPU = 3, 1
+"""NvBufSurfTransformInter_Algo2 is super-sampling on the GPU (nvbufsurftransform.h): it averages
+areas, as `xpnet.frames.resize_frame` does; bilinear shrinking would alias and lose masks."""
 OUTPUT_BUFFERS = 4
 """Output tensors in flight; the plugin's default is 2 (nvdsinferserver_config.proto)."""
 DTYPES = {"float32": "TENSOR_DT_FP32"}
@@ -56,6 +57,7 @@ class Property:
     model_color_format: int
     maintain_aspect_ratio: int
     scaling_filter: int
+    scaling_compute_hw: int
     network_mode: int
     output_blob_names: str
     num_detected_classes: int
@@ -103,7 +105,8 @@ def without_triton(card: Card, batch: int, onnx: str, plan: str, labels: str) ->
         net_scale_factor=scale_factor(card.input),
         model_color_format=FORMATS[card.input.colours][1],
         maintain_aspect_ratio=0,
-        scaling_filter=BILINEAR,
+        scaling_filter=AREAS,
+        scaling_compute_hw=ON_GPU,
         network_mode=FP16,
         output_blob_names=card.output.name,
         num_detected_classes=card.output.shape[1],
@@ -129,7 +132,8 @@ def _control(card: Card, batch: int, labels: str) -> Any:
     before.tensor_order = ORDERS[card.input.layout]
     before.tensor_name = card.input.name
     before.maintain_aspect_ratio = 0
-    before.frame_scaling_filter = BILINEAR
+    before.frame_scaling_hw = "FRAME_SCALING_HW_GPU"
+    before.frame_scaling_filter = AREAS
     before.normalize.scale_factor = scale_factor(card.input)
     infer.postprocess.labelfile_path = labels
     infer.postprocess.segmentation.threshold = card.threshold

@@ -221,9 +221,11 @@ TRAPS = (
         f"{BINDINGS} README",
     ),
     Trap(
-        "both plugins shrink frames bilinearly; our preprocessing averages areas",
-        "not measured on a target yet: the first run there is to compare masks",
-        "nvbufsurftransform.h of DeepStream 9.1, xpnet/frames.py",
+        "both plugins shrink frames by the nearest pixel unless told otherwise, NVIDIA's samples "
+        "bilinearly; both skip pixels, and masks of our networks change",
+        "frame_scaling_filter 3 on the GPU, super-sampling: it averages areas as our preprocessing "
+        "does; `--check` refuses another",
+        "nvbufsurftransform.h of DeepStream 9.1, tests/deepstream/test_deploy.py",
     ),
     Trap(
         "elements that were installed later stay unknown to GStreamer",

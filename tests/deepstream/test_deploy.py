@@ -6,7 +6,10 @@ import itertools
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from onnxruntime import InferenceSession
 
 from deepstream.cart import EXAMPLES, Cart
 from deepstream.check import Checker
@@ -17,6 +20,7 @@ from deepstream.nvinferserver_schema import read
 from tests.conftest import CLIP
 from xpnet.card import read_card
 from xpnet.errors import UserError
+from xpnet.frames import frame_to_tensor
 from xpnet.triton.server import REPOSITORY
 
 UNBUILT = Checker(built=False)
@@ -127,6 +131,26 @@ def test_cuda_buffers_are_shared_with_a_server_on_the_same_laptop_alone(tmp_path
     assert shared == [True, False, False]
 
 
+def test_shrinking_bilinearly_would_change_masks(frames: list[np.ndarray]) -> None:
+    """Why both plugins are told to average areas: at HD, bilinear shrinking skips pixels."""
+    card = read_card(REPOSITORY / "xpnet_lite_onnx" / "card.json")
+    session = InferenceSession(str(REPOSITORY / "xpnet_lite_onnx" / "1" / "model.onnx"))
+    size = (card.input.width, card.input.height)
+
+    def mask(frame: np.ndarray, interpolation: int) -> np.ndarray:
+        small = cv2.resize(frame, size, interpolation=interpolation)
+        tensor = frame_to_tensor(small, card.input.height, card.input.width)
+        return session.run(None, {card.input.name: tensor})[0][0, 0] > card.threshold
+
+    changed = {cv2.INTER_AREA: 0, cv2.INTER_LINEAR: 0}
+    for frame in frames:
+        own = mask(frame, cv2.INTER_AREA)
+        large = cv2.resize(frame, (1920, 1080), interpolation=cv2.INTER_LINEAR)
+        for interpolation in changed:
+            changed[interpolation] += int((mask(large, interpolation) != own).sum())
+    assert changed[cv2.INTER_AREA] < 0.7 * changed[cv2.INTER_LINEAR], changed
+
+
 def test_rtsp_out_says_that_it_is_open() -> None:
     cart = Cart("rtx", ("/dev/video0",), ("rtsp",), "none")
     text = next(iter(render(cart, CONFIGS).values()))
@@ -148,6 +172,7 @@ def test_rtsp_out_says_that_it_is_open() -> None:
         ({"triton": "grpc", "url": "server"}, "expected HOST:PORT"),
         ({"platform": "orin"}, "platform 'orin', expected rtx, jetson"),
         ({"triton": "http"}, "triton 'http', expected inprocess, grpc, none"),
+        ({"width": 320, "height": 200}, "--size 320x200, expected 256x256 or more"),
         ({"fps": 0}, "fps 0, expected 1 or more"),
     ],
 )
