@@ -54,6 +54,7 @@ class Cart:
     height: int = 1080
     fps: int = 30
     software_encoder: bool = False
+    probabilities: bool = False  # nvinferserver hands them on, beside its mask
 
     def __post_init__(self) -> None:
         for what, word, known in (
@@ -66,6 +67,8 @@ class Cart:
             raise UserError(
                 f"{len(self.sources)} sources, expected 1 to {MAX_BATCH}, the plan's largest batch"
             )
+        if self.probabilities and self.triton == "none":
+            raise UserError("--probabilities belongs to nvinferserver, not to --triton none")
         if not self.sinks:
             raise UserError("no --sink, expected screen, drm, rtsp[:PORT] or a file")
         for name, value, low in (("width", self.width, 64), ("height", self.height, 64),
@@ -85,7 +88,14 @@ class Cart:
         sources = [f"{n}x{k}" if (n := kinds.count(k)) > 1 else k for k in dict.fromkeys(kinds)]
         sinks = [sink_kind(x) for x in self.sinks]
         model = [] if self.model == DEFAULT_PLAN else [self.model]
-        return "_".join([self.platform, "-".join(sources), "-".join(sinks), self.triton, *model])
+        words = [self.platform, "-".join(sources), "-".join(sinks), self.triton, *model]
+        return "_".join(words + ["probabilities"] * self.probabilities)
+
+    @property
+    def infer_name(self) -> str:
+        """The name of its inference's config: what the config depends on, and nothing else."""
+        words = [self.platform, self.triton, self.model, f"b{len(self.sources)}"]
+        return "_".join(words + ["probabilities"] * self.probabilities)
 
 
 _CLIP: dict[str, Any] = {

@@ -72,9 +72,12 @@ def scale_factor(tensor: TensorSpec) -> float:
     return high / 255
 
 
-def in_process(card: Card, batch: int, repository: str, labels: str) -> str:
-    """nvinferserver's config with the plan of `repository` in its own process."""
-    control = _control(card, batch, labels)
+def in_process(card: Card, batch: int, repository: str, labels: str, raw: bool) -> str:
+    """nvinferserver's config with the plan of `repository` in its own process.
+
+    With `raw` the probabilities come as NvDsInferTensorMeta beside the mask.
+    """
+    control = _control(card, batch, labels, raw)
     repo = control.infer_config.backend.triton.model_repo
     repo.root.append(repository)
     repo.strict_model_config = True  # the config.pbtxt that the card made, no guess
@@ -82,9 +85,9 @@ def in_process(card: Card, batch: int, repository: str, labels: str) -> str:
     return to_text(control)
 
 
-def over_grpc(card: Card, batch: int, server: Server, labels: str) -> str:
-    """nvinferserver's config with the plan in a server of its own."""
-    control = _control(card, batch, labels)
+def over_grpc(card: Card, batch: int, server: Server, labels: str, raw: bool) -> str:
+    """nvinferserver's config with the plan in a server of its own; `raw` as above."""
+    control = _control(card, batch, labels, raw)
     grpc = control.infer_config.backend.triton.grpc
     grpc.url = server.url
     grpc.enable_cuda_buffer_sharing = server.share_cuda
@@ -115,7 +118,7 @@ def without_triton(card: Card, batch: int, onnx: str, plan: str, labels: str) ->
     return key_files.write([("property", settings)], NVINFER)
 
 
-def _control(card: Card, batch: int, labels: str) -> Any:
+def _control(card: Card, batch: int, labels: str, raw: bool) -> Any:
     """What both ways of nvinferserver share."""
     control = new_control()
     infer = control.infer_config
@@ -140,6 +143,8 @@ def _control(card: Card, batch: int, labels: str) -> Any:
     infer.postprocess.segmentation.num_segmentation_classes = card.output.shape[1]
     infer.extra.output_buffer_pool_size = OUTPUT_BUFFERS
     control.input_control.process_mode = "PROCESS_MODE_FULL_FRAME"
+    if raw:
+        control.output_control.output_tensor_meta = True
     return control
 
 

@@ -118,6 +118,16 @@ def test_live_sources_never_wait_and_a_clip_plays_at_its_own_rate() -> None:
     assert "type=2\nsync=1\n" in clip
 
 
+def test_probabilities_come_beside_the_mask_where_asked_for(tmp_path: Path) -> None:
+    for wanted, end in ((False, ""), (True, "_probabilities")):
+        cart = Cart("rtx", ("/dev/video0",), ("screen",), "inprocess", probabilities=wanted)
+        (path,) = write([cart], tmp_path)
+        assert UNBUILT.check(path)
+        control = read(tmp_path / f"infer_rtx_inprocess_xpnet_lite_b1{end}.txt")
+        assert control.output_control.output_tensor_meta is wanted
+        assert control.infer_config.postprocess.HasField("segmentation")
+
+
 def test_cuda_buffers_are_shared_with_a_server_on_the_same_laptop_alone(tmp_path: Path) -> None:
     shared = []
     for platform, url in (("rtx", "127.0.0.1:8001"), ("rtx", "10.0.0.9:8001"),
@@ -173,6 +183,7 @@ def test_rtsp_out_says_that_it_is_open() -> None:
         ({"platform": "orin"}, "platform 'orin', expected rtx, jetson"),
         ({"triton": "http"}, "triton 'http', expected inprocess, grpc, none"),
         ({"width": 320, "height": 200}, "--size 320x200, expected 256x256 or more"),
+        ({"triton": "none", "probabilities": True}, "--probabilities belongs to nvinferserver"),
         ({"fps": 0}, "fps 0, expected 1 or more"),
     ],
 )
