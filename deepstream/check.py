@@ -27,11 +27,13 @@ CONTROL_MODES = ("", "none", "explicit")
 
 @dataclass(frozen=True)
 class Inference:
-    """What a checked inference config asks for."""
+    """What a checked inference config asks for; `weights` is the file that it loads itself."""
 
     plugin_type: int
     card: Card
     batch: int
+    weights: Path | None
+    onnx: Path
 
     def __str__(self) -> str:
         kind = "nvinferserver" if self.plugin_type else "nvinfer"
@@ -56,14 +58,19 @@ class Checker:
             UserError: the first thing that is wrong, with file and line where there is one.
         """
         text = _read(path)
-        if re.search(r"^\s*infer_config\s*:?\s*\{", text, re.M):
-            return f"{path}: {self._server(path, text)}"
-        entries = key_files.parse(text, str(path))
-        if any(entry.group == "property" for entry in entries):
-            return f"{path}: {self._nvinfer(path, entries)}"
-        return f"{path}: {self._app(path, entries)}"
+        if _is_server(text):
+            what, inference = "", self._server(path, text)
+        else:
+            entries = key_files.parse(text, str(path))
+            if any(entry.group == "property" for entry in entries):
+                what, inference = "", self._nvinfer(path, entries)
+            else:
+                what, inference = self._app(path, entries)
+        if self.built:  # last: what is wrong in the file itself comes first
+            _weights_there(inference)
+        return f"{path}: {what}{inference}"
 
-    def _app(self, path: Path, entries: list[key_files.Entry]) -> str:
+    def _app(self, path: Path, entries: list[key_files.Entry]) -> tuple[str, Inference]:
         key_files.check(entries, APP, str(path))
         groups: dict[str, dict[str, str]] = {}
         for entry in entries:
@@ -82,14 +89,14 @@ class Checker:
         _batch_fits(path, groups, count, inference.batch)
         _picture_fits(path, groups, count, inference.card)
         _live_fits(path, groups, sources)
-        return f"deepstream-app, {count} source{'s' * (count > 1)}; {inference}"
+        return f"deepstream-app, {count} source{'s' * (count > 1)}; ", inference
 
     def _inference(self, path: Path, gie: dict[str, str]) -> Inference:
         if "config-file" not in gie:
             raise UserError(f"{path}: [primary-gie] has no config-file")
         target = key_files.resolve(gie["config-file"], path)
         text = _read(target)
-        server = re.search(r"^\s*infer_config\s*:?\s*\{", text, re.M) is not None
+        server = _is_server(text)
         if gie.get("plugin-type", "0") != str(int(server)):
             kind = "nvinferserver, plugin-type=1" if server else "nvinfer, plugin-type=0"
             raise UserError(
@@ -111,14 +118,14 @@ class Checker:
         repository = self._repository(path, triton)
         card = _card(repository, triton.model_name, path)
         in_process = triton.HasField("model_repo")
-        if in_process and self.built:
-            _weights_there(repository, card, triton.model_name)
         labels = infer.postprocess.labelfile_path
         if labels and not key_files.resolve(labels, path).is_file():
             raise UserError(f"{path}: labelfile_path {labels}: no such file")
         if not infer.HasField("input_tensor_from_meta"):
             _server_fits(path, infer, card)
-        return Inference(1, card, max(1, infer.max_batch_size))
+        weights = _weights(repository / triton.model_name) if in_process else None
+        onnx = onnx_file(card, repository)
+        return Inference(1, card, max(1, infer.max_batch_size), weights, onnx)
 
     def _repository(self, path: Path, triton: Any) -> Path:
         which = triton.WhichOneof("server")
@@ -141,8 +148,6 @@ class Checker:
                 raise UserError(f"{path}: [property] has no {needed}")
         plan = key_files.resolve(keys["model-engine-file"], path)
         card = read_card(plan.parent.parent / "card.json")
-        if self.built and not plan.is_file():
-            raise _no_plan(card, plan, key_files.resolve(keys["onnx-file"], path))
         _paths_exist([e for e in entries if e.key != "model-engine-file"], NVINFER, path)
         network = keys.get("network-type", "0")
         if network != str(infer_config.SEGMENTATION):
@@ -160,7 +165,13 @@ class Checker:
         _averages(path, "scaling-filter", keys.get("scaling-filter", "0"))
         colours = infer_config.FORMATS[card.input.colours][1]
         _same(path, "model-color-format", keys.get("model-color-format", "0"), str(colours))
-        return Inference(0, card, int(keys.get("batch-size", "1")))
+        onnx = key_files.resolve(keys["onnx-file"], path)
+        return Inference(0, card, int(keys.get("batch-size", "1")), plan, onnx)
+
+
+def _is_server(text: str) -> bool:
+    """Whether a config is nvinferserver's protobuf text."""
+    return re.search(r"^\s*infer_config\s*:?\s*\{", text, re.M) is not None
 
 
 def _read(path: Path) -> str:
@@ -193,22 +204,22 @@ def _card(repository: Path, model: str, config: Path) -> Card:
     return read_card(path)
 
 
-def _weights_there(repository: Path, card: Card, model: str) -> None:
-    """The file that Triton loads: config.pbtxt names it."""
-    config = _read(repository / model / "config.pbtxt")
+def _weights(model: Path) -> Path:
+    """The file that Triton loads: config.pbtxt names it; of several versions, any."""
+    config = _read(model / "config.pbtxt")
     found = re.search(r'default_model_filename:\s*"([^"]+)"', config)
     name = found[1] if found else "model.plan"
-    if any((repository / model).glob(f"*/{name}")):
+    return next(iter(sorted(model.glob(f"*/{name}"))), model / "1" / name)
+
+
+def _weights_there(inference: Inference) -> None:
+    path, card = inference.weights, inference.card
+    if path is None or path.is_file():
         return
-    missing = repository / model / "1" / name
-    if name.endswith(".plan"):
-        raise _no_plan(card, missing, onnx_file(card, repository))
-    raise UserError(f"{missing}: no such file")
-
-
-def _no_plan(card: Card, plan: Path, onnx: Path) -> UserError:
-    command = infer_config.plan_command(card, onnx, plan, MAX_BATCH)
-    return UserError(f"{plan}: no TensorRT plan yet, it is built on the target: {command}")
+    if path.suffix != ".plan":
+        raise UserError(f"{path}: no such file")
+    command = infer_config.plan_command(card, inference.onnx, path, MAX_BATCH)
+    raise UserError(f"{path}: no TensorRT plan yet, it is built on the target: {command}")
 
 
 def _server_fits(path: Path, infer: Any, card: Card) -> None:

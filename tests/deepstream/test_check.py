@@ -144,6 +144,10 @@ def test_a_missing_plan_comes_with_the_command_that_builds_it(
     with pytest.raises(UserError, match="no TensorRT plan yet") as error:
         Checker(repository).check(cart)
     assert "--maxShapes=frames:8x3x256x256" in str(error.value)
+    change(cart, "[osd]", "[osb]")  # a mistake in the file comes first
+    with pytest.raises(UserError, match=re.escape("unknown group [osb]")):
+        Checker(repository).check(cart)
+    change(cart, "[osb]", "[osd]")
     plan.write_bytes(b"a plan")
     assert "xpnet_lite at 256 x 256, batch 1" in Checker(repository).check(cart)
 
