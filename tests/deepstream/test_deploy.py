@@ -16,7 +16,7 @@ from deepstream.check import Checker
 from deepstream.deploy import CONFIGS, render, write
 from deepstream.key_files import group_name
 from deepstream.keys import APP, NVINFER
-from deepstream.nvinferserver_schema import read
+from deepstream.nvinferserver_schema import parse
 from tests.conftest import CLIP
 from xpnet.card import read_card
 from xpnet.errors import UserError
@@ -123,7 +123,9 @@ def test_probabilities_come_beside_the_mask_where_asked_for(tmp_path: Path) -> N
         cart = Cart("rtx", ("/dev/video0",), ("screen",), "inprocess", probabilities=wanted)
         (path,) = write([cart], tmp_path)
         assert UNBUILT.check(path)
-        control = read(tmp_path / f"infer_rtx_inprocess_xpnet_lite_b1{end}.txt")
+        control = parse(
+            (tmp_path / f"infer_rtx_inprocess_xpnet_lite_b1{end}.txt").read_text(), "infer"
+        )
         assert control.output_control.output_tensor_meta is wanted
         assert control.infer_config.postprocess.HasField("segmentation")
 
@@ -134,7 +136,9 @@ def test_cuda_buffers_are_shared_with_a_server_on_the_same_laptop_alone(tmp_path
                           ("jetson", "127.0.0.1:8001")):  # fmt: skip
         cart = Cart(platform, ("/dev/video0",), ("screen",), "grpc", url=url)
         write([cart], tmp_path)
-        control = read(tmp_path / f"infer_{platform}_grpc_xpnet_lite_b1.txt")
+        control = parse(
+            (tmp_path / f"infer_{platform}_grpc_xpnet_lite_b1.txt").read_text(), "infer"
+        )
         grpc = control.infer_config.backend.triton.grpc
         assert grpc.url == url
         shared.append(grpc.enable_cuda_buffer_sharing)
