@@ -16,7 +16,7 @@ from typing import Any
 from xpnet.errors import UserError
 
 Table = Mapping[str, Mapping[str, str]]
-"""Group to key to kind. A group that may be numbered (`source0`) stands as `sourceN`.
+"""Group to key to kind. What may be numbered (`source0`) stands as `sourceN`.
 
 Kinds: `int`, `float`, `bool`, `str`, `ints`, `floats`, `strs` (lists, with `;` between), `path`
 (a file or folder that must be there), `out` (one that is written), `uri`, or the numbers that are
@@ -89,7 +89,7 @@ def check_entry(entry: Entry, table: Table, source: str) -> str:
         groups = [g.replace("N", "0") for g in table]
         raise UserError(f"{where}: unknown group [{entry.group}]{nearest(entry.group, groups)}")
     keys = table[name]
-    kind = keys.get(entry.key)
+    kind = keys.get(entry.key) or keys.get(_numbered(entry.key))
     if kind is None:
         raise UserError(
             f"{where}: unknown key '{entry.key}' in [{entry.group}]{nearest(entry.key, keys)}"
@@ -106,8 +106,11 @@ def group_name(group: str, table: Table) -> str | None:
     """The name under which a group stands in the table; None where it is unknown."""
     if group in table:
         return group
-    numbered = re.sub(r"\d+$", "N", group)
-    return numbered if numbered != group and numbered in table else None
+    return _numbered(group) if _numbered(group) in table else None
+
+
+def _numbered(word: str) -> str:
+    return re.sub(r"\d+$", "N", word)
 
 
 def write(groups: list[tuple[str, Any]], table: Table) -> str:
