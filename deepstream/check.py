@@ -183,8 +183,7 @@ def _read(path: Path) -> str:
 
 def _paths_exist(entries: list[key_files.Entry], table: key_files.Table, config: Path) -> None:
     for entry in entries:
-        name = key_files.group_name(entry.group, table)
-        kind = table[name][entry.key] if name else ""
+        kind = key_files.kind_of(entry, table)
         local = kind == "path" or (kind == "uri" and entry.value.startswith("file://"))
         if local and not key_files.resolve(entry.value, config).exists():
             found = key_files.resolve(entry.value, config)
