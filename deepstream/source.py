@@ -1,8 +1,9 @@
-"""What goes into the graph: a file in any container GStreamer decodes, or a folder of images."""
+"""What goes into the graph: a file that GStreamer decodes, a folder of images, a live source."""
 
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from xpnet.images import IMAGE_SUFFIXES, list_images, read_image
 log = logging.getLogger("xpnet.graph")
 
 DISCOVER_TIMEOUT_S = 15
+LIVE = ("rtsp", "v4l2", "decklink")
 LARGEST = 8192
 """Pixels a side; beyond it no H.264 level and no endoscope goes."""
 
@@ -38,11 +40,49 @@ class Clip:
     has_audio: bool
     pixel_aspect_ratio: str = "1/1"
     images: tuple[Path, ...] = ()
+    kind: str = "file"  # file, images, rtsp, v4l2, decklink
+    uri: str = ""  # of a file or an RTSP stream
+    device: str = ""  # the path of a V4L2 device, the number of an SDI card
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come when they come."""
+        return self.kind in LIVE
+
+    @property
+    def where(self) -> str:
+        """What to call it in a message: without the password of a camera."""
+        if self.kind == "rtsp":
+            return re.sub(r"//[^/@]*@", "//", self.uri)
+        return f"{self.kind}:{self.device}" if self.live else str(self.path)
 
     @property
     def frames(self) -> int:
         """How many frames to expect; 0 where unknown."""
         return len(self.images) or round(self.seconds * self.fps)
+
+
+def open_source(text: str | Path, fps: float, height: int, width: int) -> Clip:
+    """A file, a folder of images, `rtsp://...`, `v4l2:/dev/video0` or `decklink:0`.
+
+    `fps` is the rate at which a folder plays; `height` and `width` the canvas of a live source, in
+    pixels.
+
+    Raises:
+        UserError: nothing there, or nothing that can be decoded.
+    """
+    kind, _, rest = str(text).partition(":")
+    if kind not in LIVE:
+        return open_clip(Path(text), fps)
+    where = Path(rest or kind)
+    _check_size(where, height, width)
+    if kind == "rtsp":
+        return Clip(where, height, width, 0, 0, False, kind=kind, uri=str(text))
+    if kind == "v4l2" and not where.is_char_device():
+        raise UserError(f"{text}: no such device: expected v4l2: and one of /dev/video*")
+    if kind == "decklink" and not rest.isdecimal():
+        raise UserError(f"{text}: expected decklink: and the number of the card, from 0")
+    return Clip(where, height, width, 0, 0, False, kind=kind, device=rest)
 
 
 def open_clip(path: Path, fps: float) -> Clip:
@@ -68,7 +108,7 @@ def _open_folder(path: Path, fps: float) -> Clip:
         raise UserError(f"{fps:g} frames a second: expected more than 0 and at most 240")
     height, width = _first_readable(path, images).shape[:2]
     _check_size(path, height, width)
-    return Clip(path, height, width, fps, len(images) / fps, False, images=images)
+    return Clip(path, height, width, fps, len(images) / fps, False, images=images, kind="images")
 
 
 def _first_readable(path: Path, images: tuple[Path, ...]) -> Frame:
@@ -107,6 +147,7 @@ def _open_video(path: Path) -> Clip:
         seconds=max(0, info.get_duration()) / Gst.SECOND,
         has_audio=bool(info.get_audio_streams()),
         pixel_aspect_ratio=f"{video.get_par_num()}/{video.get_par_denom()}",
+        uri=path.absolute().as_uri(),
     )
 
 
