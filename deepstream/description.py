@@ -130,7 +130,8 @@ def describe(
             raise UserError(
                 f"platform {platform}: no {stage.replace('.', ' ')}: it has {', '.join(known)}"
             )
-        rows += (row.filled(values, len(rows) + n) for n, row in enumerate(table[stage]))
+        for row in table[stage]:
+            rows.append(row.filled(values, len(rows)))
     links = [_link(one, other, "video/x-raw") for one, other in pairwise(rows)]
     names = tuple(row.name for row in rows[: len(table[f"source.{source}"])])
     if sound:

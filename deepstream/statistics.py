@@ -19,7 +19,10 @@ def _times() -> deque[float]:
 
 @dataclass
 class RunStatistics:
-    """One entry a frame for the newest KEPT; all times in seconds. Written by the threads of the two probes."""
+    """Times in seconds, one entry for each of the newest KEPT frames.
+
+    Written by the threads of the two probes.
+    """
 
     frames: int = 0
     frames_with_polyp: int = 0
