@@ -17,11 +17,12 @@ from deepstream.gstreamer import require_elements
 from deepstream.guard import Probes
 from deepstream.nvds_probe import NvdsProbes
 from deepstream.output import Output, parse_output
+from deepstream.platforms import JETSON
 from deepstream.player import Ending, play
+from deepstream.preflight import Preflight, check_machine, checked_config, has_hardware_encoder
 from deepstream.probe import MODES
 from deepstream.results import OnPolyps, PolypResults
 from deepstream.source import Clip, open_source
-from deepstream.target import Target, check_target, has_hardware_encoder
 from xpnet.card import read_card
 from xpnet.errors import UserError
 from xpnet.files import check_writable, replacing, write_text
@@ -43,7 +44,7 @@ PLATFORMS = ("gstreamer", "deepstream")
 class RunSettings:
     """One run of the graph."""
 
-    input: str | Path  # a file, a folder, rtsp://..., v4l2:/dev/video0, decklink:0
+    input: str | Path  # a file, a folder, rtsp://..., /dev/video0, decklink:0
     output: str | Path  # a file, screen, rtsp://HOST:PORT/NAME
     mode: str = "every"  # every: each frame its own mask; latest: at the clip's rate
     backend: str = "triton"  # triton, or onnxruntime: in this process
@@ -57,7 +58,7 @@ class RunSettings:
     height: int = 1080  # of a live source's canvas, in pixels
     width: int = 1920
     polyps: Path | None = None  # where to write the polyps of each frame, as JSON lines
-    infer_config: Path | None = None  # deepstream: nvinferserver's config
+    infer_config: Path | None = None  # deepstream: nvinferserver's config; none: made of the card
     tensors: bool = False  # deepstream: the network's probabilities, cut by us
 
     def __post_init__(self) -> None:
@@ -90,11 +91,7 @@ def run(
             check_writable(path)
     if settings.platform == "gstreamer":
         require_elements()
-    target = (
-        check_target(settings.repository, settings.model, settings.infer_config, settings.tensors)
-        if settings.platform == "deepstream"
-        else None
-    )
+    machine = check_machine() if settings.platform == "deepstream" else None
     clip = open_source(settings.input, settings.fps, settings.height, settings.width)
     old = output.path if output.path is not None and output.path.exists() else None
     if old is not None and clip.kind == "file" and old.samefile(clip.path):
@@ -102,11 +99,13 @@ def run(
     with ExitStack() as opened:
         results = _opened_results(settings, on_polyps, opened)
         probes: Probes
-        if target is not None:
-            card = target.card
+        ready = None
+        if machine is not None:
+            ready = _ready(settings, *machine, opened)
+            card = ready.card
             probes = NvdsProbes(
                 clip.height, clip.width, settings.style, on_mask, results,
-                card=card, pyds=target.pyds, tensors=settings.tensors, jetson=target.jetson,
+                card=card, pyds=ready.pyds, tensors=settings.tensors, jetson=ready.jetson,
             )  # fmt: skip
         else:
             inference = opened.enter_context(opened_inference(settings))
@@ -115,7 +114,7 @@ def run(
                 clip.height, clip.width, inference, settings.style, on_mask, results
             )
         ending, reason = play(
-            clip, output, probes, lambda words: _describe(settings, clip, output, target, words)
+            clip, output, probes, lambda words: _describe(settings, clip, output, ready, words)
         )
     summary = {
         "input": clip.where,
@@ -124,7 +123,7 @@ def run(
         "reason": reason,
         "platform": settings.platform,
         "mode": settings.mode,
-        "backend": "nvinferserver" if target is not None else settings.backend,
+        "backend": "nvinferserver" if ready is not None else settings.backend,
         "model": settings.model,
         "network_size": [card.input.height, card.input.width],
         "frame_size": [clip.height, clip.width],
@@ -140,15 +139,30 @@ def run(
     return summary
 
 
+def _ready(settings: RunSettings, platform: str, pyds: Any, opened: ExitStack) -> Preflight:
+    """Machine, model and config; a config that was made lives until `opened` closes."""
+    card, config = opened.enter_context(
+        checked_config(
+            settings.infer_config, settings.repository, settings.model, settings.url,
+            settings.tensors, platform == JETSON,
+        )
+    )  # fmt: skip
+    return Preflight(platform, pyds, card, config)
+
+
 def _describe(
-    settings: RunSettings, clip: Clip, output: Output, target: Target | None, words: dict[str, str]
+    settings: RunSettings,
+    clip: Clip,
+    output: Output,
+    ready: Preflight | None,
+    words: dict[str, str],
 ) -> Description:
-    if target is None:
+    if ready is None:
         description = describe_graph("gstreamer", clip, output.kind, words, settings.mode)
     else:
         description = describe_graph(
-            target.platform, clip, output.kind, words, settings.mode,
-            str(target.infer_config), has_hardware_encoder(),
+            ready.platform, clip, output.kind, words, settings.mode,
+            str(ready.infer_config), has_hardware_encoder(),
         )  # fmt: skip
     require_elements(row.factory for row in description.elements)
     log.debug("gst-launch-1.0 %s", description.as_launch())

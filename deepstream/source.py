@@ -54,7 +54,7 @@ class Clip:
         """What to call it in a message: without the password of a camera."""
         if self.kind == "rtsp":
             return re.sub(r"//[^/@]*@", "//", self.uri)
-        return f"{self.kind}:{self.device}" if self.live else str(self.path)
+        return str(self.path)
 
     @property
     def frames(self) -> int:
@@ -63,7 +63,7 @@ class Clip:
 
 
 def open_source(text: str | Path, fps: float, height: int, width: int) -> Clip:
-    """A file, a folder of images, `rtsp://...`, `v4l2:/dev/video0` or `decklink:0`.
+    """A file, a folder of images, `rtsp://...`, `/dev/video0` or `decklink:0`.
 
     `fps` is the rate at which a folder plays; `height` and `width` the canvas of a live source, in
     pixels.
@@ -71,18 +71,22 @@ def open_source(text: str | Path, fps: float, height: int, width: int) -> Clip:
     Raises:
         UserError: nothing there, or nothing that can be decoded.
     """
-    kind, _, rest = str(text).partition(":")
-    if kind not in LIVE:
+    word = str(text)
+    kind, _, number = word.partition(":")
+    if re.fullmatch(r"/dev/video\d+", word):
+        if not Path(word).is_char_device():
+            raise UserError(f"{word}: no such device: expected one of /dev/video*")
+        clip = Clip(Path(word), height, width, 0, 0, False, kind="v4l2", device=word)
+    elif kind == "rtsp":
+        clip = Clip(Path(word), height, width, 0, 0, False, kind=kind, uri=word)
+    elif kind == "decklink":
+        if not number.isdecimal():
+            raise UserError(f"{word}: expected decklink: and the number of the card, from 0")
+        clip = Clip(Path(word), height, width, 0, 0, False, kind=kind, device=number)
+    else:
         return open_clip(Path(text), fps)
-    where = Path(rest or kind)
-    _check_size(where, height, width)
-    if kind == "rtsp":
-        return Clip(where, height, width, 0, 0, False, kind=kind, uri=str(text))
-    if kind == "v4l2" and not where.is_char_device():
-        raise UserError(f"{text}: no such device: expected v4l2: and one of /dev/video*")
-    if kind == "decklink" and not rest.isdecimal():
-        raise UserError(f"{text}: expected decklink: and the number of the card, from 0")
-    return Clip(where, height, width, 0, 0, False, kind=kind, device=rest)
+    _check_size(Path(clip.where), height, width)
+    return clip
 
 
 def open_clip(path: Path, fps: float) -> Clip:

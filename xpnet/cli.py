@@ -11,7 +11,17 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet import __version__
-from xpnet.commands import about, bench, building, exporting, graphing, scoring, serving, training
+from xpnet.commands import (
+    about,
+    bench,
+    building,
+    deploying,
+    exporting,
+    graphing,
+    scoring,
+    serving,
+    training,
+)
 from xpnet.errors import UserError, first_process
 
 
@@ -91,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
         exporting.add_export,
         exporting.add_tune,
         building.add_build,
+        deploying.add_deploy,
         training.add_pack,
         bench.add_bench,
         about.add_info,

@@ -35,7 +35,7 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
     """What describes a graph: `input`, `--mode`, `--fps`, and a live source's size."""
     parser.add_argument(
         "input",
-        help="a video file, a folder of images, rtsp://..., v4l2:/dev/video0, or decklink:0",
+        help="a video file, a folder of images, rtsp://..., /dev/video0, or decklink:0",
     )
     parser.add_argument(
         "--mode",

@@ -39,7 +39,8 @@ def add_run(commands: Any) -> None:
         "--url",
         default="",
         metavar="HOST:PORT",
-        help="gRPC address of a running Triton (default: start one for this run)",
+        help="gRPC address of a running Triton (default: start one for this run; on deepstream, "
+        "serve in the graph's own process)",
     )
     p.add_argument(
         "--model",
@@ -50,7 +51,7 @@ def add_run(commands: Any) -> None:
         "--infer-config",
         type=Path,
         metavar="FILE",
-        help="deepstream: nvinferserver's config for the model",
+        help="deepstream: nvinferserver's config (default: made from the model's card)",
     )
     p.add_argument(
         "--probabilities",
