@@ -119,10 +119,16 @@ def batched(
     """A GstBuffer of N x height x width x 4 pixels with NVIDIA's metadata, one result a frame."""
     buffer = Gst.Buffer.new_wrapped(frames.tobytes())
     buffer.pts = start_ns
+    attach(hash(buffer), results, start_ns)
+    return buffer
+
+
+def attach(buffer: int, results: Sequence[tuple[int, int, Any] | None], start_ns: int = 0) -> None:
+    """A batch meta on the GstBuffer at an address, with one frame and its result each."""
     library = pyds.meta_library
-    batch_address = library.nvds_create_batch_meta(len(frames))
+    batch_address = library.nvds_create_batch_meta(len(results))
     batch = NvDsBatchMeta.from_address(batch_address)
-    batch.max_frames_in_batch = len(frames)  # stays 0 by itself, and copying then crashes
+    batch.max_frames_in_batch = len(results)  # stays 0 by itself, and copying then crashes
     for number, result in enumerate(results):
         frame_address = library.nvds_acquire_frame_meta_from_pool(batch_address)
         frame = NvDsFrameMeta.from_address(frame_address)
@@ -138,9 +144,8 @@ def batched(
             user.base_meta._copy_func = ctypes.cast(copy, ctypes.c_void_p).value
             library.nvds_add_user_meta_to_frame(frame_address, user_address)
     meta = pyds.gst_library.gst_buffer_add_nvds_meta(
-        hash(buffer), batch_address, None,
+        buffer, batch_address, None,
         ctypes.cast(library.nvds_batch_meta_copy_func, ctypes.c_void_p),
         ctypes.cast(library.nvds_batch_meta_release_func, ctypes.c_void_p),
     )  # fmt: skip
     _GstNvDsMeta.from_address(meta).meta_type = NVDS_BATCH_GST_META
-    return buffer
