@@ -151,6 +151,7 @@ DEEPSTREAM_TABLE: Table = {
                 "live-source": "{live}",
                 "batched-push-timeout": "40000",  # microseconds: a frame of 25 a second
                 "nvbuf-memory-type": "{memory}",
+                "enable-padding": "true",  # borders rather than a stretched picture
             },
             sink_pad="sink_0",
             head=True,

@@ -23,7 +23,7 @@ from deepstream.preflight import Preflight, check_machine, checked_config, has_h
 from deepstream.probe import MODES
 from deepstream.results import OnPolyps, PolypResults
 from deepstream.source import Clip, open_source
-from xpnet.card import read_card
+from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.files import check_writable, replacing, write_text
 from xpnet.frames import Segmentation
@@ -98,9 +98,10 @@ def run(
         raise UserError(f"{old}: is the input itself: give the output another name")
     with ExitStack() as opened:
         results = _opened_results(settings, on_polyps, opened)
-        probes: Probes
         ready = None
+        probes: Probes
         if machine is not None:
+            clip = clip.even()
             ready = _ready(settings, *machine, opened)
             card = ready.card
             probes = NvdsProbes(
@@ -113,30 +114,42 @@ def run(
             probes = MODES[settings.mode](
                 clip.height, clip.width, inference, settings.style, on_mask, results
             )
-        ending, reason = play(
+        ending = play(
             clip, output, probes, lambda words: _describe(settings, clip, output, ready, words)
         )
-    summary = {
+    summary = _summary(settings, clip, output, card, ending, probes)
+    if settings.json is not None:
+        write_text(settings.json, json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _summary(
+    settings: RunSettings,
+    clip: Clip,
+    output: Output,
+    card: Card,
+    ending: tuple[Ending, str],
+    probes: Probes,
+) -> dict[str, Any]:
+    deepstream = settings.platform == "deepstream"
+    return {
         "input": clip.where,
         "output": output.where,
-        "ending": ending.value,
-        "reason": reason,
+        "ending": ending[0].value,
+        "reason": ending[1],
         "platform": settings.platform,
         "mode": settings.mode,
-        "backend": "nvinferserver" if ready is not None else settings.backend,
+        "backend": "nvinferserver" if deepstream else settings.backend,
         "model": settings.model,
         "network_size": [card.input.height, card.input.width],
         "frame_size": [clip.height, clip.width],
         "clip_fps": round(clip.fps, 3),
         "clip_seconds": round(clip.seconds, 3),
-        "audio": clip.has_audio,
+        "audio": clip.has_audio and not deepstream,
         **probes.statistics.summary(),
         "machine": describe_machine(),
         "date": date.today().isoformat(),
     }
-    if settings.json is not None:
-        write_text(settings.json, json.dumps(summary, indent=2) + "\n")
-    return summary
 
 
 def _ready(settings: RunSettings, platform: str, pyds: Any, opened: ExitStack) -> Preflight:

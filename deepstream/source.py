@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,10 @@ class Clip:
         if self.kind == "rtsp":
             return re.sub(r"//[^/@]*@", "//", self.uri)
         return str(self.path)
+
+    def even(self) -> Clip:
+        """The same with an even canvas, for encoders and converters that know no odd one."""
+        return replace(self, height=self.height // 2 * 2, width=self.width // 2 * 2)
 
     @property
     def frames(self) -> int:

@@ -43,6 +43,7 @@ NVIDIA = {
             "live-source": BOOLEAN,
             "batched-push-timeout": NUMBER,  # microseconds
             "nvbuf-memory-type": "[0-4]",
+            "enable-padding": BOOLEAN,
         },
     ),
     "nvinferserver": Known(
