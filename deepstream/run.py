@@ -173,9 +173,12 @@ def _describe(
     if ready is None:
         description = describe_graph("gstreamer", clip, output.kind, words, settings.mode)
     else:
+        hardware = has_hardware_encoder()
+        if not hardware and output.kind != "screen":
+            log.warning("no hardware encoder here: x264enc encodes on the CPU")
         description = describe_graph(
             ready.platform, clip, output.kind, words, settings.mode,
-            str(ready.infer_config), has_hardware_encoder(),
+            str(ready.infer_config), hardware,
         )  # fmt: skip
     require_elements(row.factory for row in description.elements)
     log.debug("gst-launch-1.0 %s", description.as_launch())

@@ -46,7 +46,15 @@ def test_the_readme_names_the_scores_of_both_models() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/training.md", "docs/serving.md", "docs/engines.md"]
+    "page",
+    [
+        "README.md",
+        "docs/training.md",
+        "docs/serving.md",
+        "docs/engines.md",
+        "docs/running.md",
+        "docs/deepstream.md",
+    ],
 )
 def test_linked_files_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -71,7 +71,8 @@ def test_every_element_is_known(factory: str) -> None:
 def test_every_property_is_known_and_takes_its_value(factory: str, key: str, value: str) -> None:
     if factory in NVIDIA:
         assert re.fullmatch(NVIDIA[factory].properties[key], value), (factory, key, value)
-        return
+        if Gst.ElementFactory.find(factory) is None:
+            return  # on a target it is asked itself
     element = Gst.ElementFactory.make(factory)
     assert element.find_property(key) is not None
     assert taken(element, key, value)
