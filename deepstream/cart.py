@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from xpnet.errors import UserError
@@ -52,6 +53,7 @@ class Cart:
     height: int = 1080
     fps: int = 30
     software_encoder: bool = False
+    probabilities: bool = False  # nvinferserver hands them on, beside its mask
 
     def __post_init__(self) -> None:
         for what, word, known in (
@@ -64,6 +66,8 @@ class Cart:
             raise UserError(
                 f"{len(self.sources)} sources, expected 1 to {MAX_BATCH}, the plan's largest batch"
             )
+        if self.probabilities and self.triton == "none":
+            raise UserError("--probabilities belongs to nvinferserver, not to --triton none")
         if not self.sinks:
             raise UserError("no --sink, expected screen, drm, rtsp[:PORT] or a file")
         for name, value, low in (("width", self.width, 64), ("height", self.height, 64),
@@ -83,16 +87,28 @@ class Cart:
         sources = [f"{n}x{k}" if (n := kinds.count(k)) > 1 else k for k in dict.fromkeys(kinds)]
         sinks = [sink_kind(x) for x in self.sinks]
         model = [] if self.model == DEFAULT_PLAN else [self.model]
-        return "_".join([self.platform, "-".join(sources), "-".join(sinks), self.triton, *model])
+        words = [self.platform, "-".join(sources), "-".join(sinks), self.triton, *model]
+        return "_".join(words + ["probabilities"] * self.probabilities)
+
+    @property
+    def infer_name(self) -> str:
+        """The name of its inference's config: what the config depends on, and nothing else."""
+        words = [self.platform, self.triton, self.model, f"b{len(self.sources)}"]
+        return "_".join(words + ["probabilities"] * self.probabilities)
 
 
+_CLIP: dict[str, Any] = {
+    "sources": (str(ROOT / "docs/demo/colonoscopy.mp4"),),
+    "width": 720,
+    "height": 404,
+}
 EXAMPLES = (
-    Cart("rtx", (str(ROOT / "docs/demo/colonoscopy.mp4"),), ("screen",), "inprocess"),
+    Cart("rtx", sinks=("screen",), triton="inprocess", **_CLIP),
     Cart("rtx", ("/dev/video0",), ("screen", "xpnet_masks.mkv"), "inprocess"),
     Cart("rtx", tuple(f"/dev/video{n}" for n in range(4)), ("screen",), "inprocess"),
     Cart("rtx", ("rtsp://127.0.0.1:8554/scope",), ("rtsp:8555",), "grpc"),
-    Cart("rtx", (str(ROOT / "docs/demo/colonoscopy.mp4"),), ("xpnet_masks.mkv",), "none", "xpnet"),
-    Cart("jetson", (str(ROOT / "docs/demo/colonoscopy.mp4"),), ("xpnet_masks.mkv",), "none"),
+    Cart("rtx", sinks=("xpnet_masks.mkv",), triton="none", model="xpnet", **_CLIP),
+    Cart("jetson", sinks=("xpnet_masks.mkv",), triton="none", **_CLIP),
     Cart("jetson", ("/dev/video0",), ("drm",), "inprocess"),
     Cart("jetson", tuple(f"/dev/video{n}" for n in range(4)), ("screen",), "none"),
     Cart("jetson", ("rtsp://127.0.0.1:8554/scope",), ("rtsp:8555",), "grpc"),

@@ -11,27 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepstream import app_config, infer_config, key_files, nvinferserver_schema
+from deepstream import fits, infer_config, key_files, nvinferserver_schema
 from deepstream.deploy import onnx_file
 from deepstream.keys import APP, NVINFER
-from xpnet.card import Card, TensorSpec, read_card
+from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.triton.config import MAX_BATCH
 from xpnet.triton.server import REPOSITORY
 
-TOLERANCE = 1e-6
-"""Of scale and threshold: protobuf and nvinfer hold 32-bit floats."""
 CONTROL_MODES = ("", "none", "explicit")
 """model_control_mode of nvinferserver (infer_trtis_server.cpp)."""
 
 
 @dataclass(frozen=True)
 class Inference:
-    """What a checked inference config asks for."""
+    """What a checked inference config asks for; `weights` is the file that it loads itself."""
 
     plugin_type: int
     card: Card
     batch: int
+    weights: Path | None
+    onnx: Path
 
     def __str__(self) -> str:
         kind = "nvinferserver" if self.plugin_type else "nvinfer"
@@ -56,14 +56,19 @@ class Checker:
             UserError: the first thing that is wrong, with file and line where there is one.
         """
         text = _read(path)
-        if re.search(r"^\s*infer_config\s*:?\s*\{", text, re.M):
-            return f"{path}: {self._server(path, text)}"
-        entries = key_files.parse(text, str(path))
-        if any(entry.group == "property" for entry in entries):
-            return f"{path}: {self._nvinfer(path, entries)}"
-        return f"{path}: {self._app(path, entries)}"
+        if _is_server(text):
+            what, inference = "", self._server(path, text)
+        else:
+            entries = key_files.parse(text, str(path))
+            if any(entry.group == "property" for entry in entries):
+                what, inference = "", self._nvinfer(path, entries)
+            else:
+                what, inference = self._app(path, entries)
+        if self.built:  # last: what is wrong in the file itself comes first
+            _weights_there(inference)
+        return f"{path}: {what}{inference}"
 
-    def _app(self, path: Path, entries: list[key_files.Entry]) -> str:
+    def _app(self, path: Path, entries: list[key_files.Entry]) -> tuple[str, Inference]:
         key_files.check(entries, APP, str(path))
         groups: dict[str, dict[str, str]] = {}
         for entry in entries:
@@ -79,17 +84,17 @@ class Checker:
                 raise UserError(f"{path}: no group [{needed.replace('N', '0')}] that is enabled")
         inference = self._inference(path, groups["primary-gie"])
         count = len(sources) or len(groups["source-list"].get("list", "").strip(";").split(";"))
-        _batch_fits(path, groups, count, inference.batch)
-        _picture_fits(path, groups, count, inference.card)
-        _live_fits(path, groups, sources)
-        return f"deepstream-app, {count} source{'s' * (count > 1)}; {inference}"
+        fits.batch_fits(path, groups, count, inference.batch)
+        fits.picture_fits(path, groups, inference.card)
+        fits.live_fits(path, groups, sources)
+        return f"deepstream-app, {count} source{'s' * (count > 1)}; ", inference
 
     def _inference(self, path: Path, gie: dict[str, str]) -> Inference:
         if "config-file" not in gie:
             raise UserError(f"{path}: [primary-gie] has no config-file")
         target = key_files.resolve(gie["config-file"], path)
         text = _read(target)
-        server = re.search(r"^\s*infer_config\s*:?\s*\{", text, re.M) is not None
+        server = _is_server(text)
         if gie.get("plugin-type", "0") != str(int(server)):
             kind = "nvinferserver, plugin-type=1" if server else "nvinfer, plugin-type=0"
             raise UserError(
@@ -111,14 +116,14 @@ class Checker:
         repository = self._repository(path, triton)
         card = _card(repository, triton.model_name, path)
         in_process = triton.HasField("model_repo")
-        if in_process and self.built:
-            _weights_there(repository, card, triton.model_name)
         labels = infer.postprocess.labelfile_path
         if labels and not key_files.resolve(labels, path).is_file():
             raise UserError(f"{path}: labelfile_path {labels}: no such file")
         if not infer.HasField("input_tensor_from_meta"):
-            _server_fits(path, infer, card)
-        return Inference(1, card, max(1, infer.max_batch_size))
+            fits.server_fits(path, infer, card)
+        weights = _weights(repository / triton.model_name) if in_process else None
+        onnx = onnx_file(card, repository)
+        return Inference(1, card, max(1, infer.max_batch_size), weights, onnx)
 
     def _repository(self, path: Path, triton: Any) -> Path:
         which = triton.WhichOneof("server")
@@ -141,14 +146,12 @@ class Checker:
                 raise UserError(f"{path}: [property] has no {needed}")
         plan = key_files.resolve(keys["model-engine-file"], path)
         card = read_card(plan.parent.parent / "card.json")
-        if self.built and not plan.is_file():
-            raise _no_plan(card, plan, key_files.resolve(keys["onnx-file"], path))
         _paths_exist([e for e in entries if e.key != "model-engine-file"], NVINFER, path)
         network = keys.get("network-type", "0")
         if network != str(infer_config.SEGMENTATION):
             wanted = f"{infer_config.SEGMENTATION}, segmentation"
             raise UserError(f"{path}: network-type {network}, expected {wanted}")
-        _tensors_fit(
+        fits.tensors_fit(
             path,
             card,
             dims=[int(x) for x in keys.get("infer-dims", "").strip(";").split(";") if x],
@@ -156,10 +159,17 @@ class Checker:
             threshold=float(keys.get("segmentation-threshold", "0")),
             classes=int(keys.get("num-detected-classes", "0")),
         )
-        _same(path, "output-blob-names", keys.get("output-blob-names", ""), card.output.name)
+        fits.same(path, "output-blob-names", keys.get("output-blob-names", ""), card.output.name)
+        fits.averages(path, "scaling-filter", keys.get("scaling-filter", "0"))
         colours = infer_config.FORMATS[card.input.colours][1]
-        _same(path, "model-color-format", keys.get("model-color-format", "0"), str(colours))
-        return Inference(0, card, int(keys.get("batch-size", "1")))
+        fits.same(path, "model-color-format", keys.get("model-color-format", "0"), str(colours))
+        onnx = key_files.resolve(keys["onnx-file"], path)
+        return Inference(0, card, int(keys.get("batch-size", "1")), plan, onnx)
+
+
+def _is_server(text: str) -> bool:
+    """Whether a config is nvinferserver's protobuf text."""
+    return re.search(r"^\s*infer_config\s*:?\s*\{", text, re.M) is not None
 
 
 def _read(path: Path) -> str:
@@ -192,119 +202,19 @@ def _card(repository: Path, model: str, config: Path) -> Card:
     return read_card(path)
 
 
-def _weights_there(repository: Path, card: Card, model: str) -> None:
-    """The file that Triton loads: config.pbtxt names it."""
-    config = _read(repository / model / "config.pbtxt")
+def _weights(model: Path) -> Path:
+    """The file that Triton loads: config.pbtxt names it; of several versions, any."""
+    config = _read(model / "config.pbtxt")
     found = re.search(r'default_model_filename:\s*"([^"]+)"', config)
     name = found[1] if found else "model.plan"
-    if any((repository / model).glob(f"*/{name}")):
+    return next(iter(sorted(model.glob(f"*/{name}"))), model / "1" / name)
+
+
+def _weights_there(inference: Inference) -> None:
+    path, card = inference.weights, inference.card
+    if path is None or path.is_file():
         return
-    missing = repository / model / "1" / name
-    if name.endswith(".plan"):
-        raise _no_plan(card, missing, onnx_file(card, repository))
-    raise UserError(f"{missing}: no such file")
-
-
-def _no_plan(card: Card, plan: Path, onnx: Path) -> UserError:
-    command = infer_config.plan_command(card, onnx, plan, MAX_BATCH)
-    return UserError(f"{plan}: no TensorRT plan yet, it is built on the target: {command}")
-
-
-def _server_fits(path: Path, infer: Any, card: Card) -> None:
-    inputs, outputs = infer.backend.inputs, infer.backend.outputs
-    for what, layers, tensor in (("input", inputs, card.input), ("output", outputs, card.output)):
-        names = [x.name for x in layers]
-        if names not in ([], [tensor.name]):
-            raise UserError(
-                f"{path}: {what} {', '.join(names)}, the card of {card.name} says {tensor.name}"
-            )
-    before, after = infer.preprocess, infer.postprocess.segmentation
-    if before.tensor_name:
-        _same(path, "tensor_name", before.tensor_name, card.input.name)
-    formats = nvinferserver_schema.ENUMS["MediaFormat"].split()
-    expected = infer_config.FORMATS[card.input.colours][0]
-    _same(path, "network_format", formats[before.network_format], expected)
-    orders = nvinferserver_schema.ENUMS["TensorOrder"].split()
-    order = infer_config.ORDERS[card.input.layout]
-    _same(path, "tensor_order", orders[before.tensor_order], order)
-    if infer.postprocess.WhichOneof("process_type") == "segmentation":
-        threshold, classes = after.threshold, after.num_segmentation_classes
-    else:  # raw tensors for a graph of one's own: `other`
-        threshold, classes = card.threshold, card.output.shape[1]
-    _tensors_fit(
-        path,
-        card,
-        dims=list(inputs[0].dims) if inputs and inputs[0].dims else list(card.input.shape[1:]),
-        scale=before.normalize.scale_factor,
-        threshold=threshold,
-        classes=classes,
-    )
-
-
-def _tensors_fit(
-    path: Path, card: Card, dims: list[int], scale: float, threshold: float, classes: int
-) -> None:
-    _same(path, "input size", _size(dims), _size(card.input.shape[1:]))
-    for what, found, expected in (
-        ("scale", scale, infer_config.scale_factor(card.input)),
-        ("threshold", threshold, card.threshold),
-    ):
-        if abs(found - expected) > TOLERANCE:
-            raise UserError(f"{path}: {what} {found:.6g}, the card says {expected:.6g}")
-    _same(path, "classes", str(classes), str(_channels(card.output)))
-
-
-def _channels(tensor: TensorSpec) -> int:
-    return tensor.shape[1]
-
-
-def _size(dims: Any) -> str:
-    return " x ".join(map(str, dims))
-
-
-def _same(path: Path, what: str, found: str, expected: str) -> None:
-    if found != expected:
-        raise UserError(f"{path}: {what} {found}, the card says {expected}")
-
-
-def _batch_fits(path: Path, groups: dict[str, dict[str, str]], sources: int, batch: int) -> None:
-    if batch > MAX_BATCH:
-        raise UserError(f"{path}: batch {batch}, the plan's largest is {MAX_BATCH}")
-    for group in ("streammux", "primary-gie", "segvisual"):
-        found = groups.get(group, {}).get("batch-size")
-        if found is not None and int(found) != sources:
-            raise UserError(f"{path}: [{group}] batch-size={found}, but {sources} sources")
-    if batch < sources:
-        raise UserError(f"{path}: inference takes batches of {batch}, but {sources} sources")
-    tiles = groups.get("tiled-display")
-    if tiles and int(tiles.get("rows", 1)) * int(tiles.get("columns", 1)) < sources:
-        raise UserError(f"{path}: [tiled-display] has fewer tiles than {sources} sources")
-
-
-def _picture_fits(
-    path: Path, groups: dict[str, dict[str, str]], sources: int, card: Card
-) -> None:  # fmt: skip
-    seg = groups.get("segvisual")
-    if seg is None:
-        return
-    found = (int(seg.get("height", 720)), int(seg.get("width", 1280)))  # the parser's defaults
-    expected = (card.output.height, card.output.width)
-    if found != expected:
-        raise UserError(
-            f"{path}: [segvisual] {found[0]} x {found[1]}, the card's output is "
-            f"{expected[0]} x {expected[1]}"
-        )
-
-
-def _live_fits(
-    path: Path, groups: dict[str, dict[str, str]], sources: list[dict[str, str]]
-) -> None:
-    """Cameras and RTSP alone: the muxer must not wait, and no sink may."""
-    live = {str(app_config.V4L2), str(app_config.RTSP)}
-    if not sources or any(source.get("type") not in live for source in sources):
-        return
-    if groups["streammux"].get("live-source") != "1":
-        raise UserError(f"{path}: live sources, but [streammux] has no live-source=1")
-    for name, keys in groups.items():
-        if key_files.group_name(name, APP) == "sinkN" and keys.get("sync", "0") != "0":
-            raise UserError(f"{path}: live sources, but [{name}] has sync={keys['sync']}")
+    if path.suffix != ".plan":
+        raise UserError(f"{path}: no such file")
+    command = infer_config.plan_command(card, inference.onnx, path, MAX_BATCH)
+    raise UserError(f"{path}: no TensorRT plan yet, it is built on the target: {command}")

@@ -39,7 +39,12 @@ def render(cart: Cart, folder: Path, repository: Path = REPOSITORY) -> dict[str,
     folder = folder.absolute()
     platform = PLATFORMS[cart.platform]
     card = read_card(repository / cart.model / "card.json")
-    infer_name = f"infer_{cart.platform}_{cart.triton}_{cart.model}_b{len(cart.sources)}.txt"
+    if cart.width < card.input.width or cart.height < card.input.height:
+        raise UserError(
+            f"--size {cart.width}x{cart.height}, expected {card.input.width}x{card.input.height} "
+            f"or more: {card.name} averages areas, it does not enlarge"
+        )
+    infer_name = f"infer_{cart.infer_name}.txt"
     inference = _inference(cart, platform, card, folder, repository)
     return {
         f"cart_{cart.name}.txt": _header(cart, platform) + _app(cart, platform, card, folder,
@@ -84,14 +89,15 @@ def _inference(
 ) -> str:  # fmt: skip
     batch = len(cart.sources)
     if cart.triton == "inprocess":
-        return infer_config.in_process(card, batch, relative(repository, folder), LABELS)
+        root = relative(repository, folder)
+        return infer_config.in_process(card, batch, root, LABELS, cart.probabilities)
     if cart.triton == "grpc":
         host = cart.url.rpartition(":")[0]
         if not host or not cart.url.rpartition(":")[2].isdigit():
             raise UserError(f"--url {cart.url}, expected HOST:PORT of Triton's gRPC")
         local = host in {HOST, "localhost"}
         server = infer_config.Server(cart.url, platform.share_cuda and local)
-        return infer_config.over_grpc(card, batch, server, LABELS)
+        return infer_config.over_grpc(card, batch, server, LABELS, cart.probabilities)
     onnx = onnx_file(card, repository)
     other = read_card(onnx.parent.parent / "card.json")
     if other.input.shape != card.input.shape:

@@ -18,8 +18,9 @@ from xpnet.card import Card, TensorSpec
 from xpnet.errors import UserError
 
 UNIQUE_ID = 1
-BILINEAR = 1
-"""NvBufSurfTransformInter_Bilinear (nvbufsurftransform.h); 0 would take the nearest pixel."""
+AREAS, ON_GPU = 3, 1
+"""NvBufSurfTransformInter_Algo2 is super-sampling on the GPU (nvbufsurftransform.h): it averages
+areas, as `xpnet.frames.resize_frame` does; bilinear shrinking would alias and lose masks."""
 OUTPUT_BUFFERS = 4
 """Output tensors in flight; the plugin's default is 2 (nvdsinferserver_config.proto)."""
 DTYPES = {"float32": "TENSOR_DT_FP32"}
@@ -56,6 +57,7 @@ class Property:
     model_color_format: int
     maintain_aspect_ratio: int
     scaling_filter: int
+    scaling_compute_hw: int
     network_mode: int
     output_blob_names: str
     num_detected_classes: int
@@ -70,9 +72,12 @@ def scale_factor(tensor: TensorSpec) -> float:
     return high / 255
 
 
-def in_process(card: Card, batch: int, repository: str, labels: str) -> str:
-    """nvinferserver's config with the plan of `repository` in its own process."""
-    control = _control(card, batch, labels)
+def in_process(card: Card, batch: int, repository: str, labels: str, raw: bool) -> str:
+    """nvinferserver's config with the plan of `repository` in its own process.
+
+    With `raw` the probabilities come as NvDsInferTensorMeta beside the mask.
+    """
+    control = _control(card, batch, labels, raw)
     repo = control.infer_config.backend.triton.model_repo
     repo.root.append(repository)
     repo.strict_model_config = True  # the config.pbtxt that the card made, no guess
@@ -80,9 +85,9 @@ def in_process(card: Card, batch: int, repository: str, labels: str) -> str:
     return to_text(control)
 
 
-def over_grpc(card: Card, batch: int, server: Server, labels: str) -> str:
-    """nvinferserver's config with the plan in a server of its own."""
-    control = _control(card, batch, labels)
+def over_grpc(card: Card, batch: int, server: Server, labels: str, raw: bool) -> str:
+    """nvinferserver's config with the plan in a server of its own; `raw` as above."""
+    control = _control(card, batch, labels, raw)
     grpc = control.infer_config.backend.triton.grpc
     grpc.url = server.url
     grpc.enable_cuda_buffer_sharing = server.share_cuda
@@ -103,7 +108,8 @@ def without_triton(card: Card, batch: int, onnx: str, plan: str, labels: str) ->
         net_scale_factor=scale_factor(card.input),
         model_color_format=FORMATS[card.input.colours][1],
         maintain_aspect_ratio=0,
-        scaling_filter=BILINEAR,
+        scaling_filter=AREAS,
+        scaling_compute_hw=ON_GPU,
         network_mode=FP16,
         output_blob_names=card.output.name,
         num_detected_classes=card.output.shape[1],
@@ -112,7 +118,7 @@ def without_triton(card: Card, batch: int, onnx: str, plan: str, labels: str) ->
     return key_files.write([("property", settings)], NVINFER)
 
 
-def _control(card: Card, batch: int, labels: str) -> Any:
+def _control(card: Card, batch: int, labels: str, raw: bool) -> Any:
     """What both ways of nvinferserver share."""
     control = new_control()
     infer = control.infer_config
@@ -129,13 +135,16 @@ def _control(card: Card, batch: int, labels: str) -> Any:
     before.tensor_order = ORDERS[card.input.layout]
     before.tensor_name = card.input.name
     before.maintain_aspect_ratio = 0
-    before.frame_scaling_filter = BILINEAR
+    before.frame_scaling_hw = "FRAME_SCALING_HW_GPU"
+    before.frame_scaling_filter = AREAS
     before.normalize.scale_factor = scale_factor(card.input)
     infer.postprocess.labelfile_path = labels
     infer.postprocess.segmentation.threshold = card.threshold
     infer.postprocess.segmentation.num_segmentation_classes = card.output.shape[1]
     infer.extra.output_buffer_pool_size = OUTPUT_BUFFERS
     control.input_control.process_mode = "PROCESS_MODE_FULL_FRAME"
+    if raw:
+        control.output_control.output_tensor_meta = True
     return control
 
 

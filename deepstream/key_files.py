@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def table_of(source: Mapping[str, str]) -> Table:
     }
 
 
-def nearest(word: str, known: Iterator[str] | list[str] | Mapping[str, Any]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
     """`; nearest known: 'x'`, or nothing where nothing is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; nearest known: '{close[0]}'" if close else ""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from deepstream.key_files import nearest
@@ -141,13 +140,29 @@ def parse(text: str, source: str) -> Any:
     from google.protobuf import text_format
 
     try:
-        return text_format.Parse(text, new_control())
+        control = text_format.Parse(text, new_control())
+        _check_enums(control, source)
+        return control
     except text_format.ParseError as error:
         line = error.GetLine()
         where = f"{source}:{line}" if line else source
         message = re.sub(r"^\d+:\d+ : ", "", str(error)).strip()
         message = message.removeprefix(f"'{text.splitlines()[line - 1] if line else ''}': ")
         raise UserError(f"{where}: {_plain(message)}") from error
+
+
+def _check_enums(message: Any, source: str) -> None:
+    """protobuf takes any number for an enum; the plugin stops at one that it does not know."""
+    for field, value in message.ListFields():
+        values = value if field.label == field.LABEL_REPEATED else [value]
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            values = value.values()
+        for one in values:
+            if field.message_type and hasattr(one, "ListFields"):
+                _check_enums(one, source)
+            elif field.enum_type and one not in field.enum_type.values_by_number:
+                known = ", ".join(ENUMS[field.enum_type.name].split())
+                raise UserError(f"{source}: {field.name} {one}, expected {known}")
 
 
 def to_text(control: Any) -> str:
@@ -229,11 +244,3 @@ def _set_type(field: Any, kind: str) -> None:
 def _entry_name(field: str) -> str:
     """The name that protobuf demands of a map's entry: per_class_params, PerClassParamsEntry."""
     return "".join(x.capitalize() for x in field.split("_")) + "Entry"
-
-
-def read(path: Path) -> Any:
-    """The message of a config file. Raises UserError as `parse`, or where it cannot be read."""
-    try:
-        return parse(Path(path).read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error

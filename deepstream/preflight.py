@@ -127,19 +127,18 @@ def _config_of(
 ) -> str:
     if url:
         local = url.split(":")[0] in ("127.0.0.1", "localhost") and not jetson
-        text = over_grpc(card, 1, Server(url, local), LABELS)
+        text = over_grpc(card, 1, Server(url, local), LABELS, tensors)
     else:
-        text = in_process(card, 1, str(repository.absolute()), LABELS)
+        text = in_process(card, 1, str(repository.absolute()), LABELS, tensors)
     control = nvinferserver_schema.parse(text, model)
     control.infer_config.backend.triton.model_name = model  # a card serves the plan and the ONNX
-    control.output_control.output_tensor_meta = tensors
     return nvinferserver_schema.to_text(control)
 
 
 def _check(path: Path, repository: Path, model: str, tensors: bool) -> None:
     """Against NVIDIA's schema and the card; and that it leaves what the probe will look for."""
     Checker(repository).check(path)
-    control = nvinferserver_schema.read(path)
+    control = nvinferserver_schema.parse(path.read_text(encoding="utf-8"), str(path))
     served = control.infer_config.backend.triton.model_name
     if served != model:
         raise UserError(f"{path}: serves {served}, expected {model}")

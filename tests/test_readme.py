@@ -54,6 +54,8 @@ def test_the_readme_names_the_scores_of_both_models() -> None:
         "docs/engines.md",
         "docs/running.md",
         "docs/deepstream.md",
+        "docs/compatibility.md",
+        "docs/where-it-ran.md",
     ],
 )
 def test_linked_files_exist(page: str) -> None:

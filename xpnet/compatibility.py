@@ -51,7 +51,7 @@ RELEASES = (
         jetpack="6.1",
         l4t="36.4",
         pyds="1.2.0",
-        sources=f"{INSTALLATION} 7.1, {BINDINGS} README",
+        sources=f"{INSTALLATION} 7.1, its versions as users quote them, {BINDINGS} README",
     ),
     Release(
         deepstream="8.0",
@@ -65,7 +65,7 @@ RELEASES = (
         jetpack="",
         l4t="38.2",
         pyds="1.2.2",
-        sources=f"{INSTALLATION} 8.0, {NOTES} 9.0, {BINDINGS} README",
+        sources=f"{INSTALLATION} 8.0 as users quote it, {NOTES} 9.0, {BINDINGS} README for 8.0",
         tensorrt_jetson=False,
     ),
     Release(
@@ -221,9 +221,16 @@ TRAPS = (
         f"{BINDINGS} README",
     ),
     Trap(
-        "both plugins shrink frames bilinearly; our preprocessing averages areas",
-        "not measured on a target yet: the first run there is to compare masks",
-        "nvbufsurftransform.h of DeepStream 9.1, xpnet/frames.py",
+        "both plugins shrink frames by the nearest pixel unless told otherwise, NVIDIA's samples "
+        "bilinearly; both skip pixels, and masks of our networks change",
+        "frame_scaling_filter 3 on the GPU, super-sampling: it averages areas as our preprocessing "
+        "does; `--check` refuses another",
+        "nvbufsurftransform.h of DeepStream 9.1, tests/deepstream/test_deploy.py",
+    ),
+    Trap(
+        "while NVDS_ENABLE_LATENCY_MEASUREMENT is set, a file sink writes bare H.264",
+        "measure with the screen as the only sink",
+        "create_encode_file_bin in deepstream_sink_bin.c of DeepStream 9.1",
     ),
     Trap(
         "elements that were installed later stay unknown to GStreamer",

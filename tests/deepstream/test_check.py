@@ -81,6 +81,10 @@ def test_mistakes_of_a_cart(old: str, new: str, expected: str, tmp_path: Path) -
         ('root: "', 'root: "/nowhere', "no such folder"),
         ("labels.txt", "names.txt", "labelfile_path names.txt: no such file"),
         ("log_level: 1", 'model_control_mode: "poll"', "'poll', expected 'none' or 'explicit'"),
+        ("IMAGE_FORMAT_RGB", "9", "network_format 9, expected MEDIA_FORMAT_NONE, IMAGE_FORMAT_RGB"),
+        ("max_batch_size: 1", "max_batch_size: -1", "Value out of range: -1"),
+        ("dims: 256", 'dims: "256"', "Couldn't parse integer"),
+        ("scaling_filter: 3", "scaling_filter: 1", "frame_scaling_filter 1, expected 3: the net"),
         ("gpu_ids: 0", "gpu_ids: 0 gpu_ids: 1", "gpu_ids [0, 1], expected one"),
         ("TENSOR_ORDER_LINEAR", "TENSOR_ORDER_NHWC", "tensor_order TENSOR_ORDER_NHWC, the card"),
         ("max_batch_size: 1", "max_batch_size: 16", "batch 16, the plan's largest is 8"),
@@ -107,6 +111,7 @@ def test_mistakes_of_nvinferserver(old: str, new: str, expected: str, tmp_path: 
         ("threshold=0.5", "threshold=0.7", "threshold 0.7, the card says 0.5"),
         ("network-mode=2", "network-mode=fp16", "expected one of 0, 1, 2, 3"),
         ("model-color-format=0", "model-color-format=1", "model-color-format 1, the card says 0"),
+        ("scaling-filter=3", "scaling-filter=1", "scaling-filter 1, expected 3: the network was"),
         ("onnx-file=", "onnx-file=/nowhere", "no such file"),
     ],
 )  # fmt: skip
@@ -142,6 +147,10 @@ def test_a_missing_plan_comes_with_the_command_that_builds_it(
     with pytest.raises(UserError, match="no TensorRT plan yet") as error:
         Checker(repository).check(cart)
     assert "--maxShapes=frames:8x3x256x256" in str(error.value)
+    change(cart, "[osd]", "[osb]")  # a mistake in the file comes first
+    with pytest.raises(UserError, match=re.escape("unknown group [osb]")):
+        Checker(repository).check(cart)
+    change(cart, "[osb]", "[osd]")
     plan.write_bytes(b"a plan")
     assert "xpnet_lite at 256 x 256, batch 1" in Checker(repository).check(cart)
 

@@ -6,17 +6,21 @@ import itertools
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from onnxruntime import InferenceSession
 
 from deepstream.cart import EXAMPLES, Cart
 from deepstream.check import Checker
 from deepstream.deploy import CONFIGS, render, write
 from deepstream.key_files import group_name
 from deepstream.keys import APP, NVINFER
-from deepstream.nvinferserver_schema import read
+from deepstream.nvinferserver_schema import parse
 from tests.conftest import CLIP
 from xpnet.card import read_card
 from xpnet.errors import UserError
+from xpnet.frames import frame_to_tensor
 from xpnet.triton.server import REPOSITORY
 
 UNBUILT = Checker(built=False)
@@ -114,17 +118,51 @@ def test_live_sources_never_wait_and_a_clip_plays_at_its_own_rate() -> None:
     assert "type=2\nsync=1\n" in clip
 
 
+def test_probabilities_come_beside_the_mask_where_asked_for(tmp_path: Path) -> None:
+    for wanted, end in ((False, ""), (True, "_probabilities")):
+        cart = Cart("rtx", ("/dev/video0",), ("screen",), "inprocess", probabilities=wanted)
+        (path,) = write([cart], tmp_path)
+        assert UNBUILT.check(path)
+        control = parse(
+            (tmp_path / f"infer_rtx_inprocess_xpnet_lite_b1{end}.txt").read_text(), "infer"
+        )
+        assert control.output_control.output_tensor_meta is wanted
+        assert control.infer_config.postprocess.HasField("segmentation")
+
+
 def test_cuda_buffers_are_shared_with_a_server_on_the_same_laptop_alone(tmp_path: Path) -> None:
     shared = []
     for platform, url in (("rtx", "127.0.0.1:8001"), ("rtx", "10.0.0.9:8001"),
                           ("jetson", "127.0.0.1:8001")):  # fmt: skip
         cart = Cart(platform, ("/dev/video0",), ("screen",), "grpc", url=url)
         write([cart], tmp_path)
-        control = read(tmp_path / f"infer_{platform}_grpc_xpnet_lite_b1.txt")
+        control = parse(
+            (tmp_path / f"infer_{platform}_grpc_xpnet_lite_b1.txt").read_text(), "infer"
+        )
         grpc = control.infer_config.backend.triton.grpc
         assert grpc.url == url
         shared.append(grpc.enable_cuda_buffer_sharing)
     assert shared == [True, False, False]
+
+
+def test_shrinking_bilinearly_would_change_masks(frames: list[np.ndarray]) -> None:
+    """Why both plugins are told to average areas: at HD, bilinear shrinking skips pixels."""
+    card = read_card(REPOSITORY / "xpnet_lite_onnx" / "card.json")
+    session = InferenceSession(str(REPOSITORY / "xpnet_lite_onnx" / "1" / "model.onnx"))
+    size = (card.input.width, card.input.height)
+
+    def mask(frame: np.ndarray, interpolation: int) -> np.ndarray:
+        small = cv2.resize(frame, size, interpolation=interpolation)
+        tensor = frame_to_tensor(small, card.input.height, card.input.width)
+        return session.run(None, {card.input.name: tensor})[0][0, 0] > card.threshold
+
+    changed = {cv2.INTER_AREA: 0, cv2.INTER_LINEAR: 0}
+    for frame in frames:
+        own = mask(frame, cv2.INTER_AREA)
+        large = cv2.resize(frame, (1920, 1080), interpolation=cv2.INTER_LINEAR)
+        for interpolation in changed:
+            changed[interpolation] += int((mask(large, interpolation) != own).sum())
+    assert changed[cv2.INTER_AREA] < 0.7 * changed[cv2.INTER_LINEAR], changed
 
 
 def test_rtsp_out_says_that_it_is_open() -> None:
@@ -148,6 +186,8 @@ def test_rtsp_out_says_that_it_is_open() -> None:
         ({"triton": "grpc", "url": "server"}, "expected HOST:PORT"),
         ({"platform": "orin"}, "platform 'orin', expected rtx, jetson"),
         ({"triton": "http"}, "triton 'http', expected inprocess, grpc, none"),
+        ({"width": 320, "height": 200}, "--size 320x200, expected 256x256 or more"),
+        ({"triton": "none", "probabilities": True}, "--probabilities belongs to nvinferserver"),
         ({"fps": 0}, "fps 0, expected 1 or more"),
     ],
 )

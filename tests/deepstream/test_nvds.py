@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 from concurrent.futures import Future
 from pathlib import Path
@@ -281,11 +282,13 @@ def test_a_buffer_without_metadata_is_a_mistake_that_is_told(card: Card, frame: 
 
 
 def test_the_results_go_back_to_nvidias_library(card: Card, frame: np.ndarray) -> None:
+    gc.collect()
     outstanding = buffers.made - buffers.released
     results = [buffers.segmentation(np.zeros((256, 256), np.int32)) for _ in range(2)]
     made = through(nvds_probes(card), buffers.batched(np.stack([frame] * 2), results))
     assert buffers.made - buffers.released == outstanding + 2
     del made
+    gc.collect()
     assert buffers.made - buffers.released == outstanding
 
 

@@ -41,7 +41,7 @@ def config(
 ) -> tuple[Card, Any]:
     """The checked config, parsed."""
     with preflight.checked_config(path, repository, "xpnet_lite", url, tensors, False) as found:
-        return found[0], nvinferserver_schema.read(found[1])
+        return found[0], nvinferserver_schema.parse(found[1].read_text(), str(found[1]))
 
 
 def written(folder: Path, repository: Path, change: Any) -> Path:

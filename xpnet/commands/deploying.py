@@ -48,6 +48,11 @@ def add_deploy(commands: Any) -> None:
         "--software-encoder", action="store_true", help="x264: an Orin Nano has no other"
     )
     p.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="nvinferserver hands them on beside its mask: for a graph of one's own",
+    )
+    p.add_argument(
         "--output",
         type=Path,
         default=ROOT / "build" / "deepstream",
@@ -110,6 +115,7 @@ def _cart(args: argparse.Namespace) -> Any:
         tuple(args.sink),
         args.triton,
         software_encoder=args.software_encoder,
+        probabilities=args.probabilities,
         **options,
     )
 
