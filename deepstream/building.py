@@ -66,11 +66,7 @@ class _Latecomer:
 
     def _pad_added(self, element: Any, pad: Any) -> None:
         caps = pad.get_current_caps() or pad.query_caps(None)
-        structure = caps.get_structure(0)
-        kind = structure.get_name()
-        if kind == "application/x-rtp":  # RTSP, before it is decoded
-            kind = f"{structure.get_string('media')}/x-raw"
-        link = self.waiting.pop(kind, None)
+        link = self.waiting.pop(_media(pad, caps), None)
         if link is None:
             return
         target = self.pipeline.get_by_name(link.target)
@@ -91,3 +87,13 @@ class _Latecomer:
         if link is not None:
             sink = self.pipeline.get_by_name(link.target).get_static_pad("sink")
             sink.send_event(Gst.Event.new_eos())
+
+
+def _media(pad: Any, caps: Any) -> str:
+    """video/x-raw or audio/x-raw, also before RTP is decoded."""
+    if caps.get_size() == 0:  # any, or none yet: nvurisrcbin's pads are vsrc_0 and asrc_0
+        return "video/x-raw" if pad.get_name().startswith("v") else "audio/x-raw"
+    structure = caps.get_structure(0)
+    if structure.get_name() == "application/x-rtp":
+        return f"{structure.get_string('media')}/x-raw"
+    return str(structure.get_name())

@@ -109,7 +109,9 @@ class Graph:
     def end(self) -> None:
         """Lets what is inside run out, so that the file is finished: end of stream at its head."""
         for name, pad in self.description.heads:
-            self.element(name).get_static_pad(pad).send_event(Gst.Event.new_eos())
+            head = self.element(name).get_static_pad(pad)
+            if head is not None:  # a requested pad comes with the first stream
+                head.send_event(Gst.Event.new_eos())
 
     def blames_source(self, message: Any) -> bool:
         """Whether an error message comes from the source or one of its decoders."""

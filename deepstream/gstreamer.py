@@ -51,6 +51,7 @@ OPTIONAL = {
     "v4l2src": "gstreamer1.0-plugins-good",
     "decklinkvideosrc": "gstreamer1.0-plugins-bad",
     "rtph264pay": "gstreamer1.0-plugins-good",
+    "rtph264depay": "gstreamer1.0-plugins-good",
     "udpsink": "gstreamer1.0-plugins-good",
     "autovideosink": "gstreamer1.0-plugins-good",
 }

@@ -11,7 +11,11 @@ from deepstream.gstreamer import GLib, gi
 from xpnet.errors import UserError
 
 PACKAGE = "gir1.2-gst-rtsp-server-1.0"
-RTP = "application/x-rtp,media=video,clock-rate=90000,encoding-name=H264,payload=96"
+LAUNCH = (
+    '( udpsrc address=127.0.0.1 port={port} caps="application/x-rtp,media=video,clock-rate=90000,'
+    'encoding-name=H264,payload=96" ! rtph264depay ! rtph264pay name=pay0 pt=96 )'
+)
+"""What each viewer shares: `pay0` is the name that GStreamer's RTSP server looks for."""
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def serving(host: str, port: int, mount: str, rtp_port: int) -> Iterator[None]:
     server.set_address(host)
     server.set_service(str(port))
     factory = GstRtspServer.RTSPMediaFactory.new()
-    factory.set_launch(f'( udpsrc name=pay0 address=127.0.0.1 port={rtp_port} caps="{RTP}" )')
+    factory.set_launch(LAUNCH.format(port=rtp_port))
     factory.set_shared(True)  # every viewer sees the same stream
     server.get_mount_points().add_factory(mount, factory)
     context = GLib.MainContext.new()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deepstream.building import build
+from deepstream.building import _media, build
 from deepstream.description import Description, Row, describe
 from deepstream.drawing import as_dot
 from deepstream.graph import describe_graph
@@ -202,3 +202,14 @@ def test_a_cameras_password_is_not_drawn() -> None:
     clip = Clip(Path("a"), 16, 16, 0, 0, False, kind="rtsp", uri="rtsp://me:secret@host/scope")
     assert "secret" not in as_dot(describe_graph("deepstream", clip, "screen", WORDS))
     assert clip.where == "rtsp://host/scope"
+
+
+def test_a_pad_that_does_not_tell_its_caps_goes_by_its_name() -> None:
+    """nvurisrcbin adds vsrc_0 before it has decoded anything."""
+    for name, media in (("vsrc_0", "video/x-raw"), ("asrc_0", "audio/x-raw")):
+        pad = Gst.Pad.new(name, Gst.PadDirection.SRC)
+        assert _media(pad, pad.query_caps(None)) == media
+    nvmm = Gst.Caps.from_string("video/x-raw(memory:NVMM),format=NV12")
+    assert _media(Gst.Pad.new("src_7", Gst.PadDirection.SRC), nvmm) == "video/x-raw"
+    rtp = Gst.Caps.from_string("application/x-rtp,media=audio")
+    assert _media(Gst.Pad.new("recv", Gst.PadDirection.SRC), rtp) == "audio/x-raw"
