@@ -83,7 +83,9 @@ class Checker:
             ):
                 raise UserError(f"{path}: no group [{needed.replace('N', '0')}] that is enabled")
         inference = self._inference(path, groups["primary-gie"])
-        count = len(sources) or len(groups["source-list"].get("list", "").strip(";").split(";"))
+        count = sum(_streams(source) for source in sources)
+        if not sources:
+            count = len(groups["source-list"].get("list", "").strip(";").split(";"))
         fits.batch_fits(path, groups, count, inference.batch)
         fits.picture_fits(path, groups, inference.card)
         fits.live_fits(path, groups, sources)
@@ -167,6 +169,11 @@ class Checker:
         return Inference(0, card, int(keys.get("batch-size", "1")), plan, onnx)
 
 
+def _streams(source: dict[str, str]) -> int:
+    """How many streams a `[sourceN]` opens: type 3 counts its URI's %d up."""
+    return max(1, int(source.get("num-sources", "1"))) if source.get("type") == "3" else 1
+
+
 def _is_server(text: str) -> bool:
     """Whether a config is nvinferserver's protobuf text."""
     return re.search(r"^\s*infer_config\s*:?\s*\{", text, re.M) is not None
@@ -183,11 +190,10 @@ def _read(path: Path) -> str:
 
 def _paths_exist(entries: list[key_files.Entry], table: key_files.Table, config: Path) -> None:
     for entry in entries:
-        name = key_files.group_name(entry.group, table)
-        kind = table[name][entry.key] if name else ""
+        kind = key_files.kind_of(entry, table)
         local = kind == "path" or (kind == "uri" and entry.value.startswith("file://"))
-        if local and not key_files.resolve(entry.value, config).exists():
-            found = key_files.resolve(entry.value, config)
+        found = key_files.resolve(entry.value.replace("%d", "0"), config)
+        if local and not found.exists():
             raise UserError(f"{config}:{entry.line}: {entry.key} {found}: no such file")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from xpnet.errors import UserError
 
 Table = Mapping[str, Mapping[str, str]]
-"""Group to key to kind. A group that may be numbered (`source0`) stands as `sourceN`.
+"""Group to key to kind. What may be numbered (`source0`) stands as `sourceN`.
 
 Kinds: `int`, `float`, `bool`, `str`, `ints`, `floats`, `strs` (lists, with `;` between), `path`
 (a file or folder that must be there), `out` (one that is written), `uri`, or the numbers that are
@@ -81,33 +81,39 @@ def check(entries: list[Entry], table: Table, source: str) -> None:
         check_entry(entry, table, source)
 
 
-def check_entry(entry: Entry, table: Table, source: str) -> str:
-    """The kind of one entry. Raises UserError as `check`."""
+def check_entry(entry: Entry, table: Table, source: str) -> None:
+    """One entry. Raises UserError as `check`."""
     where = f"{source}:{entry.line}"
     name = group_name(entry.group, table)
     if name is None:
         groups = [g.replace("N", "0") for g in table]
         raise UserError(f"{where}: unknown group [{entry.group}]{nearest(entry.group, groups)}")
-    keys = table[name]
-    kind = keys.get(entry.key)
+    kind = kind_of(entry, table)
     if kind is None:
-        raise UserError(
-            f"{where}: unknown key '{entry.key}' in [{entry.group}]{nearest(entry.key, keys)}"
-        )
+        near = nearest(entry.key, table[name])
+        raise UserError(f"{where}: unknown key '{entry.key}' in [{entry.group}]{near}")
     expected = _expected(kind, entry.value)
     if expected:
         raise UserError(
             f"{where}: {entry.key}={entry.value} in [{entry.group}], expected {expected}"
         )
-    return kind
+
+
+def kind_of(entry: Entry, table: Table) -> str | None:
+    """The kind of an entry's key; None where the table does not know it."""
+    keys = table.get(group_name(entry.group, table) or "", {})
+    return keys.get(entry.key) or keys.get(_numbered(entry.key))
 
 
 def group_name(group: str, table: Table) -> str | None:
     """The name under which a group stands in the table; None where it is unknown."""
     if group in table:
         return group
-    numbered = re.sub(r"\d+$", "N", group)
-    return numbered if numbered != group and numbered in table else None
+    return _numbered(group) if _numbered(group) in table else None
+
+
+def _numbered(word: str) -> str:
+    return re.sub(r"\d+$", "N", word)
 
 
 def write(groups: list[tuple[str, Any]], table: Table) -> str:

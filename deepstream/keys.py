@@ -17,9 +17,9 @@ _GIE = f"""
     enable:0|1 plugin-type:0|1|2|3 batch-size:int interval:int gie-unique-id:int
     operate-on-gie-id:int operate-on-class-ids:ints config-file:path model-engine-file:path
     labelfile-path:path infer-raw-output-dir:path input-tensor-meta:bool bbox-border-color:floats
-    bbox-bg-color:floats audio-transform:str audio-framesize:int audio-hopsize:int
-    audio-input-rate:int model-variant:str device:str min-crop-size:int verbose:int backend:str
-    triton-url:str triton-model:str {_MEMORY}
+    bbox-border-colorN:floats bbox-bg-color:floats bbox-bg-colorN:floats audio-transform:str
+    audio-framesize:int audio-hopsize:int audio-input-rate:int model-variant:str device:str
+    min-crop-size:int verbose:int backend:str triton-url:str triton-model:str {_MEMORY}
 """
 _SOURCE = f"""
     enable:0|1 type:1|2|3|4|5|6|7|8|9 camera-width:int camera-height:int camera-fps-n:int

@@ -122,6 +122,29 @@ def test_mistakes_of_nvinfer(old: str, new: str, expected: str, tmp_path: Path) 
         UNBUILT.check(cart)
 
 
+def test_keys_and_groups_may_be_numbered_where_the_parser_counts(tmp_path: Path) -> None:
+    cart, _ = made(tmp_path, "none")
+    change(cart, "[osd]", "bbox-border-color12=1;0;0;1\n\n[osd]")
+    with pytest.raises(UserError, match=re.escape("unknown key 'bbox-border-color12' in [tiled")):
+        UNBUILT.check(cart)
+    change(cart, "bbox-border-color12=1;0;0;1\n", "")
+    change(cart, "[primary-gie]", "[primary-gie]\nbbox-border-color12=1;0;0;1")
+    change(cart, "[sink0]", "[sink7]")
+    assert UNBUILT.check(cart)
+
+
+def test_a_source_of_several_files_counts_as_many(tmp_path: Path) -> None:
+    (cart,) = write([Cart("rtx", (str(CLIP),) * 2, ("screen",), "none")], tmp_path)
+    text = cart.read_text()
+    first, second = text.index("[source0]"), text.index("[streammux]")
+    several = f"[source0]\nenable=1\ntype=3\nnum-sources=2\nuri=file://{tmp_path}/%d.mp4\n\n"
+    cart.write_text(text[:first] + several + text[second:])
+    with pytest.raises(UserError, match=re.escape("0.mp4: no such file")):
+        UNBUILT.check(cart)
+    (tmp_path / "0.mp4").touch()
+    assert "2 sources" in UNBUILT.check(cart)
+
+
 def test_live_sources_with_a_sink_that_waits(tmp_path: Path) -> None:
     cart, _ = made(tmp_path, "grpc", "/dev/video0")
     change(cart, "sync=0", "sync=1")
