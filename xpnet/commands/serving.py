@@ -57,7 +57,7 @@ def add_run(commands: Any) -> None:
         "--probabilities",
         action="store_true",
         help="deepstream: take the network's probabilities, not nvinferserver's mask: smoother "
-        "edges; needs output_tensor_meta in its config",
+        "edges; a config of your own needs output_tensor_meta for it",
     )
     p.add_argument("--colour", default="00e5ff", metavar="RRGGBB", help="colour of the masks")
     p.add_argument("--opacity", type=float, default=0.18, help="of the fill, 0 to 1")
