@@ -9,12 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from xpnet.errors import UserError
-from xpnet.triton.config import MAX_BATCH
+from xpnet.triton.config import DEFAULT_PLAN, MAX_BATCH
 from xpnet.triton.server import HOST, ROOT
 
 INFERENCE = ("inprocess", "grpc", "none")
 """nvinferserver with Triton in the graph's process, with a server of its own; or nvinfer."""
-DEFAULT_PLAN = "xpnet_lite"
 
 
 @dataclass(frozen=True)

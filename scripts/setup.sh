@@ -23,7 +23,7 @@ for option in "$@"; do
   case $option in
     --train) extras=(train) ;;
     --engines) extras=(train engines) ;;
-    --dev) extras=(train engines dev) ;;
+    --dev) extras=(train engines nvds dev) ;;
     -h | --help) usage; exit 0 ;;
     *) echo "setup: unknown option '$option'" >&2; usage >&2; exit 2 ;;
   esac
@@ -44,7 +44,8 @@ packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav
 )
-[[ ${extras[*]-} != *dev* ]] || packages+=(ffmpeg) # the tests make their broken videos with it
+# The tests make their broken videos with ffmpeg, watch the RTSP output, and draw graphs.
+[[ ${extras[*]-} != *dev* ]] || packages+=(ffmpeg gir1.2-gst-rtsp-server-1.0 graphviz)
 
 installed() { dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2> /dev/null | grep -q '^ii'; }
 
@@ -100,6 +101,7 @@ index=()
 for extra in ${extras[@]+"${extras[@]}"}; do
   more=(${index[@]+"${index[@]}"})
   [ "$extra" != engines ] || more+=(--no-deps) # what ModelOpt needs of its own dependencies is listed
+  [ "$extra" != nvds ] || more+=(--no-deps --ignore-requires-python)
   requirements "requirements-$extra.txt" ${more[@]+"${more[@]}"}
 done
 if ! .venv/bin/python -c 'import importlib.metadata as m; m.version("xpnet")' 2> /dev/null \

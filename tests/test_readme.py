@@ -66,6 +66,7 @@ def test_the_readme_names_the_scores_of_both_models() -> None:
         "docs/training.md",
         "docs/serving.md",
         "docs/engines.md",
+        "docs/running.md",
         "docs/deepstream.md",
         "docs/compatibility.md",
         "docs/where-it-ran.md",

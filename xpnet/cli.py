@@ -17,6 +17,7 @@ from xpnet.commands import (
     building,
     deploying,
     exporting,
+    graphing,
     scoring,
     serving,
     training,
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         serving.add_run,
         serving.add_serve,
+        graphing.add_graph,
         scoring.add_evaluate,
         scoring.add_table,
         scoring.add_curves,

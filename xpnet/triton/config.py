@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.card import Card
-from xpnet.errors import require
+from xpnet.errors import UserError, require
 from xpnet.files import write_text
 from xpnet.runtimes import AUTO
 
 DEFAULT_MODEL = "xpnet_lite_onnx"
 """The model that commands take unless another is named, and that `xpnet_frame` asks."""
+DEFAULT_PLAN = "xpnet_lite"
+"""The same on DeepStream: the TensorRT plan."""
 MAX_BATCH = 8
 """Largest dynamic batch; the plan's optimisation profile has the same bound, unless its card says
 `max_batch`."""
@@ -59,6 +61,24 @@ def frame_config(model: str) -> str:
     config.instance_group.add(count=2, kind=proto.ModelInstanceGroup.KIND_CPU)
     config.parameters["model"].string_value = model
     return _text(config)
+
+
+def check_config(path: Path, card: Card) -> None:
+    """Raises UserError where a config.pbtxt cannot be read or its tensors are not the card's."""
+    from google.protobuf import text_format
+
+    config = _proto().ModelConfig()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), config)
+    except (OSError, text_format.ParseError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    for tensor, entries in ((card.input, config.input), (card.output, config.output)):
+        expected = f"{tensor.name} {' x '.join(map(str, tensor.shape[1:]))}"
+        found = [f"{entry.name} {' x '.join(map(str, entry.dims))}" for entry in entries]
+        if found != [expected]:
+            raise UserError(
+                f"{path}: {', '.join(found) or 'no tensor'}, but the model's card says {expected}"
+            )
 
 
 def onnx_name(card: Card) -> str:
