@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from deepstream.description import Description
 from deepstream.graph import Graph
-from deepstream.gstreamer import Gst
+from deepstream.gstreamer import GLib, Gst
 from deepstream.guard import Probes
 from deepstream.output import Output
 from deepstream.source import Clip
@@ -22,6 +22,8 @@ from xpnet.errors import UserError
 log = logging.getLogger("xpnet.graph")
 
 POLL_NS = 50_000_000
+TURNS = 100
+"""Of the main context in one poll at most: a source that is always ready must not stop the rest."""
 STALL_S = 30.0
 """A graph in which no frame moved for this long hangs."""
 SHORTFALL = 0.05
@@ -91,6 +93,7 @@ class _Player:
                 POLL_NS, Gst.MessageType.ERROR | Gst.MessageType.EOS
             )
             self._watch(bar)
+            _turn_main_context()
         except KeyboardInterrupt:
             self._end(Ending.INTERRUPTED, "stopped by the user")
             return False
@@ -139,3 +142,11 @@ class _Player:
         if missing > max(1.0, SHORTFALL * self.clip.seconds):
             self.ending = Ending.BROKEN_INPUT
             self.reason = f"ends after {got:.1f} of {self.clip.seconds:.1f} s"
+
+
+def _turn_main_context() -> None:
+    """Lets elements do what they put off: nvurisrcbin reconnects from a timeout there."""
+    context = GLib.MainContext.default()
+    for _ in range(TURNS):
+        if not context.iteration(False):
+            return

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from deepstream.graph import Graph
-from deepstream.gstreamer import Gst
+from deepstream.gstreamer import GLib, Gst
 from deepstream.run import RunSettings, describe, run
 from deepstream.source import open_clip
 from tests.conftest import CLIP, FRAMES_OF_CLIP, ffmpeg
@@ -248,3 +248,19 @@ def test_sound_longer_than_the_picture_is_not_broken(short_clip: Path, tmp_path:
 def test_slow_folder_is_not_broken(frame_folder: Path, tmp_path: Path) -> None:
     settings = RunSettings(frame_folder, tmp_path / "o.mp4", backend="onnxruntime", fps=0.5)
     assert run(settings)["ending"] == "complete"
+
+
+def test_what_elements_put_off_is_done_while_it_plays(short_clip: Path, tmp_path: Path) -> None:
+    """nvurisrcbin watches its RTSP stream from a timeout on the default main context."""
+    turns: list[float] = []
+
+    def turn() -> bool:
+        turns.append(time.monotonic())
+        return True
+
+    source = GLib.timeout_add(100, turn)
+    try:
+        run(RunSettings(short_clip, tmp_path / "o.mp4", "latest", backend="onnxruntime"))
+    finally:
+        GLib.source_remove(source)
+    assert len(turns) >= 10  # the clip takes 1.6 seconds
