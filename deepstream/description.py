@@ -83,6 +83,17 @@ class Description:
                 return row
         raise KeyError(name)
 
+    def upstream(self, name: str) -> set[str]:
+        """The element called `name`, and those that lead to it."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            here = waiting.pop()
+            if here not in found:
+                found.add(here)
+                waiting += [link.source for link in self.links if link.target == here]
+        return found
+
     def as_launch(self) -> str:
         """The graph for gst-launch-1.0, without its probes: to try elements out on a target."""
         words = [

@@ -106,17 +106,27 @@ class Graph:
         """The element called `name`, as in the header of this file."""
         return self.pipeline.get_by_name(name)
 
-    def end(self) -> None:
-        """Lets what is inside run out, so that the file is finished: end of stream at its head."""
-        for name, pad in self.description.heads:
+    def end(self, failed: str = "") -> None:
+        """Lets what is inside run out, so that the file is finished: end of stream at its head.
+
+        Where the element `failed` stands in the way, behind it.
+        """
+        stuck = self.description.upstream(failed) if failed else set()
+        pads = [(link.target, link.target_pad or "sink") for link in self.description.links
+                if link.source == failed]  # fmt: skip
+        pads += [head for head in self.description.heads if head[0] not in stuck]
+        for name, pad in pads:
             head = self.element(name).get_static_pad(pad)
             if head is not None:  # a requested pad comes with the first stream
                 head.send_event(Gst.Event.new_eos())
 
-    def blames_source(self, message: Any) -> bool:
-        """Whether an error message comes from the source or one of its decoders."""
-        sources = [self.element(name) for name in self.description.sources]
-        return any(message.src is s or message.src.has_as_ancestor(s) for s in sources)
+    def blamed(self, message: Any) -> str:
+        """The name of the element of the description that an error message comes from, or in."""
+        for row in self.description.elements:
+            element = self.element(row.name)
+            if message.src is element or message.src.has_as_ancestor(element):
+                return row.name
+        return ""
 
     def _live_frame(self, _pad: Any, info: Any) -> Any:
         """Drops a frame that is not later than the one before it: no encoder could date it.

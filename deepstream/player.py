@@ -36,6 +36,7 @@ class Ending(Enum):
     COMPLETE = "complete"
     INTERRUPTED = "interrupted"  # by the user
     BROKEN_INPUT = "broken input"  # frames up to the break are in the output
+    BROKEN_GRAPH = "broken graph"  # an element gave up, likewise
 
 
 def play(
@@ -50,7 +51,7 @@ def play(
     under a temporary name and gets its own when it is finished.
 
     Raises:
-        UserError: no frame could be decoded, the output cannot be written, or the graph hangs.
+        UserError: no frame came through, the output cannot be written, or the graph hangs.
     """
     with output.opened() as words:
         player = _Player(Graph(clip, describe(words), probes), probes, output)
@@ -101,25 +102,41 @@ class _Player:
             return False
         if message.type == Gst.MessageType.EOS:
             return True
-        error, debug = message.parse_error()
-        log.debug("GStreamer: %s (%s)", error.message, debug)
-        if message.src is self.graph.element("sink"):
-            raise UserError(f"{self.output.where}: cannot be written: {error.message}")
-        if not self.graph.blames_source(message):
-            raise RuntimeError(f"{message.src.get_name()}: {error.message} ({debug})")
-        if self.probes.statistics.frames == 0:
-            raise UserError(f"{self.clip.where}: no frame could be decoded: {error.message}")
-        self._end(Ending.BROKEN_INPUT, error.message)
+        self._failed(message)
         return False
 
-    def _end(self, ending: Ending, reason: str) -> None:
-        """Finishes the file with the frames that came through."""
+    def _failed(self, message: Any) -> None:
+        """An element gave up: what came through before is kept."""
+        error, debug = message.parse_error()
+        log.debug("GStreamer: %s (%s)", error.message, debug)
+        name, none = self.graph.blamed(message), self.probes.statistics.frames == 0
+        if name in ("sink", "muxer"):
+            raise UserError(f"{self.output.where}: cannot be written: {error.message}")
+        if name in self.graph.description.sources:
+            if none:
+                raise UserError(f"{self.clip.where}: no frame could be decoded: {error.message}")
+            self._end(Ending.BROKEN_INPUT, error.message)
+            return
+        reason = f"{self._called(name)}: {error.message}"
+        if none:
+            raise UserError(f"{reason}: no frame came through ({debug})")
+        self._end(Ending.BROKEN_GRAPH, reason, name)
+
+    def _called(self, name: str) -> str:
+        """An element by what it is and what it does, such as `nvinferserver (inference)`."""
+        if not name:
+            return "the graph"
+        factory = self.graph.description.element(name).factory
+        return factory if name.startswith(factory) else f"{factory} ({name})"
+
+    def _end(self, ending: Ending, reason: str, failed: str = "") -> None:
+        """Finishes the file with the frames that came through, past the element that `failed`."""
         if self.ending is not Ending.COMPLETE:
             if ending is Ending.INTERRUPTED:
                 raise KeyboardInterrupt  # a second Ctrl-C: now
             return
         self.ending, self.reason = ending, reason
-        self.graph.end()
+        self.graph.end(failed)
 
     def _watch(self, bar: Any) -> None:
         frames, now = self.probes.statistics.frames, time.monotonic()

@@ -234,6 +234,10 @@ def describe(summary: dict[str, Any]) -> tuple[list[str], str]:
             f"{summary['input']}: broken after {frames} frames ({summary['reason']}); "
             f"{summary['output']} holds those"
         )
+    elif summary["ending"] == Ending.BROKEN_GRAPH.value:
+        failure = (
+            f"{summary['reason']}: ended after {frames} frames; {summary['output']} holds those"
+        )
     elif summary["inference_failure"] or summary["probe_error"]:
         failure = (
             f"{summary['inference_failure'] or summary['probe_error']}: {without} of {frames} "

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deepstream import platforms
+from deepstream.description import Row
 from deepstream.graph import Graph
 from deepstream.gstreamer import GLib, Gst
 from deepstream.run import RunSettings, describe, run
@@ -248,6 +250,25 @@ def test_sound_longer_than_the_picture_is_not_broken(short_clip: Path, tmp_path:
 def test_slow_folder_is_not_broken(frame_folder: Path, tmp_path: Path) -> None:
     settings = RunSettings(frame_folder, tmp_path / "o.mp4", backend="onnxruntime", fps=0.5)
     assert run(settings)["ending"] == "complete"
+
+
+@pytest.mark.parametrize("stage", ["encoder.software", "sound"])
+def test_an_element_that_gives_up_half_way_loses_no_recording(
+    stage: str, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = platforms.GSTREAMER_TABLE[stage]
+    broken = Row("identity", properties={"error-after": "20"})
+    monkeypatch.setitem(
+        platforms.TABLES, "gstreamer",
+        {**platforms.GSTREAMER_TABLE, stage: (rows[0], broken, *rows[1:])},
+    )  # fmt: skip
+    summary = run(RunSettings(short_clip, tmp_path / "o.mp4", backend="onnxruntime"))
+    assert summary["ending"] == "broken graph"
+    assert "identity: " in describe(summary)[1]
+    written = cv2.VideoCapture(str(tmp_path / "o.mp4"))
+    assert 0 < written.get(cv2.CAP_PROP_FRAME_COUNT) <= summary["frames"]
+    assert written.read()[0]
+    assert [p.name for p in tmp_path.iterdir()] == ["o.mp4"]
 
 
 def test_what_elements_put_off_is_done_while_it_plays(short_clip: Path, tmp_path: Path) -> None:

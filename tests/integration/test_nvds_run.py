@@ -25,6 +25,7 @@ from deepstream.pixels import buffer_address, mapped_frame, timestamp_ns
 from deepstream.run import RunSettings
 from deepstream.source import open_clip
 from tests.deepstream.nvds import buffers, pyds
+from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor
 from xpnet.inference import OnnxInference
 from xpnet.runtimes import best_runtime
@@ -133,6 +134,39 @@ def test_it_gives_what_the_plain_graph_gives(
             for a, b in zip(mine, other, strict=True):
                 assert a["area"] == pytest.approx(b["area"], rel=0.1)
                 assert a["probability"] is None
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """nvinferserver's answer to an inference that fails: an error on the bus, and no more flow."""
+    table = plain_table()
+    broken = replace(table["inference.every"][0], properties={"error-after": str(after)})
+    table = {**table, "inference.every": (broken, *table["inference.every"][1:])}
+    monkeypatch.setitem(platforms.TABLES, platforms.DGPU, table)
+
+
+def test_an_inference_that_fails_half_way_leaves_a_finished_recording(
+    silent_after: list[int], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, after=20)
+    summary = run.run(settings)
+    assert summary["ending"] == "broken graph"
+    frames = summary["frames"]
+    assert frames == 19
+    assert open_clip(Path(settings.output), 0).frames == frames
+    assert len(Path(settings.polyps or "").read_text().splitlines()) == frames
+    failure = run.describe(summary)[1]
+    assert failure.startswith("identity (inference): ")
+    assert failure.endswith(f": ended after {frames} frames; {settings.output} holds those")
+
+
+def test_an_inference_that_never_starts_is_one_line_and_nothing_is_written(
+    silent_after: list[int], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, after=1)
+    with pytest.raises(UserError, match=r"identity \(inference\): .*no frame came through"):
+        run.run(settings)
+    assert not Path(settings.output).exists()
+    assert not list(Path(settings.output).parent.glob(".*.part"))
 
 
 def test_frames_without_a_result_go_on_and_are_counted(
