@@ -52,26 +52,26 @@ def _link(pipeline: Any, link: Link) -> None:
 
 
 class _Latecomer:
-    """Links the pads that an element adds once it knows its streams.
+    """Links the pads that an element adds once it knows its streams, and again when it restarts.
 
     The first picture and the first sound; further streams of a file are left out.
     """
 
     def __init__(self, pipeline: Any, element: Any, links: list[Link]) -> None:
         self.pipeline = pipeline
-        self.waiting = {link.media: link for link in links}
+        self.links = {link.media: link for link in links}
         element.connect("pad-added", self._pad_added)
-        if "audio/x-raw" in self.waiting:
+        if "audio/x-raw" in self.links:
             element.connect("no-more-pads", self._no_more_pads)
 
     def _pad_added(self, element: Any, pad: Any) -> None:
         caps = pad.get_current_caps() or pad.query_caps(None)
-        link = self.waiting.pop(_media(pad, caps), None)
+        link = self.links.get(_media(pad, caps))
         if link is None:
             return
-        target = self.pipeline.get_by_name(link.target)
-        name = link.target_pad or "sink"
-        sink = target.get_static_pad(name) or target.request_pad_simple(name)
+        sink = self._sink(link)
+        if sink.is_linked():
+            return
         linked = pad.link(sink)
         if linked != Gst.PadLinkReturn.OK:
             error = GLib.Error.new_literal(
@@ -83,10 +83,15 @@ class _Latecomer:
 
     def _no_more_pads(self, _element: Any) -> None:
         """Sound that was announced and never came must not keep the muxer waiting."""
-        link = self.waiting.pop("audio/x-raw", None)
-        if link is not None:
-            sink = self.pipeline.get_by_name(link.target).get_static_pad("sink")
+        sink = self._sink(self.links["audio/x-raw"])
+        if not sink.is_linked():
             sink.send_event(Gst.Event.new_eos())
+
+    def _sink(self, link: Link) -> Any:
+        """The pad that a link leads to, asked for where it is not there yet."""
+        target = self.pipeline.get_by_name(link.target)
+        name = link.target_pad or "sink"
+        return target.get_static_pad(name) or target.request_pad_simple(name)
 
 
 def _media(pad: Any, caps: Any) -> str:

@@ -32,6 +32,7 @@ from deepstream.building import build
 from deepstream.description import Description, describe
 from deepstream.gstreamer import Gst
 from deepstream.guard import Probes
+from deepstream.live import LiveSource
 from deepstream.pixels import timestamp_ns
 from deepstream.platforms import MEMORY, TABLES
 from deepstream.source import Clip, ImageFeeder
@@ -87,7 +88,6 @@ class Graph:
     def __init__(self, clip: Clip, description: Description, probes: Probes) -> None:
         self.clip, self.description = clip, description
         self.last_sound_ns = 0
-        self._last_live_ns = -1
         self.pipeline = build(description)
         for point in description.probes:
             pad = self.element(point.element).get_static_pad(point.pad)
@@ -98,9 +98,7 @@ class Graph:
         if sound is not None:
             pad = sound.get_static_pad("sink")
             pad.add_probe(Gst.PadProbeType.BUFFER, self._sound_passes)
-        fresh = self.element("fresh")
-        if fresh is not None:
-            fresh.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self._live_frame)
+        self.live = LiveSource(self.pipeline, description) if clip.live else None
 
     def element(self, name: str) -> Any:
         """The element called `name`, as in the header of this file."""
@@ -127,17 +125,6 @@ class Graph:
             if message.src is element or message.src.has_as_ancestor(element):
                 return row.name
         return ""
-
-    def _live_frame(self, _pad: Any, info: Any) -> Any:
-        """Drops a frame that is not later than the one before it: no encoder could date it.
-
-        Cameras send such frames after a lost packet, and where they use B-frames.
-        """
-        stamp = timestamp_ns(info)
-        if stamp is None or stamp <= self._last_live_ns:
-            return Gst.PadProbeReturn.DROP
-        self._last_live_ns = stamp
-        return Gst.PadProbeReturn.OK
 
     def _sound_passes(self, _pad: Any, info: Any) -> Any:
         self.last_sound_ns = max(self.last_sound_ns, timestamp_ns(info) or 0)

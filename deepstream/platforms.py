@@ -137,6 +137,7 @@ DEEPSTREAM_TABLE: Table = {
             {**NVURISRCBIN, "latency": "{latency_ms}", "rtsp-reconnect-interval": "5"},
             delayed=True,
         ),
+        FRESH,
     ),
     "source.v4l2": (V4L2, *CAPTURED),
     "source.decklink": (DECKLINK, *CAPTURED),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -15,6 +16,7 @@ from deepstream.description import Description
 from deepstream.graph import Graph
 from deepstream.gstreamer import GLib, Gst
 from deepstream.guard import Probes
+from deepstream.live import ENDED, LiveSource
 from deepstream.output import Output
 from deepstream.source import Clip
 from xpnet.errors import UserError
@@ -25,7 +27,9 @@ POLL_NS = 50_000_000
 TURNS = 100
 """Of the main context in one poll at most: a source that is always ready must not stop the rest."""
 STALL_S = 30.0
-"""A graph in which no frame moved for this long hangs."""
+"""A graph in which no frame moved for this long hangs; a live source that delivered is away."""
+RETRY_S = 5.0
+"""After which a live source that broke off is opened anew."""
 SHORTFALL = 0.05
 """A video that ends more than this share (and a second) before its time was cut off."""
 
@@ -70,6 +74,7 @@ class _Player:
         # Between two frames of a slide show the clip's own pause is no stall.
         self.stall_s = STALL_S + (2 / self.clip.fps if self.clip.fps else 0)
         self.moved_s, self.seen = time.monotonic(), 0
+        self.away, self.retry_s, self.arrived = False, math.inf, math.inf
 
     def run(self) -> tuple[Ending, str]:
         self.graph.pipeline.set_state(Gst.State.PLAYING)
@@ -91,9 +96,12 @@ class _Player:
         """Handles what happened in one poll; true at the end of the stream."""
         try:
             message = self.bus.timed_pop_filtered(
-                POLL_NS, Gst.MessageType.ERROR | Gst.MessageType.EOS
+                POLL_NS,
+                Gst.MessageType.ERROR | Gst.MessageType.EOS | Gst.MessageType.APPLICATION,
             )
             self._watch(bar)
+            if self.away and self.graph.live is not None:
+                self._bring_back(self.graph.live)
             _turn_main_context()
         except KeyboardInterrupt:
             self._end(Ending.INTERRUPTED, "stopped by the user")
@@ -102,7 +110,10 @@ class _Player:
             return False
         if message.type == Gst.MessageType.EOS:
             return True
-        self._failed(message)
+        if message.type == Gst.MessageType.ERROR:
+            self._failed(message)
+        elif message.get_structure().get_name() == ENDED and not self.away:
+            self.graph.end()  # the source said goodbye
         return False
 
     def _failed(self, message: Any) -> None:
@@ -115,6 +126,9 @@ class _Player:
         if name in self.graph.description.sources:
             if none:
                 raise UserError(f"{self.clip.where}: no frame could be decoded: {error.message}")
+            if self.clip.live and self.ending is Ending.COMPLETE:
+                self._wait(error.message, RETRY_S)
+                return
             self._end(Ending.BROKEN_INPUT, error.message)
             return
         reason = f"{self._called(name)}: {error.message}"
@@ -135,7 +149,7 @@ class _Player:
             if ending is Ending.INTERRUPTED:
                 raise KeyboardInterrupt  # a second Ctrl-C: now
             return
-        self.ending, self.reason = ending, reason
+        self.ending, self.reason, self.retry_s = ending, reason, math.inf
         self.graph.end(failed)
 
     def _watch(self, bar: Any) -> None:
@@ -144,11 +158,33 @@ class _Player:
             bar.update(frames - self.seen)
             self.moved_s, self.seen = now, frames
         elif now - self.moved_s > self.stall_s:
-            reason = f"no frame for {self.stall_s:g} s"
-            if frames == 0 or self.ending is not Ending.COMPLETE:
-                raise UserError(f"{self.clip.where}: {reason} after {frames} frames: given up")
-            self.moved_s = now  # as long again for the file to be finished
+            self.moved_s = now  # as long again for a file to be finished
+            self._stalled(f"no frame for {self.stall_s:g} s", frames)
+
+    def _stalled(self, reason: str, frames: int) -> None:
+        if frames == 0 or self.ending is not Ending.COMPLETE:
+            raise UserError(f"{self.clip.where}: {reason} after {frames} frames: given up")
+        if not self.clip.live:
             self._end(Ending.BROKEN_INPUT, reason)
+        elif not self.away:
+            self._wait(reason, 0)
+
+    def _wait(self, reason: str, seconds: float) -> None:
+        """A scope that is unplugged between two patients comes back: the graph stays up."""
+        if not self.away:
+            log.warning("%s: %s; waiting until it is back", self.clip.where, reason)
+            self.away, self.arrived = True, math.inf
+        self.retry_s = min(self.retry_s, time.monotonic() + seconds)
+
+    def _bring_back(self, live: LiveSource) -> None:
+        """Opens the source again and again, until frames arrive."""
+        if live.arrived > self.arrived:
+            log.info("%s: is back", self.clip.where)
+            self.away, self.retry_s = False, math.inf
+        elif time.monotonic() > self.retry_s:
+            self.retry_s = time.monotonic() + self.stall_s
+            live.restart()
+            self.arrived = live.arrived
 
     def _check_length(self) -> None:
         """A container that promised more than came was cut off, even where no element says so."""

@@ -17,9 +17,9 @@ from deepstream.graph import describe_graph
 from deepstream.gstreamer import GObject, Gst
 from deepstream.guard import Probes
 from deepstream.nvds_probe import NvdsProbes
-from deepstream.platforms import TABLES
+from deepstream.platforms import FRESH, TABLES
 from deepstream.probe import EveryProbes, LatestProbes
-from deepstream.source import Clip, open_clip
+from deepstream.source import LIVE, Clip, open_clip
 from tests.conftest import CLIP, ROOT, one_line
 from tests.deepstream.elements import MUX_PADS, NVIDIA
 from tests.deepstream.nvds.libraries import folder
@@ -132,6 +132,12 @@ def test_every_probe_has_its_handler(probes: type[Probes]) -> None:
         if graph.platform.startswith("deepstream") == (probes is NvdsProbes):
             assert graph.probes
             assert all(callable(getattr(probes, point.handler)) for point in graph.probes)
+
+
+def test_every_live_source_loses_its_oldest_frame_rather_than_lag() -> None:
+    for table in TABLES.values():
+        for kind in LIVE:
+            assert FRESH in table[f"source.{kind}"], kind
 
 
 def test_what_differs_between_the_platforms_is_the_table_alone() -> None:

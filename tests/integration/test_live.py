@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +24,7 @@ from deepstream.run import RunSettings, run
 from deepstream.source import open_clip
 from tests.conftest import one_line
 from xpnet.errors import UserError
+from xpnet.frames import Segmentation
 
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GstRtspServer  # noqa: E402
@@ -122,6 +127,79 @@ def test_a_camera_that_never_delivers_is_one_line(
         with pytest.raises(UserError, match=r"/scope: no frame for 2 s after 0 frames: given up"):
             run(RunSettings(address, tmp_path / "o.mp4", **IN_PROCESS))
     assert list(tmp_path.iterdir()) == []
+
+
+CAMERA = """
+import sys
+import gi
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtspServer
+Gst.init(None)
+server = GstRtspServer.RTSPServer.new()
+server.set_address("127.0.0.1")
+server.set_service(sys.argv[1])
+factory = GstRtspServer.RTSPMediaFactory.new()
+factory.set_launch(
+    f"( filesrc location={sys.argv[2]} ! qtdemux ! h264parse ! rtph264pay name=pay0 )"
+)
+server.get_mount_points().add_factory("/scope", factory)
+server.attach(None)
+print("ready", flush=True)
+GLib.MainLoop().run()
+"""
+
+
+class Camera:
+    """An RTSP camera in a process of its own, which can be unplugged."""
+
+    def __init__(self, clip: Path) -> None:
+        self.port, self.clip = free_tcp_port(), clip
+        self.address = f"rtsp://127.0.0.1:{self.port}/scope"
+        self.plug()
+
+    def plug(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", CAMERA, str(self.port), str(self.clip)], stdout=subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"ready\n"
+
+    def unplug(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.mark.parametrize("mode", ["every", "latest"])
+def test_a_scope_that_is_unplugged_comes_back(
+    short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, mode: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("deepstream.player.STALL_S", 4.0)
+    monkeypatch.setattr("deepstream.player.RETRY_S", 1.0)
+    camera = Camera(short_clip)
+    seen: list[int] = []
+
+    def unplug_at_the_tenth(segmentation: Segmentation) -> None:
+        seen.append(segmentation.timestamp_ns or 0)
+        if len(seen) == 10:
+            camera.unplug()
+            threading.Timer(6.0, camera.plug).start()
+
+    try:
+        with caplog.at_level(logging.INFO, "xpnet.graph"):
+            summary = run(
+                RunSettings(camera.address, tmp_path / "o.mkv", mode, **IN_PROCESS),
+                unplug_at_the_tenth,
+            )
+    finally:
+        camera.unplug()
+    assert summary["ending"] == "complete", summary
+    assert len(seen) > 15
+    assert seen == sorted(seen)
+    assert max(b - a for a, b in itertools.pairwise(seen)) > 5e9  # the time went on
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("waiting until it is back" in line for line in told) == 1, told
+    assert sum(line.endswith("/scope: is back") for line in told) == 1, told
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""The queue behind a live source, and what it lets into the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from deepstream.building import build
+from deepstream.description import Row, describe
+from deepstream.gstreamer import Gst
+from deepstream.live import ENDED, LiveSource
+from deepstream.platforms import FRESH
+
+pytestmark = pytest.mark.integration
+
+TABLE = {
+    "source.test": (Row("appsrc", "source", {"format": "time"}), FRESH),
+    "frame": (Row("identity", "input", {"silent": "true"}, head=True),),
+    "inference.every": (),
+    "overlay": (),
+    "sink.screen": (Row("appsink", "sink", {"sync": "false", "max-buffers": "1"}),),
+}
+
+
+@contextmanager
+def playing() -> Iterator[Any]:
+    description = describe("test", TABLE, "test", "screen", "every", "", {})
+    pipeline = build(description)
+    LiveSource(pipeline, description)
+    pipeline.set_state(Gst.State.PLAYING)
+    try:
+        yield pipeline
+    finally:
+        pipeline.set_state(Gst.State.NULL)
+
+
+def push(pipeline: Any, *milliseconds: int) -> None:
+    for number in milliseconds:
+        buffer = Gst.Buffer.new_wrapped(b"frame")
+        buffer.pts = number * Gst.MSECOND
+        pipeline.get_by_name("source").emit("push-buffer", buffer)
+
+
+def pulled(pipeline: Any, timeout_s: float = 0.3) -> Iterator[int]:
+    sink = pipeline.get_by_name("sink")
+    while (
+        sample := sink.emit("try-pull-sample", round(timeout_s * Gst.SECOND))
+    ) is not None:  # fmt: skip
+        yield sample.get_buffer().pts // Gst.MSECOND
+
+
+def test_a_graph_that_is_slower_than_its_source_sees_the_newest_frame() -> None:
+    with playing() as pipeline:
+        push(pipeline, *range(1, 101))
+        seen = list(pulled(pipeline))
+    assert seen[-1] == 100
+    assert len(seen) <= 5
+
+
+def test_a_frame_that_is_not_later_is_dropped_until_time_begins_anew() -> None:
+    seen = []
+    with playing() as pipeline:
+        for stamp in (40, 80, 80, 60):
+            push(pipeline, stamp)
+            seen += list(pulled(pipeline, 0.1))
+        assert seen == [40, 80]
+        segment = Gst.Segment()
+        segment.init(Gst.Format.TIME)
+        pad = pipeline.get_by_name("source").get_static_pad("src")
+        pad.push_event(Gst.Event.new_segment(segment))
+        push(pipeline, 20)
+        assert list(pulled(pipeline)) == [20]
+
+
+def test_an_end_of_the_source_is_told_and_does_not_end_the_graph() -> None:
+    with playing() as pipeline:
+        push(pipeline, 40)
+        pipeline.get_by_name("source").emit("end-of-stream")
+        assert list(pulled(pipeline)) == [40]
+        bus = pipeline.get_bus()
+        told = bus.timed_pop_filtered(Gst.SECOND, Gst.MessageType.APPLICATION)
+        assert told.get_structure().get_name() == ENDED
+        assert bus.pop_filtered(Gst.MessageType.EOS) is None
