@@ -86,6 +86,11 @@ def load_pyds() -> Any:
             f"{module.origin} is not NVIDIA's pyds but an unrelated package of that name: "
             f"pip uninstall pyds, then {INSTALL}"
         )
+    numpy = find_module("numpy")
+    if numpy is not None and int(numpy.version.partition(".")[0]) >= 2:
+        raise UserError(
+            f"pyds is built for numpy 1, here is {numpy.version}: pip install 'numpy<2'"
+        )
     try:
         pyds = importlib.import_module("pyds")
     except ImportError as error:

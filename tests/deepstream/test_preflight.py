@@ -83,9 +83,24 @@ def test_the_other_package_called_pyds(tmp_path: Path, monkeypatch: pytest.Monke
     assert "pyds" not in sys.modules
 
 
+def installed(monkeypatch: pytest.MonkeyPatch, numpy: str) -> None:
+    """NVIDIA's pyds and a numpy, as far as one looks before importing them."""
+    found = {
+        "pyds": Module("/usr/lib/python3/pyds.so", "1.0.0"),
+        "numpy": Module("/usr/lib/python3/numpy/__init__.py", numpy),
+    }
+    monkeypatch.setattr(preflight, "find_module", found.get)
+
+
+def test_a_numpy_that_pyds_was_not_built_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, "2.2.6")
+    monkeypatch.setitem(sys.modules, "pyds", offered)
+    with pytest.raises(UserError, match=r"here is 2.2.6: pip install 'numpy<2'"):
+        preflight.load_pyds()
+
+
 def test_pyds_that_is_old_broken_or_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = Module("/usr/lib/python3/pyds.so", "1.0.0")
-    monkeypatch.setattr(preflight, "find_module", lambda _: library)
+    installed(monkeypatch, "1.26.4")
     monkeypatch.setattr(preflight, "PYDS_NEEDS", ("get_nvds_buf_surface", "get_everything"))
     monkeypatch.setitem(sys.modules, "pyds", offered)
     with pytest.raises(UserError, match=r"pyds lacks get_everything: expected 1.1.11 or newer"):
