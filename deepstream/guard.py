@@ -39,26 +39,29 @@ class Probes:
         self.statistics = RunStatistics()
 
     def guarded(self, name: str) -> Callable[[Any, Any], Any]:
-        """The handler called `name` as a pad probe, which always lets its buffer pass.
-
-        The first exception is logged and posted to the bus, all are counted: a flood of messages
-        would hide the first.
-        """
+        """The handler called `name` as a pad probe, which always lets its buffer pass."""
         handler: Callable[[Any, Any], None] = getattr(self, name)
 
         def probe(pad: Any, info: Any) -> Any:
             try:
                 handler(pad, info)
             except Exception as error:
-                first = not self.statistics.probe_error
-                self.statistics.probe_failed(error)
-                if first:
-                    log.error("probe failed (%s: %s); frames go on", type(error).__name__, error)
-                    log.debug("probe failed", exc_info=True)
-                    _post(pad, name, self.statistics.probe_error)
+                self.failed(pad, name, error)
             return Gst.PadProbeReturn.OK
 
         return probe
+
+    def failed(self, pad: Any, name: str, error: Exception) -> None:
+        """Logs the first mistake of all handlers and posts it to the bus, and counts every one.
+
+        A flood of messages would hide the first.
+        """
+        first = not self.statistics.probe_error
+        self.statistics.probe_failed(error)
+        if first:
+            log.error("probe failed (%s: %s); frames go on", type(error).__name__, error)
+            log.debug("probe failed", exc_info=error)
+            _post(pad, name, self.statistics.probe_error)
 
 
 def _post(pad: Any, probe: str, reason: str) -> None:

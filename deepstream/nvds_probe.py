@@ -52,14 +52,17 @@ class NvdsProbes(Probes):
         if self.results is None:
             self.results = PolypResults()  # the text on the screen needs them in any case
 
-    def frame_leaves(self, _pad: Any, info: Any) -> None:
-        """Called with every batch."""
+    def frame_leaves(self, pad: Any, info: Any) -> None:
+        """Called with every batch; a mistake in one of its frames is none of the others."""
         buffer = buffer_address(info)
         batch = self.pyds.gst_buffer_get_nvds_batch_meta(buffer)
         if batch is None:
             raise RuntimeError("the buffer carries no NvDsBatchMeta: is nvstreammux before it?")
         for frame_meta in each(batch.frame_meta_list, self.pyds.NvDsFrameMeta):
-            self._frame(buffer, batch, frame_meta)
+            try:
+                self._frame(buffer, batch, frame_meta)
+            except Exception as error:
+                self.failed(pad, "frame_leaves", error)
 
     def _frame(self, buffer: int, batch: Any, frame_meta: Any) -> None:
         entered = time.monotonic()

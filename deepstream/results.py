@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -20,12 +21,15 @@ OnPolyps = Callable[[int, "int | None", "list[Polyp] | None"], None]
 class PolypResults:
     """Takes every frame that leaves the overlay, in order, in the overlay's thread.
 
-    `stream` gets a line of JSON for each, `on_polyps` a call.
+    `stream` gets a line of JSON for each, `on_polyps` a call. Where one of them fails, as on a
+    full disk, that is counted, and the frame keeps its polyps.
     """
 
     def __init__(self, stream: TextIO | None = None, on_polyps: OnPolyps | None = None) -> None:
         self._stream, self._on_polyps = stream, on_polyps
+        self.error, self.errors = "", 0  # the first reason, and how many
         self._tracker = PolypTracker()
+        self._at = (0.0, time.monotonic())  # the stream's newest time, and the clock's then
         self._frames = 0
         self._last: tuple[Segmentation, list[Polyp]] | None = None
 
@@ -35,17 +39,43 @@ class PolypResults:
         """The polyps of the mask that the frame shows, with ids; None where it shows no mask."""
         number = self._frames
         self._frames += 1
-        polyps = None
-        if segmentation is not None:
-            if self._last is None or self._last[0] is not segmentation:  # mode `latest` repeats
-                found = find_polyps(segmentation.mask, segmentation.probabilities)
-                self._last = (segmentation, found)
-            polyps = self._tracker.update(self._last[1], (timestamp_ns or 0) / 1e9)
+        polyps = self._follow(segmentation, timestamp_ns)
+        for tell in (self._write, self._call):
+            try:
+                tell(number, timestamp_ns, polyps)
+            except Exception as error:
+                self.error = self.error or f"{type(error).__name__}: {error}"
+                self.errors += 1
+        return polyps
+
+    def _follow(
+        self, segmentation: Segmentation | None, timestamp_ns: int | None
+    ) -> list[Polyp] | None:
+        """One mask counts once, however many frames show it; a frame without one breaks a row."""
+        if segmentation is None:
+            self._last = None
+            self._tracker.update([], self._seconds(timestamp_ns))
+            return None
+        if self._last is None or self._last[0] is not segmentation:
+            found = find_polyps(segmentation.mask, segmentation.probabilities)
+            time_s = self._seconds(segmentation.timestamp_ns)
+            self._last = (segmentation, self._tracker.update(found, time_s))
+        return self._last[1]
+
+    def _seconds(self, timestamp_ns: int | None) -> float:
+        """Of the stream; where a frame has no time, as the clock went on since."""
+        if timestamp_ns is None:
+            return self._at[0] + time.monotonic() - self._at[1]
+        self._at = (timestamp_ns / 1e9, time.monotonic())
+        return self._at[0]
+
+    def _write(self, number: int, timestamp_ns: int | None, polyps: list[Polyp] | None) -> None:
         if self._stream is not None:
             write_line(self._stream, number, timestamp_ns, polyps)
+
+    def _call(self, number: int, timestamp_ns: int | None, polyps: list[Polyp] | None) -> None:
         if self._on_polyps is not None:
             self._on_polyps(number, timestamp_ns, polyps)
-        return polyps
 
 
 def post_polyps(pad: Any, timestamp_ns: int | None, polyps: list[Polyp]) -> None:

@@ -148,6 +148,8 @@ def _summary(
         "clip_seconds": round(clip.seconds, 3),
         "audio": clip.has_audio and not deepstream,
         **probes.statistics.summary(),
+        "polyps_error": probes.results.error if probes.results else "",
+        "polyps_errors": probes.results.errors if probes.results else 0,
         "machine": describe_machine(),
         "date": date.today().isoformat(),
     }
@@ -242,5 +244,10 @@ def describe(summary: dict[str, Any]) -> tuple[list[str], str]:
         failure = (
             f"{summary['inference_failure'] or summary['probe_error']}: {without} of {frames} "
             f"frames have no mask; {summary['output']} is complete"
+        )
+    elif summary["polyps_errors"]:
+        failure = (
+            f"{summary['polyps_error']}: the polyps were not handed on {summary['polyps_errors']} "
+            f"times; {summary['output']} is complete"
         )
     return lines, failure

@@ -267,6 +267,23 @@ def test_an_exception_is_posted_once_and_counted_and_the_frames_go_on(
     assert len(caplog.records) == 1
 
 
+def test_a_mistake_in_one_frame_is_none_of_the_others_of_its_batch(
+    card: Card, frame: np.ndarray
+) -> None:
+    seen: list[Segmentation] = []
+
+    def broken_once(segmentation: Segmentation) -> None:
+        seen.append(segmentation)
+        if len(seen) == 1:
+            raise ValueError("a mistake in the program")
+
+    probes = nvds_probes(card, on_mask=broken_once)
+    classes = [buffers.segmentation(np.zeros((256, 256), np.int32)) for _ in range(3)]
+    through(probes, buffers.batched(np.stack([frame] * 3), classes))
+    assert len(seen) == probes.statistics.frames == 3
+    assert (probes.statistics.probe_errors, probes.statistics.frames_without_mask) == (1, 1)
+
+
 def warnings_of(playing: Any) -> list[Any]:
     posted = []
     while message := playing.get_bus().pop_filtered(Gst.MessageType.WARNING):
