@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from xpnet.addresses import public
 from xpnet.errors import UserError
 from xpnet.triton.config import DEFAULT_PLAN, MAX_BATCH
 from xpnet.triton.server import HOST, ROOT
@@ -129,11 +130,11 @@ def source_kind(word: str) -> str:
         return "rtsp"
     if scheme in {"decklink", "aja", "ndi", "csi"}:
         raise UserError(
-            f"--source {word}: deepstream-app opens /dev/videoN, RTSP and files; an SDI card "
-            "needs a V4L2 driver for it"
+            f"--source {public(word)}: deepstream-app opens /dev/videoN, RTSP and files; an SDI "
+            "card needs a V4L2 driver for it"
         )
     if scheme and scheme != "file":
-        raise UserError(f"--source {word}: expected a file, /dev/videoN or rtsp://...")
+        raise UserError(f"--source {public(word)}: expected a file, /dev/videoN or rtsp://...")
     return "file"
 
 

@@ -6,6 +6,7 @@ or three files of text; nothing else in the project writes such files.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from deepstream import app_config as app
 from deepstream import infer_config, key_files
 from deepstream.cart import PLATFORMS, Cart, Platform, sink_kind, source_kind
 from deepstream.keys import APP
+from xpnet.addresses import check_port, public
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.files import write_text
 from xpnet.triton.config import onnx_name
 from xpnet.triton.server import HOST, REPOSITORY, ROOT
+
+log = logging.getLogger("xpnet.deploy")
 
 CONFIGS = ROOT / "deepstream" / "configs"
 LABELS = "labels.txt"
@@ -61,9 +65,12 @@ def write(carts: list[Cart], folder: Path, repository: Path = REPOSITORY) -> lis
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
-    for texts in files:
+    for cart, texts in zip(carts, files, strict=True):
         for name, text in texts.items():
-            write_text(folder / name, text)
+            secret = any(public(word) != word and word in text for word in cart.sources)
+            write_text(folder / name, text, private=secret)
+            if secret:
+                log.warning("%s holds a camera's password: readable for you alone", folder / name)
     return [folder / next(iter(texts)) for texts in files]
 
 
@@ -176,10 +183,12 @@ def _sink(cart: Cart, platform: Platform, word: str, number: int) -> app.Sink:
         container = app.MP4 if Path(word).suffix.lower() == ".mp4" else app.MKV
         return app.Sink(app.FILE, sync, container=container, output_file=word, **encoder)
     port = word.partition(":")[2] or str(FIRST_RTSP_PORT + number)
-    if not port.isdigit() or not 1 <= int(port) <= 65535:
-        raise UserError(f"--sink {word}: port {port}, expected 1 to 65535")
     return app.Sink(
-        app.RTSP_OUT, sync, rtsp_port=int(port), udp_port=FIRST_UDP_PORT + number, **encoder
+        app.RTSP_OUT,
+        sync,
+        rtsp_port=check_port(port, f"--sink {word}"),
+        udp_port=FIRST_UDP_PORT + number,
+        **encoder,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepstream.rtsp import serving
+from xpnet.addresses import public
 from xpnet.errors import UserError
 from xpnet.files import check_writable, replacing
 
@@ -63,7 +64,8 @@ def parse_output(text: str | Path) -> Output:
         address = re.fullmatch(r"rtsp://([^/:@]+):(\d{1,5})(/[\w./-]+)", str(text))
         if address is None:
             raise UserError(
-                f"{text}: expected rtsp://HOST:PORT/NAME, such as port 8554 of 127.0.0.1"
+                f"{public(str(text))}: expected rtsp://HOST:PORT/NAME, such as port 8554 of "
+                "127.0.0.1"
             )
         host, port, mount = address.groups()
         return Output("rtsp", str(text), host=host, port=int(port), mount=mount)

@@ -119,6 +119,7 @@ class _Player:
     def _failed(self, message: Any) -> None:
         """An element gave up: what came through before is kept."""
         error, debug = message.parse_error()
+        debug = self.clip.redacted(debug or "")
         log.debug("GStreamer: %s (%s)", error.message, debug)
         name, none = self.graph.blamed(message), self.probes.statistics.frames == 0
         if name in ("sink", "muxer"):

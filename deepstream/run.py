@@ -184,7 +184,7 @@ def _describe(
             str(ready.infer_config), hardware,
         )  # fmt: skip
     require_elements(row.factory for row in description.elements)
-    log.debug("gst-launch-1.0 %s", description.as_launch())
+    log.debug("gst-launch-1.0 %s", clip.redacted(description.as_launch()))
     return description
 
 

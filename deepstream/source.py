@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 
 from deepstream.gstreamer import GLib, Gst, GstPbutils
+from xpnet.addresses import public
 from xpnet.errors import UserError
 from xpnet.frames import Frame
 from xpnet.images import IMAGE_SUFFIXES, list_images, read_image
@@ -53,8 +54,12 @@ class Clip:
     def where(self) -> str:
         """What to call it in a message: without the password of a camera."""
         if self.kind == "rtsp":
-            return re.sub(r"//[^/@]*@", "//", self.uri)
+            return public(self.uri)
         return str(self.path)
+
+    def redacted(self, text: str) -> str:
+        """A text for the log, without that password."""
+        return text.replace(self.uri, self.where) if self.kind == "rtsp" else text
 
     def even(self) -> Clip:
         """The same with an even canvas, for encoders and converters that know no odd one."""
@@ -87,6 +92,10 @@ def open_source(text: str | Path, fps: float, height: int, width: int) -> Clip:
         if not number.isdecimal():
             raise UserError(f"{word}: expected decklink: and the number of the card, from 0")
         clip = Clip(Path(word), height, width, 0, 0, False, kind=kind, device=number)
+    elif "://" in word:
+        raise UserError(
+            f"{public(word)}: expected a file, a folder, rtsp://..., /dev/videoN or decklink:N"
+        )
     else:
         return open_clip(Path(text), fps)
     _check_size(Path(clip.where), height, width)

@@ -50,7 +50,9 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` in UTF-8 through a temporary name."""
+def write_text(path: Path, text: str, private: bool = False) -> None:
+    """Writes `text` in UTF-8 through a temporary name; `private`: for its owner alone."""
     with replacing(path) as partial:
+        if private:
+            partial.touch(0o600)
         partial.write_text(text, encoding="utf-8")

@@ -165,6 +165,19 @@ def test_shrinking_bilinearly_would_change_masks(frames: list[np.ndarray]) -> No
     assert changed[cv2.INTER_AREA] < 0.7 * changed[cv2.INTER_LINEAR], changed
 
 
+@pytest.mark.parametrize("address", ["rtsp://me:secret@h/x", "rtsp://h/x?user=a&password=secret"])
+def test_a_file_with_a_password_is_its_owners_alone(
+    address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (path,) = write([Cart("rtx", (address,), ("screen",), "none")], tmp_path)
+    assert address in path.read_text()
+    modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir()}
+    assert modes.pop(path.name) == 0o600
+    assert 0o600 not in modes.values()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"{path} holds a camera's password: readable for you alone"
+
+
 def test_rtsp_out_says_that_it_is_open() -> None:
     cart = Cart("rtx", ("/dev/video0",), ("rtsp",), "none")
     text = next(iter(render(cart, CONFIGS).values()))
@@ -175,9 +188,12 @@ def test_rtsp_out_says_that_it_is_open() -> None:
     ("cart", "expected"),
     [
         ({"sinks": ("drm",)}, "exists on a Jetson alone"),
-        ({"sources": ("decklink:0",)}, "an SDI card needs a V4L2 driver"),
+        ({"sources": ("decklink:0",)}, "card needs a V4L2 driver"),
         ({"sources": ("/nowhere/clip.mp4",)}, "/nowhere/clip.mp4: no such file"),
-        ({"sources": ("http://x/y",)}, "expected a file, /dev/videoN or rtsp://"),
+        (
+            {"sources": ("http://me:pw@x/y",)},
+            "--source http://x/y: expected a file, /dev/videoN or rtsp://",
+        ),
         ({"sources": ("/dev/video0",) * 9}, "9 sources, expected 1 to 8"),
         ({"sinks": ("masks.avi",)}, "expected screen, drm, rtsp[:PORT] or a file"),
         ({"sinks": ("rtsp:99999",)}, "port 99999, expected 1 to 65535"),

@@ -204,10 +204,16 @@ def test_drawing_without_graphviz_is_one_line(xpnet, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cameras_password_is_not_drawn() -> None:
-    clip = Clip(Path("a"), 16, 16, 0, 0, False, kind="rtsp", uri="rtsp://me:secret@host/scope")
-    assert "secret" not in as_dot(describe_graph("deepstream", clip, "screen", WORDS))
-    assert clip.where == "rtsp://host/scope"
+@pytest.mark.parametrize(
+    "uri", ["rtsp://me:p@secret@host/scope", "rtsp://host/scope?u=a&p=secret", "rtsp://me:secret@h"]
+)
+def test_a_cameras_password_is_not_drawn_nor_logged(uri: str) -> None:
+    clip = Clip(Path("a"), 16, 16, 0, 0, False, kind="rtsp", uri=uri)
+    description = describe_graph("deepstream", clip, "screen", WORDS)
+    assert "secret" in description.as_launch()
+    assert "secret" not in clip.redacted(description.as_launch())
+    assert "secret" not in as_dot(description)
+    assert "secret" not in clip.where
 
 
 def test_a_pad_that_does_not_tell_its_caps_goes_by_its_name() -> None:

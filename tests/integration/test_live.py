@@ -109,7 +109,9 @@ def test_masks_are_served_by_rtsp(short_clip: Path) -> None:
 
 def test_a_camera_that_is_not_there_is_one_line(xpnet, tmp_path: Path) -> None:
     address = f"rtsp://me:secret@127.0.0.1:{free_tcp_port()}/scope"
-    result = xpnet("run", address, "--output", tmp_path / "o.mp4", "--backend", "onnxruntime")
+    command = ("run", address, "--output", tmp_path / "o.mp4", "--backend", "onnxruntime")
+    assert "secret" not in xpnet("--debug", *command).stderr
+    result = xpnet(*command)
     line = one_line(result)
     assert "no frame could be decoded" in line
     assert "rtsp://127.0.0.1" in line
@@ -206,6 +208,7 @@ def test_a_scope_that_is_unplugged_comes_back(
     ("source", "message"),
     [
         ("/dev/video99", "no such device: expected one of /dev/video*"),
+        ("rtsps://me:pw@host/x", "rtsps://host/x: expected a file, a folder, rtsp://..."),
         ("decklink:first", "expected decklink: and the number of the card, from 0"),
     ],
 )

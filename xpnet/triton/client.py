@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xpnet.addresses import LOOPBACK
 from xpnet.card import Card
 from xpnet.errors import UserError, require
 from xpnet.frames import ProbabilityMap
@@ -26,7 +27,6 @@ TIMEOUT_S = 10.0
 """An answer that takes longer counts as lost."""
 RETRY_S = 1.0
 """How often a lost server is looked for."""
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 class TritonInference:
