@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepstream.rtsp import serving
-from xpnet.addresses import public
+from xpnet.addresses import LOOPBACK, check_port, public
 from xpnet.errors import UserError
 from xpnet.files import check_writable, replacing
+
+log = logging.getLogger("xpnet.graph")
 
 MUXERS = {".mp4": "mp4mux", ".mkv": "matroskamux"}
 """The container of an output file, by its suffix."""
@@ -34,6 +38,16 @@ class Output:
     def muxer(self) -> str:
         """The muxer of a file."""
         return MUXERS[self.path.suffix.lower()] if self.path else ""
+
+    def check(self, environ: Mapping[str, str] = os.environ) -> None:
+        """Raises UserError for a screen without a desktop; warns of an RTSP address for all."""
+        if self.kind == SCREEN and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
+            # Without one GStreamer's autovideosink crashes; NVIDIA's two sinks open windows, too.
+            raise UserError(
+                "--output screen: no desktop here (neither DISPLAY nor WAYLAND_DISPLAY is set)"
+            )
+        if self.kind == "rtsp" and self.host not in LOOPBACK:
+            log.warning("%s: whoever reaches this address sees it: no password", self.where)
 
     @contextmanager
     def opened(self) -> Iterator[dict[str, str]]:
@@ -61,14 +75,15 @@ def parse_output(text: str | Path) -> Output:
     if str(text) == SCREEN:
         return Output(SCREEN, SCREEN)
     if str(text).startswith("rtsp:"):
-        address = re.fullmatch(r"rtsp://([^/:@]+):(\d{1,5})(/[\w./-]+)", str(text))
+        address = re.fullmatch(r"rtsp://([^/:@]+):(\d+)(/[\w./-]+)", str(text))
         if address is None:
             raise UserError(
                 f"{public(str(text))}: expected rtsp://HOST:PORT/NAME, such as port 8554 of "
                 "127.0.0.1"
             )
         host, port, mount = address.groups()
-        return Output("rtsp", str(text), host=host, port=int(port), mount=mount)
+        number = check_port(port, str(text))
+        return Output("rtsp", str(text), host=host, port=number, mount=mount)
     path = Path(text)
     if path.suffix.lower() not in MUXERS:
         raise UserError(

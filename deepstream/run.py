@@ -87,6 +87,7 @@ def run(
         UserError: input, output, model, server or an element of the platform cannot be used.
     """
     output = parse_output(settings.output)
+    output.check()
     for path in (settings.json, settings.polyps):
         if path is not None:
             check_writable(path)

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 from deepstream.gstreamer import GLib, Gst, gi
-from deepstream.output import Output, parse_output
 from deepstream.run import RunSettings, run
 from deepstream.source import open_clip
 from tests.conftest import one_line
@@ -216,22 +215,6 @@ def test_devices_that_are_not_there(source: str, message: str, tmp_path: Path) -
     with pytest.raises(UserError) as caught:
         run(RunSettings(source, tmp_path / "o.mp4", **IN_PROCESS))
     assert message in str(caught.value)
-
-
-def test_outputs() -> None:
-    assert parse_output("screen").kind == "screen"
-    expected = Output("rtsp", "rtsp://0.0.0.0:8554/a/b", None, "0.0.0.0", 8554, "/a/b")
-    assert parse_output("rtsp://0.0.0.0:8554/a/b") == expected
-    for wrong in ("rtsp://host", "rtsp://host:8554", "rtsp://me:pw@host:1/a", "rtsp:a"):
-        with pytest.raises(UserError, match="expected rtsp://HOST:PORT/NAME"):
-            parse_output(wrong)
-
-
-def test_an_rtsp_port_that_is_taken(short_clip: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on"):
-            run(RunSettings(short_clip, f"rtsp://127.0.0.1:{port}/x", backend="onnxruntime"))
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:

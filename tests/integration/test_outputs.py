@@ -1,0 +1,52 @@
+"""Where the picture may go: what is refused, and what is warned of."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from deepstream.output import Output, parse_output
+from deepstream.run import RunSettings, run
+from tests.conftest import CLIP, one_line
+from xpnet.errors import UserError
+
+pytestmark = pytest.mark.integration
+
+
+def test_outputs() -> None:
+    assert parse_output("screen").kind == "screen"
+    expected = Output("rtsp", "rtsp://0.0.0.0:8554/a/b", None, "0.0.0.0", 8554, "/a/b")
+    assert parse_output("rtsp://0.0.0.0:8554/a/b") == expected
+    for wrong in ("rtsp://host", "rtsp://host:8554", "rtsp://me:pw@host:1/a", "rtsp:a"):
+        with pytest.raises(UserError, match="expected rtsp://HOST:PORT/NAME"):
+            parse_output(wrong)
+
+
+def test_an_rtsp_port_that_cannot_be() -> None:
+    with pytest.raises(UserError, match="port 99999, expected 1 to 65535"):
+        parse_output("rtsp://127.0.0.1:99999/x")
+
+
+def test_an_rtsp_address_for_all_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    parse_output("rtsp://127.0.0.1:8554/x").check()
+    assert caplog.records == []
+    parse_output("rtsp://0.0.0.0:8554/x").check()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("rtsp://0.0.0.0:8554/x: whoever reaches this address")
+
+
+def test_a_screen_without_a_desktop_is_one_line(xpnet) -> None:
+    hidden = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    result = xpnet("run", CLIP, "--output", "screen", "--backend", "onnxruntime", env=hidden)
+    assert "--output screen: no desktop here" in one_line(result)
+    parse_output("screen").check({"WAYLAND_DISPLAY": "wayland-0"})
+
+
+def test_an_rtsp_port_that_is_taken(short_clip: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on"):
+            run(RunSettings(short_clip, f"rtsp://127.0.0.1:{port}/x", backend="onnxruntime"))
