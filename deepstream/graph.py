@@ -29,6 +29,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deepstream.building import build
+from deepstream.capture import rate_caps
 from deepstream.description import Description, describe
 from deepstream.gstreamer import Gst
 from deepstream.guard import Probes
@@ -61,6 +62,7 @@ def describe_graph(
         **words,
         "uri": clip.uri,
         "device": clip.device,
+        "rate": rate_caps(clip.fps),
         "height": str(clip.height),
         "width": str(clip.width),
         "odd_height": str(clip.height % 2),

@@ -49,6 +49,8 @@ OPTIONAL = {
     "rtspsrc": "gstreamer1.0-plugins-good",
     "decodebin": "gstreamer1.0-plugins-base",
     "v4l2src": "gstreamer1.0-plugins-good",
+    "jpegdec": "gstreamer1.0-plugins-good",
+    "deinterlace": "gstreamer1.0-plugins-good",
     "decklinkvideosrc": "gstreamer1.0-plugins-bad",
     "rtph264pay": "gstreamer1.0-plugins-good",
     "rtph264depay": "gstreamer1.0-plugins-good",

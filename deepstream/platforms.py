@@ -46,7 +46,21 @@ RTSP = (
     ),
 )
 V4L2 = Row("v4l2src", "source", {"device": "{device}"})
+RAW = (
+    V4L2,
+    Row("capsfilter", "asked", {"caps": "video/x-raw,width={width},height={height}{rate}"}),
+)
+JPEG = (
+    V4L2,
+    Row("capsfilter", "asked", {"caps": "image/jpeg,width={width},height={height}{rate}"}),
+    Row("jpegdec", properties={"max-errors": "-1"}),  # a frame torn on its way is no end
+)
 DECKLINK = Row("decklinkvideosrc", "source", {"device-number": "{device}", "mode": "auto"})
+WHOLE = (
+    Row("videoconvert"),  # for what the next one does not take
+    Row("deinterlace", properties={"mode": "auto"}),  # 1080i is common over SDI
+    FRESH,
+)
 DRAWN = Row("queue", "drawn", {"max-size-buffers": "4", **UNBOUNDED})
 
 GSTREAMER_TABLE: Table = {
@@ -58,8 +72,9 @@ GSTREAMER_TABLE: Table = {
         Row("decodebin", "decoder", delayed=True),
         FRESH,
     ),
-    "source.v4l2": (V4L2, FRESH),
-    "source.decklink": (DECKLINK, FRESH),
+    "source.v4l2": (*RAW, *WHOLE),
+    "source.v4l2-jpeg": (*JPEG, *WHOLE),
+    "source.decklink": (DECKLINK, *WHOLE),
     "frame": (
         Row("videoconvert", "input", head=True),
         Row("videoscale", properties={"add-borders": "true"}),
@@ -112,8 +127,7 @@ GSTREAMER_TABLE: Table = {
 
 NVMM = "video/x-raw(memory:NVMM)"
 CAPTURED = (
-    Row("videoconvert"),  # for what nvvideoconvert does not take
-    FRESH,
+    *WHOLE,
     Row("nvvideoconvert", properties={"nvbuf-memory-type": "{memory}"}),
     Row("capsfilter", properties={"caps": f"{NVMM},format=NV12"}),
 )
@@ -139,7 +153,8 @@ DEEPSTREAM_TABLE: Table = {
         ),
         FRESH,
     ),
-    "source.v4l2": (V4L2, *CAPTURED),
+    "source.v4l2": (*RAW, *CAPTURED),
+    "source.v4l2-jpeg": (*JPEG, *CAPTURED),
     "source.decklink": (DECKLINK, *CAPTURED),
     "frame": (
         Row(

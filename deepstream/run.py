@@ -52,11 +52,11 @@ class RunSettings:
     url: str = ""  # HOST:PORT of a running Triton's gRPC; empty: a server of our own
     model: str = DEFAULT_MODEL  # a model of the repository
     repository: Path = REPOSITORY
-    fps: float = 25.0  # for a folder of images
+    fps: float | None = None  # of a folder of images (25), or asked of a V4L2 device (its own)
     json: Path | None = None  # where to write the summary
     style: OverlayStyle = field(default_factory=OverlayStyle)
     platform: str = "gstreamer"  # or deepstream: NVIDIA's elements
-    height: int = 1080  # of a live source's canvas, in pixels
+    height: int = 1080  # of a live source, in pixels
     width: int = 1920
     polyps: Path | None = None  # where to write the polyps of each frame, as JSON lines
     infer_config: Path | None = None  # deepstream: nvinferserver's config; none: made of the card

@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 
+from deepstream.capture import FORMS, choose_form
 from deepstream.gstreamer import GLib, Gst, GstPbutils
 from xpnet.addresses import public
 from xpnet.errors import UserError
@@ -20,7 +21,9 @@ from xpnet.images import IMAGE_SUFFIXES, list_images, read_image
 log = logging.getLogger("xpnet.graph")
 
 DISCOVER_TIMEOUT_S = 15
-LIVE = ("rtsp", "v4l2", "decklink")
+LIVE = ("rtsp", *FORMS, "decklink")
+FOLDER_FPS = 25.0
+"""Of a folder of images, unless told."""
 LARGEST = 8192
 """Pixels a side; beyond it no H.264 level and no endoscope goes."""
 
@@ -41,7 +44,7 @@ class Clip:
     has_audio: bool
     pixel_aspect_ratio: str = "1/1"
     images: tuple[Path, ...] = ()
-    kind: str = "file"  # file, images, rtsp, v4l2, decklink
+    kind: str = "file"  # file, images, rtsp, v4l2, v4l2-jpeg, decklink
     uri: str = ""  # of a file or an RTSP stream
     device: str = ""  # the path of a V4L2 device, the number of an SDI card
 
@@ -71,11 +74,12 @@ class Clip:
         return len(self.images) or round(self.seconds * self.fps)
 
 
-def open_source(text: str | Path, fps: float, height: int, width: int) -> Clip:
+def open_source(text: str | Path, fps: float | None, height: int, width: int) -> Clip:
     """A file, a folder of images, `rtsp://...`, `/dev/video0` or `decklink:0`.
 
-    `fps` is the rate at which a folder plays; `height` and `width` the canvas of a live source, in
-    pixels.
+    `fps` is the rate at which a folder plays (None: FOLDER_FPS), and that a V4L2 device is asked
+    for (None: its own); `height` and `width` the canvas of a live source, in pixels, and what a
+    V4L2 device is asked for.
 
     Raises:
         UserError: nothing there, or nothing that can be decoded.
@@ -85,7 +89,9 @@ def open_source(text: str | Path, fps: float, height: int, width: int) -> Clip:
     if re.fullmatch(r"/dev/video\d+", word):
         if not Path(word).is_char_device():
             raise UserError(f"{word}: no such device: expected one of /dev/video*")
-        clip = Clip(Path(word), height, width, 0, 0, False, kind="v4l2", device=word)
+        rate = _checked_rate(fps) if fps is not None else 0.0
+        form = choose_form(word, height, width, rate)
+        clip = Clip(Path(word), height, width, rate, 0, False, kind=form, device=word)
     elif kind == "rtsp":
         clip = Clip(Path(word), height, width, 0, 0, False, kind=kind, uri=word)
     elif kind == "decklink":
@@ -97,7 +103,7 @@ def open_source(text: str | Path, fps: float, height: int, width: int) -> Clip:
             f"{public(word)}: expected a file, a folder, rtsp://..., /dev/videoN or decklink:N"
         )
     else:
-        return open_clip(Path(text), fps)
+        return open_clip(Path(text), FOLDER_FPS if fps is None else fps)
     _check_size(Path(clip.where), height, width)
     return clip
 
@@ -121,11 +127,16 @@ def _open_folder(path: Path, fps: float) -> Clip:
     images = tuple(list_images(path))
     if not images:
         raise UserError(f"{path}: no images in this folder, expected {' '.join(IMAGE_SUFFIXES)}")
-    if not 0 < fps <= 240:
-        raise UserError(f"{fps:g} frames a second: expected more than 0 and at most 240")
+    _checked_rate(fps)
     height, width = _first_readable(path, images).shape[:2]
     _check_size(path, height, width)
     return Clip(path, height, width, fps, len(images) / fps, False, images=images, kind="images")
+
+
+def _checked_rate(fps: float) -> float:
+    if not 0 < fps <= 240:
+        raise UserError(f"{fps:g} frames a second: expected more than 0 and at most 240")
+    return fps
 
 
 def _first_readable(path: Path, images: tuple[Path, ...]) -> Frame:

@@ -34,6 +34,7 @@ CLIPS = {
     "images": Clip(Path("a"), 405, 721, 25, 2, False, kind="images", images=(Path("a/1.png"),)),
     "rtsp": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="rtsp", uri="rtsp://127.0.0.1/a"),
     "v4l2": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="v4l2", device="/dev/video0"),
+    "v4l2-jpeg": Clip(Path("a"), 1080, 1920, 30, 0, False, kind="v4l2-jpeg", device="/dev/video0"),
     "decklink": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="decklink", device="0"),
 }
 

@@ -44,7 +44,12 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         help="every: each frame waits for its own mask; latest: the clip's rate, "
         "the newest mask on every frame (default: every)",
     )
-    parser.add_argument("--fps", type=float, default=25.0, help="rate of a folder of images")
+    parser.add_argument(
+        "--fps",
+        type=float,
+        help="rate of a folder of images (default: 25), or to ask a V4L2 device for (default: "
+        "its own)",
+    )
     parser.add_argument(
         "--height", type=int, default=1080, help="of a live source's frames (default: %(default)s)"
     )
