@@ -191,6 +191,8 @@ class _Player:
         """A container that promised more than came was cut off, even where no element says so."""
         if self.clip.images or self.clip.live or self.ending is not Ending.COMPLETE:
             return
+        if self.clip.has_audio and self.graph.element("sound") is None:
+            return  # the longer of the two may be the sound, which nobody measured
         got = max(self.probes.statistics.last_timestamp_ns, self.graph.last_sound_ns) / Gst.SECOND
         missing = self.clip.seconds - got
         if missing > max(1.0, SHORTFALL * self.clip.seconds):

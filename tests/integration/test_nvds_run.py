@@ -24,6 +24,7 @@ from deepstream.nvds_probe import NvdsProbes
 from deepstream.pixels import buffer_address, mapped_frame, timestamp_ns
 from deepstream.run import RunSettings
 from deepstream.source import open_clip
+from tests.conftest import ffmpeg
 from tests.deepstream.nvds import buffers, pyds
 from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor
@@ -134,6 +135,16 @@ def test_it_gives_what_the_plain_graph_gives(
             for a, b in zip(mine, other, strict=True):
                 assert a["area"] == pytest.approx(b["area"], rel=0.1)
                 assert a["probability"] is None
+
+
+def test_sound_that_is_not_in_the_graph_may_be_longer_than_the_picture(
+    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path
+) -> None:
+    long = tmp_path / "long.mp4"
+    ffmpeg("-i", str(short_clip), "-f", "lavfi", "-i", "sine=300", "-map", "0:v", "-map", "1:a",
+           "-t", "5", "-c:v", "copy", "-c:a", "aac", str(long))  # fmt: skip
+    summary = run.run(replace(settings, input=long))
+    assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
