@@ -28,14 +28,14 @@ class Platform:
     camera: str
     screen: str
     drm: bool  # nvdrmvideosink, a screen without a desktop (deepstream_sink_bin.c)
-    share_cuda: bool  # with a tritonserver on the same machine (nvdsinferserver_config.proto)
+    jetson: bool
 
 
 PLATFORMS = {
     p.name: p
     for p in (
-        Platform("rtx", "v4l2src, videoconvert, nvvideoconvert", "nveglglessink", False, True),
-        Platform("jetson", "v4l2src, nvvideoconvert", "nv3dsink", True, False),
+        Platform("rtx", "v4l2src, videoconvert, nvvideoconvert", "nveglglessink", False, False),
+        Platform("jetson", "v4l2src, nvvideoconvert", "nv3dsink", True, True),
     )
 }
 

@@ -20,7 +20,7 @@ from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.files import write_text
 from xpnet.triton.config import onnx_name
-from xpnet.triton.server import HOST, REPOSITORY, ROOT
+from xpnet.triton.server import REPOSITORY, ROOT
 
 log = logging.getLogger("xpnet.deploy")
 
@@ -99,11 +99,7 @@ def _inference(
         root = relative(repository, folder)
         return infer_config.in_process(card, batch, root, LABELS, cart.probabilities)
     if cart.triton == "grpc":
-        host = cart.url.rpartition(":")[0]
-        if not host or not cart.url.rpartition(":")[2].isdigit():
-            raise UserError(f"--url {cart.url}, expected HOST:PORT of Triton's gRPC")
-        local = host in {HOST, "localhost"}
-        server = infer_config.Server(cart.url, platform.share_cuda and local)
+        server = infer_config.Server.of(cart.url, platform.jetson)
         return infer_config.over_grpc(card, batch, server, LABELS, cart.probabilities)
     onnx = onnx_file(card, repository)
     other = read_card(onnx.parent.parent / "card.json")

@@ -13,6 +13,7 @@ from typing import Any
 from deepstream import key_files
 from deepstream.keys import NVINFER
 from deepstream.nvinferserver_schema import new_control, to_text
+from xpnet.addresses import check_server, is_loopback
 from xpnet.card import Card, TensorSpec
 from xpnet.errors import UserError
 
@@ -38,6 +39,13 @@ class Server:
 
     url: str
     share_cuda: bool
+
+    @classmethod
+    def of(cls, url: str, jetson: bool) -> Server:
+        """The server at HOST:PORT: CUDA buffers are shared on the same machine alone, and not on
+        a Jetson (nvdsinferserver_config.proto). Raises UserError for anything but HOST:PORT."""
+        check_server(url, "--url")
+        return cls(url, is_loopback(url) and not jetson)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.target import INSTALL_PYDS, find_module, look, wrong_pyds
 from xpnet.triton.config import check_config
+from xpnet.triton.connection import check_served
 
 PYDS_NEEDS = (
     "gst_buffer_get_nvds_batch_meta",
@@ -111,19 +112,20 @@ def checked_config(
     `url` (HOST:PORT) in a server of its own.
 
     Raises:
-        UserError: no such model, no plan, or a config that does not fit the card.
+        UserError: no such model, no plan, a config that does not fit the card, or no server at
+            the address that it names.
     """
     card = read_card(repository / model / "card.json")
     check_config(repository / model / "config.pbtxt", card)
     if path is not None:
-        _check(path, repository, model, tensors)
+        _check(path, repository, card, model, tensors)
         yield card, path.absolute()
         return
     with TemporaryDirectory(prefix="xpnet-") as folder:
         made = Path(folder) / "nvinferserver.txt"
         (Path(folder) / LABELS).write_text("polyp\n", encoding="utf-8")
         made.write_text(_config_of(card, repository, model, url, tensors, jetson), encoding="utf-8")
-        _check(made, repository, model, tensors)
+        _check(made, repository, card, model, tensors)
         yield card, made
 
 
@@ -131,8 +133,7 @@ def _config_of(
     card: Card, repository: Path, model: str, url: str, tensors: bool, jetson: bool
 ) -> str:
     if url:
-        local = url.split(":")[0] in ("127.0.0.1", "localhost") and not jetson
-        text = over_grpc(card, 1, Server(url, local), LABELS, tensors)
+        text = over_grpc(card, 1, Server.of(url, jetson), LABELS, tensors)
     else:
         text = in_process(card, 1, str(repository.absolute()), LABELS, tensors)
     control = nvinferserver_schema.parse(text, model)
@@ -140,8 +141,8 @@ def _config_of(
     return nvinferserver_schema.to_text(control)
 
 
-def _check(path: Path, repository: Path, model: str, tensors: bool) -> None:
-    """Against NVIDIA's schema and the card; and that it leaves what the probe will look for."""
+def _check(path: Path, repository: Path, card: Card, model: str, tensors: bool) -> None:
+    """Against NVIDIA's schema, the card and its server; and that it leaves what the probe reads."""
     Checker(repository).check(path)
     control = nvinferserver_schema.parse(path.read_text(encoding="utf-8"), str(path))
     served = control.infer_config.backend.triton.model_name
@@ -153,6 +154,9 @@ def _check(path: Path, repository: Path, model: str, tensors: bool) -> None:
         )
     if not tensors and not control.infer_config.postprocess.HasField("segmentation"):
         raise UserError(f"{path}: no postprocess {{segmentation}}: it makes no masks")
+    url = control.infer_config.backend.triton.grpc.url
+    if url:
+        check_served(url, model, card)
 
 
 def has_hardware_encoder() -> bool:

@@ -26,3 +26,16 @@ def check_port(text: str, where: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise UserError(f"{where}: port {text or 'missing'}, expected 1 to 65535")
     return int(text)
+
+
+def check_server(url: str, where: str) -> None:
+    """Raises UserError, naming `where` it stands, for what is not HOST:PORT."""
+    host, _, port = url.rpartition(":")
+    if not host or "/" in host:
+        raise UserError(f"{where} {public(url)}: expected HOST:PORT")
+    check_port(port, f"{where} {url}")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether HOST:PORT is on this machine."""
+    return url.rpartition(":")[0] in LOOPBACK

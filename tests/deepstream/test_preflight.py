@@ -11,6 +11,7 @@ import pytest
 
 from deepstream import nvinferserver_schema, preflight
 from deepstream.deploy import LABELS
+from deepstream.infer_config import Server
 from tests.conftest import CLIP, one_line
 from tests.deepstream.nvds import pyds as offered
 from xpnet.card import Card, read_card
@@ -134,7 +135,11 @@ def test_a_model_whose_card_does_not_fit(repository: Path, card: Card) -> None:
         pass
 
 
-def test_the_config_is_made_of_the_card(repository: Path, card: Card) -> None:
+def test_the_config_is_made_of_the_card(
+    repository: Path, card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(preflight, "check_served", lambda *arguments: asked.append(arguments))
     found, control = config(repository)
     assert found == card
     infer = control.infer_config
@@ -147,6 +152,30 @@ def test_the_config_is_made_of_the_card(repository: Path, card: Card) -> None:
     assert (grpc.url, grpc.enable_cuda_buffer_sharing) == ("127.0.0.1:8001", True)
     far = config(repository, url="10.0.0.2:8001")[1].infer_config.backend.triton.grpc
     assert not far.enable_cuda_buffer_sharing
+    assert asked == [(f"{host}:8001", "xpnet_lite", card) for host in ("127.0.0.1", "10.0.0.2")]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("127.0.0.1:1", "no Triton server answers at 127.0.0.1:1"),
+        ("127.0.0.1", "--url 127.0.0.1: expected HOST:PORT"),
+        ("127.0.0.1:99999", "port 99999, expected 1 to 65535"),
+        ("http://127.0.0.1:8001", "expected HOST:PORT"),
+    ],
+)
+def test_a_server_that_cannot_be_asked(repository: Path, url: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        config(repository, url=url)
+    assert message in str(caught.value)
+
+
+def test_cuda_buffers_are_shared_by_one_rule() -> None:
+    for url, jetson, shared in (
+        ("localhost:8001", False, True), ("[::1]:8001", False, True),
+        ("127.0.0.1:8001", True, False), ("10.0.0.2:8001", False, False),
+    ):  # fmt: skip
+        assert Server.of(url, jetson) == Server(url, shared)
 
 
 def test_the_config_is_gone_after_the_run(repository: Path) -> None:

@@ -25,7 +25,6 @@ from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor, probabilities_to_mask
 from xpnet.inference import InferenceError, OnnxInference
 from xpnet.runtimes import AUTO
-from xpnet.triton import client as client_module
 from xpnet.triton.client import TritonInference
 from xpnet.triton.config import DEFAULT_MODEL
 from xpnet.triton.server import (
@@ -73,7 +72,7 @@ def test_plain_grpc_gives_the_same_numbers(
     server: TritonServer, card: Card, in_process: OnnxInference, frames: list[np.ndarray],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(client_module, "LOOPBACK", ())
+    monkeypatch.setattr("xpnet.addresses.LOOPBACK", ())
     inference = TritonInference(server.grpc_url, DEFAULT_MODEL, card)
     tensor = frame_to_tensor(frames[2], card.input.height, card.input.width)
     np.testing.assert_allclose(

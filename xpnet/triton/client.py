@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.addresses import LOOPBACK
+from xpnet.addresses import is_loopback
 from xpnet.card import Card
-from xpnet.errors import UserError, require
 from xpnet.frames import ProbabilityMap
 from xpnet.inference import IN_FLIGHT, InferenceError
+from xpnet.triton.connection import check_model, connect
 
 log = logging.getLogger("xpnet.triton")
 
@@ -42,14 +42,12 @@ class TritonInference:
     """
 
     def __init__(self, url: str, model: str, card: Card, slots: int = IN_FLIGHT) -> None:
-        try:
-            from tritonclient import grpc
-        except ImportError as error:
-            raise require("tritonclient", "inference through Triton", "scripts/setup.sh") from error
-        self.card, self.url, self.model = card, url, model
+        self._client = connect(url)
+        from tritonclient import grpc
+
         self._grpc = grpc
-        self._client = grpc.InferenceServerClient(url, channel_args=_channel_args(url))
-        self._check_model()
+        self.card, self.url, self.model = card, url, model
+        check_model(self._client, url, model, card)
         self._memory = _SharedSlots.create(self._client, card, slots, url)
         self._slots: SimpleQueue[int] = SimpleQueue()
         self._slot_count = slots
@@ -141,29 +139,6 @@ class TritonInference:
     def _named(self, reason: object) -> str:
         return f"Triton at {self.url}, model {self.model}: {reason}"
 
-    def _check_model(self) -> None:
-        from tritonclient.utils import InferenceServerException
-
-        try:
-            ready = self._client.is_model_ready(self.model, client_timeout=TIMEOUT_S)
-            if not ready:
-                raise UserError(f"Triton at {self.url}: model '{self.model}' is not ready")
-            metadata = self._client.get_model_metadata(
-                self.model, as_json=True, client_timeout=TIMEOUT_S
-            )
-        except InferenceServerException as error:
-            raise UserError(f"no Triton server answers at {self.url}: {error}") from error
-        served = {
-            t["name"]: [int(d) for d in t["shape"]]
-            for t in metadata.get("inputs", []) + metadata.get("outputs", [])
-        }
-        for spec in (self.card.input, self.card.output):
-            if served.get(spec.name) != list(spec.shape):
-                raise UserError(
-                    f"Triton at {self.url}: model '{self.model}' has {served}, expected "
-                    f"{spec.name} {list(spec.shape)} as in its card"
-                )
-
     def _look_again(self) -> None:
         """Asks once a second, beside the frames, whether the server is back."""
         with self._lock:
@@ -214,7 +189,7 @@ class _SharedSlots:
     @classmethod
     def create(cls, client: Any, card: Card, slots: int, url: str) -> _SharedSlots | None:
         """A registered region; None where server and client do not share memory."""
-        if not _is_loopback(url):
+        if not is_loopback(url):
             return None
         memory = None
         try:
@@ -267,17 +242,3 @@ class _SharedSlots:
             self._shm.destroy_shared_memory_region(self._region)
         else:
             Path("/dev/shm", self.name).unlink(missing_ok=True)
-
-
-def _is_loopback(url: str) -> bool:
-    return url.rsplit(":", 1)[0] in LOOPBACK
-
-
-def _channel_args(url: str) -> list[tuple[str, int]]:
-    """tritonclient's own channel settings; and no proxy to this very machine."""
-    unlimited = 2**31 - 1
-    settings = [
-        ("grpc.max_send_message_length", unlimited),
-        ("grpc.max_receive_message_length", unlimited),
-    ]
-    return [*settings, ("grpc.enable_http_proxy", 0)] if _is_loopback(url) else settings
