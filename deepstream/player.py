@@ -23,6 +23,8 @@ from xpnet.errors import UserError
 
 log = logging.getLogger("xpnet.graph")
 
+OnMessage = Callable[[Any], None]
+"""Called with a Gst.Message."""
 POLL_NS = 50_000_000
 TURNS = 100
 """Of the main context in one poll at most: a source that is always ready must not stop the rest."""
@@ -48,17 +50,19 @@ def play(
     output: Output,
     probes: Probes,
     describe: Callable[[dict[str, str]], Description],
+    on_message: OnMessage | None = None,
 ) -> tuple[Ending, str]:
     """Runs `clip` through the probes into `output`; returns how it ended, and why in words.
 
     `describe` makes the graph's description from the words of the opened output. A file grows
-    under a temporary name and gets its own when it is finished.
+    under a temporary name and gets its own when it is finished. `on_message` gets every message
+    of the pipeline's bus, in this thread.
 
     Raises:
         UserError: no frame came through, the output cannot be written, or the graph hangs.
     """
     with output.opened() as words:
-        player = _Player(Graph(clip, describe(words), probes), probes, output)
+        player = _Player(Graph(clip, describe(words), probes), probes, output, on_message)
         try:
             return player.run()
         finally:
@@ -66,8 +70,11 @@ def play(
 
 
 class _Player:
-    def __init__(self, graph: Graph, probes: Probes, output: Output) -> None:
+    def __init__(
+        self, graph: Graph, probes: Probes, output: Output, on_message: OnMessage | None
+    ) -> None:
         self.graph, self.probes, self.output = graph, probes, output
+        self.on_message = on_message
         self.clip = graph.clip
         self.bus = graph.pipeline.get_bus()
         self.ending, self.reason = Ending.COMPLETE, ""
@@ -95,10 +102,8 @@ class _Player:
     def _finished(self, bar: Any) -> bool:
         """Handles what happened in one poll; true at the end of the stream."""
         try:
-            message = self.bus.timed_pop_filtered(
-                POLL_NS,
-                Gst.MessageType.ERROR | Gst.MessageType.EOS | Gst.MessageType.APPLICATION,
-            )
+            message = self.bus.timed_pop(POLL_NS)
+            self._tell(message)
             self._watch(bar)
             if self.away and self.graph.live is not None:
                 self._bring_back(self.graph.live)
@@ -112,9 +117,19 @@ class _Player:
             return True
         if message.type == Gst.MessageType.ERROR:
             self._failed(message)
-        elif message.get_structure().get_name() == ENDED and not self.away:
+        elif message.has_name(ENDED) and not self.away:
             self.graph.end()  # the source said goodbye
         return False
+
+    def _tell(self, message: Any) -> None:
+        """Hands a message on; a mistake of who takes it is told once, and the video goes on."""
+        if message is None or self.on_message is None:
+            return
+        try:
+            self.on_message(message)
+        except Exception:
+            log.exception("on_message failed; it is not called again")
+            self.on_message = None
 
     def _failed(self, message: Any) -> None:
         """An element gave up: what came through before is kept."""

@@ -18,7 +18,7 @@ from deepstream.guard import Probes
 from deepstream.nvds_probe import NvdsProbes
 from deepstream.output import Output, parse_output
 from deepstream.platforms import JETSON
-from deepstream.player import Ending, play
+from deepstream.player import Ending, OnMessage, play
 from deepstream.preflight import Preflight, check_machine, checked_config, has_hardware_encoder
 from deepstream.probe import MODES
 from deepstream.results import OnPolyps, PolypResults
@@ -76,12 +76,16 @@ OnMask = Callable[[Segmentation], None]
 
 
 def run(
-    settings: RunSettings, on_mask: OnMask | None = None, on_polyps: OnPolyps | None = None
+    settings: RunSettings,
+    on_mask: OnMask | None = None,
+    on_polyps: OnPolyps | None = None,
+    on_message: OnMessage | None = None,
 ) -> dict[str, Any]:
     """Runs the graph; returns the summary, which is also written to `settings.json`.
 
     `on_mask` gets the Segmentation of every frame drawn, `on_polyps` the polyps of every frame,
-    in order.
+    in order, both in the overlay's thread; `on_message` every message of the pipeline's bus, such
+    as `xpnet-polyps` and `xpnet-probe-failed`, in the thread of this call.
 
     Raises:
         UserError: input, output, model, server or an element of the platform cannot be used.
@@ -99,7 +103,7 @@ def run(
     if old is not None and clip.kind == "file" and old.samefile(clip.path):
         raise UserError(f"{old}: is the input itself: give the output another name")
     with ExitStack() as opened:
-        results = _opened_results(settings, on_polyps, opened)
+        results = _opened_results(settings, on_polyps, on_message is not None, opened)
         ready = None
         probes: Probes
         if machine is not None:
@@ -117,8 +121,9 @@ def run(
                 clip.height, clip.width, inference, settings.style, on_mask, results
             )
         ending = play(
-            clip, output, probes, lambda words: _describe(settings, clip, output, ready, words)
-        )
+            clip, output, probes, lambda words: _describe(settings, clip, output, ready, words),
+            on_message,
+        )  # fmt: skip
     summary = _summary(settings, clip, output, card, ending, probes)
     if settings.json is not None:
         write_text(settings.json, json.dumps(summary, indent=2) + "\n")
@@ -190,11 +195,11 @@ def _describe(
 
 
 def _opened_results(
-    settings: RunSettings, on_polyps: OnPolyps | None, opened: ExitStack
+    settings: RunSettings, on_polyps: OnPolyps | None, listening: bool, opened: ExitStack
 ) -> PolypResults | None:
     """Where polyps go; the file of JSON lines gets its name when `opened` closes."""
     if settings.polyps is None:
-        return PolypResults(None, on_polyps) if on_polyps else None
+        return PolypResults(None, on_polyps) if on_polyps or listening else None
     partial = opened.enter_context(replacing(settings.polyps))
     return PolypResults(opened.enter_context(partial.open("w", encoding="utf-8")), on_polyps)
 
