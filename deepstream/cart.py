@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from xpnet.addresses import public
 from xpnet.errors import UserError
+from xpnet.platforms import JETSON, TARGETS
 from xpnet.triton.config import DEFAULT_PLAN, MAX_BATCH
 from xpnet.triton.server import HOST, ROOT
 
@@ -28,14 +29,18 @@ class Platform:
     camera: str
     screen: str
     drm: bool  # nvdrmvideosink, a screen without a desktop (deepstream_sink_bin.c)
-    jetson: bool
+
+    @property
+    def jetson(self) -> bool:
+        """Whether it is one."""
+        return TARGETS[self.name] == JETSON
 
 
 PLATFORMS = {
     p.name: p
     for p in (
-        Platform("rtx", "v4l2src, videoconvert, nvvideoconvert", "nveglglessink", False, False),
-        Platform("jetson", "v4l2src, nvvideoconvert", "nv3dsink", True, True),
+        Platform("rtx", "v4l2src, videoconvert, nvvideoconvert", "nveglglessink", False),
+        Platform("jetson", "v4l2src, nvvideoconvert", "nv3dsink", True),
     )
 }
 

@@ -15,8 +15,7 @@ tests/deepstream/elements.py, and a test compares the two.
 from __future__ import annotations
 
 from deepstream.description import Row, Table
-
-DGPU, JETSON = "deepstream", "deepstream-jetson"
+from xpnet.platforms import DGPU, GSTREAMER, JETSON
 
 # `quantizer` 20 shows no artefact on mucosa; `veryfast` leaves the cores to inference.
 X264_FILE = {
@@ -202,7 +201,7 @@ DEEPSTREAM_TABLE: Table = {
 }
 
 TABLES: dict[str, Table] = {
-    "gstreamer": GSTREAMER_TABLE,
+    GSTREAMER: GSTREAMER_TABLE,
     DGPU: DEEPSTREAM_TABLE,
     JETSON: {
         **DEEPSTREAM_TABLE,
@@ -210,6 +209,6 @@ TABLES: dict[str, Table] = {
     },
 }
 """By platform; `deepstream-jetson` is DeepStream on a Jetson."""
-MEMORY = {"gstreamer": "", DGPU: "3", JETSON: "0"}
+MEMORY = {GSTREAMER: "", DGPU: "3", JETSON: "0"}
 """`nvbuf-memory-type`: 3 is CUDA's unified memory, the only one in which a probe on a dGPU sees
 pixels; on a Jetson 0, the default, is the surface array, which pyds maps."""

@@ -15,9 +15,9 @@ from deepstream.check import Checker
 from deepstream.deploy import LABELS
 from deepstream.gstreamer import Gst, has_element
 from deepstream.infer_config import Server, in_process, over_grpc
-from deepstream.platforms import DGPU, JETSON
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
+from xpnet.platforms import DGPU, JETSON
 from xpnet.target import INSTALL_PYDS, find_module, look, wrong_pyds
 from xpnet.triton.config import check_config
 from xpnet.triton.connection import check_served
@@ -46,18 +46,18 @@ class Preflight:
         return self.platform == JETSON
 
 
-def check_machine() -> tuple[str, Any]:
-    """The DeepStream table of this machine, and pyds.
+def check_machine(platform: str = DGPU) -> tuple[str, Any]:
+    """The platform of this machine's graph, and pyds; of `deepstream` a Jetson's where it is one.
 
     Raises:
         UserError: DeepStream, its Triton or pyds is missing or wrong.
     """
     check_deepstream()
-    return detect_platform(), load_pyds()
+    return JETSON if platform == JETSON else detect_platform(), load_pyds()
 
 
 def detect_platform() -> str:
-    """The DeepStream table of this machine."""
+    """The platform of this machine's graph on DeepStream."""
     return JETSON if look(run=lambda _: "").jetson else DGPU
 
 

@@ -17,7 +17,6 @@ from deepstream.gstreamer import require_elements
 from deepstream.guard import Probes
 from deepstream.nvds_probe import NvdsProbes
 from deepstream.output import Output, parse_output
-from deepstream.platforms import JETSON
 from deepstream.player import Ending, OnMessage, play
 from deepstream.preflight import Preflight, check_machine, checked_config, has_hardware_encoder
 from deepstream.probe import MODES
@@ -30,6 +29,7 @@ from xpnet.frames import Segmentation
 from xpnet.inference import Inference, OnnxInference
 from xpnet.machine import describe_machine
 from xpnet.overlay import OverlayStyle
+from xpnet.platforms import GRAPHS, GSTREAMER, JETSON
 from xpnet.runtimes import RUNTIMES
 from xpnet.triton.client import TritonInference
 from xpnet.triton.config import DEFAULT_MODEL
@@ -38,7 +38,6 @@ from xpnet.triton.server import REPOSITORY, ServerSettings, running_server
 log = logging.getLogger("xpnet.graph")
 
 BACKENDS = ("triton", *RUNTIMES)
-PLATFORMS = ("gstreamer", "deepstream")
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class RunSettings:
     fps: float | None = None  # of a folder of images (25), or asked of a V4L2 device (its own)
     json: Path | None = None  # where to write the summary
     style: OverlayStyle = field(default_factory=OverlayStyle)
-    platform: str = "gstreamer"  # or deepstream: NVIDIA's elements
+    platform: str = GSTREAMER  # or deepstream, deepstream-jetson: NVIDIA's elements
     height: int = 1080  # of a live source, in pixels
     width: int = 1920
     polyps: Path | None = None  # where to write the polyps of each frame, as JSON lines
@@ -66,7 +65,7 @@ class RunSettings:
         for value, known in (
             (self.mode, tuple(MODES)),
             (self.backend, BACKENDS),
-            (self.platform, PLATFORMS),
+            (self.platform, GRAPHS),
         ):
             if value not in known:
                 raise UserError(f"'{value}': expected {' or '.join(known)}")
@@ -95,9 +94,11 @@ def run(
     for path in (settings.json, settings.polyps):
         if path is not None:
             check_writable(path)
-    if settings.platform == "gstreamer":
+    machine = None
+    if settings.platform == GSTREAMER:
         require_elements()
-    machine = check_machine() if settings.platform == "deepstream" else None
+    else:
+        machine = check_machine(settings.platform)
     clip = open_source(settings.input, settings.fps, settings.height, settings.width)
     old = output.path if output.path is not None and output.path.exists() else None
     if old is not None and clip.kind == "file" and old.samefile(clip.path):
@@ -138,7 +139,7 @@ def _summary(
     ending: tuple[Ending, str],
     probes: Probes,
 ) -> dict[str, Any]:
-    deepstream = settings.platform == "deepstream"
+    deepstream = settings.platform != GSTREAMER
     return {
         "input": clip.where,
         "output": output.where,
@@ -180,7 +181,7 @@ def _describe(
     words: dict[str, str],
 ) -> Description:
     if ready is None:
-        description = describe_graph("gstreamer", clip, output.kind, words, settings.mode)
+        description = describe_graph(GSTREAMER, clip, output.kind, words, settings.mode)
     else:
         hardware = has_hardware_encoder()
         if not hardware and output.kind != "screen":

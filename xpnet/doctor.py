@@ -117,7 +117,9 @@ def _models() -> str:
 
 def target_checks(target: Target) -> list[Check]:
     """NVIDIA's parts: what is there, and, where they do not go together, how to mend it."""
-    jetson = f"Jetson's Linux {target.l4t}" if target.jetson else None
+    jetson = (
+        f"Jetson's Linux {target.l4t or 'of a version not told here'}" if target.jetson else None
+    )
     pyds = f"{target.pyds.version}" if target.pyds else None
     server = "with Triton" if target.triton else "without Triton"
     found = (

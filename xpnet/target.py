@@ -50,11 +50,12 @@ class Target:
     triton: bool
     pyds: Module | None
     numpy: Module | None
+    tegra: bool
 
     @property
     def jetson(self) -> bool:
-        """Whether it runs Jetson's Linux."""
-        return self.l4t is not None
+        """Whether it is one: by its Linux, or in a container by its device tree."""
+        return self.l4t is not None or self.tegra
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def look(
 ) -> Target:
     """Reads what is installed below `root`.
 
-    Files: DeepStream's `version`, Jetson's /etc/nv_tegra_release, dpkg's status, /etc/os-release.
+    Files: DeepStream's `version`, Jetson's /etc/nv_tegra_release and device tree, dpkg's status,
+    /etc/os-release.
     """
     packages = _packages(root)
     release = _text(root / "etc/os-release")
@@ -113,6 +115,7 @@ def look(
         triton=any((root / path).exists() for path in TRITON_LIBRARIES),
         pyds=module("pyds"),
         numpy=module("numpy"),
+        tegra="nvidia,tegra" in _text(root / "proc/device-tree/compatible"),
     )
 
 

@@ -242,5 +242,14 @@ def test_no_hardware_encoder_here() -> None:
     assert not preflight.has_hardware_encoder()
 
 
-def test_this_is_no_jetson() -> None:
-    assert preflight.detect_platform() == "deepstream"
+def test_this_is_no_jetson_unless_it_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "check_deepstream", lambda: None)
+    monkeypatch.setattr(preflight, "load_pyds", lambda: offered)
+    assert preflight.check_machine("deepstream") == ("deepstream", offered)
+    assert preflight.check_machine("deepstream-jetson") == ("deepstream-jetson", offered)
+
+
+def test_the_command_line_takes_both(xpnet, tmp_path: Path) -> None:
+    output = tmp_path / "o.mp4"
+    result = xpnet("run", CLIP, "--output", output, "--platform", "deepstream-jetson")
+    assert "GStreamer lacks nvstreammux" in one_line(result)

@@ -100,7 +100,7 @@ def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> 
             buffers.attach(buffer_address(info), [result if limit[0] >= 0 else None], stamp)
 
     monkeypatch.setitem(platforms.TABLES, platforms.DGPU, plain_table())
-    monkeypatch.setattr(run, "check_machine", lambda: (platforms.DGPU, pyds))
+    monkeypatch.setattr(run, "check_machine", lambda _: (platforms.DGPU, pyds))
     monkeypatch.setattr(run, "NvdsProbes", WithServer)
     return limit
 

@@ -84,6 +84,17 @@ def test_a_jetson_whose_parts_go_together(
     assert "Jetson's Linux 36.4.0" in target_checks(target)[0].found
 
 
+def test_a_jetson_in_a_container_shows_itself_by_its_device_tree(tmp_path: Path) -> None:
+    """NVIDIA's containers need not hold /etc/nv_tegra_release."""
+    put(tmp_path, "opt/nvidia/deepstream/deepstream/version", "Version: 9.1\n")
+    assert not seen(tmp_path).jetson
+    put(tmp_path, "proc/device-tree/compatible", "nvidia,p3768-0000+p3767-0000\0nvidia,tegra234\0")
+    target = seen(tmp_path)
+    assert (target.jetson, target.l4t) == (True, None)
+    assert "driver" not in [m.name for m in judge(target)]
+    assert target_checks(target)[0].found == "Jetson's Linux of a version not told here"
+
+
 def only(mismatches: list[Mismatch]) -> Mismatch:
     assert len(mismatches) == 1, mismatches
     return mismatches[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnet.commands.options import add_frames, add_repository
 from xpnet.errors import UserError
+from xpnet.platforms import TARGETS
 
 
 def add_build(commands: Any) -> None:
@@ -23,7 +24,7 @@ def add_build(commands: Any) -> None:
     )
     p.add_argument(
         "--target",
-        choices=("rtx", "jetson"),
+        choices=tuple(TARGETS),
         required=True,
         help="rtx: a PC with an NVIDIA GPU; jetson: a Jetson with JetPack",
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from xpnet.commands.options import add_repository
 from xpnet.errors import UserError
+from xpnet.platforms import TARGETS
 from xpnet.triton.server import ROOT
 
 log = logging.getLogger("xpnet.deploy")
@@ -18,7 +19,7 @@ log = logging.getLogger("xpnet.deploy")
 def add_deploy(commands: Any) -> None:
     """The options of `xpnet deploy`."""
     p = commands.add_parser("deploy", help="files for deepstream-app, made from a model's card")
-    p.add_argument("--platform", choices=("rtx", "jetson"), help="a GPU of its own, or a Jetson")
+    p.add_argument("--platform", choices=tuple(TARGETS), help="a GPU of its own, or a Jetson")
     p.add_argument(
         "--source",
         action="append",

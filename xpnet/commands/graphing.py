@@ -11,6 +11,7 @@ from typing import Any
 from xpnet.commands.options import add_graph_options
 from xpnet.errors import UserError
 from xpnet.files import check_writable, replacing, write_text
+from xpnet.platforms import GRAPHS, GSTREAMER
 
 PICTURES = (".svg", ".png", ".pdf")
 
@@ -26,8 +27,8 @@ def add_graph(commands: Any) -> None:
     )
     p.add_argument(
         "--platform",
-        choices=("gstreamer", "deepstream", "deepstream-jetson"),
-        default="gstreamer",
+        choices=GRAPHS,
+        default=GSTREAMER,
         help="deepstream: a dGPU; deepstream-jetson: a Jetson (default: %(default)s)",
     )
     p.add_argument(
@@ -63,7 +64,7 @@ def graph(args: argparse.Namespace) -> int:
         words,
         args.mode,
         args.infer_config,
-        args.platform != "gstreamer" and not args.software_encoder,
+        args.platform != GSTREAMER and not args.software_encoder,
     )
     if args.dot is None and args.picture is None:
         print(f"gst-launch-1.0 {description.as_launch()}")

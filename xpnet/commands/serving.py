@@ -10,6 +10,7 @@ from typing import Any
 
 from xpnet.commands.options import add_graph_options, add_repository
 from xpnet.errors import UserError
+from xpnet.platforms import GRAPHS, GSTREAMER
 from xpnet.runtimes import RUNTIMES
 from xpnet.triton.config import DEFAULT_MODEL, DEFAULT_PLAN
 from xpnet.triton.server import HOST, ServerSettings, running_server
@@ -26,9 +27,10 @@ def add_run(commands: Any) -> None:
     )
     p.add_argument(
         "--platform",
-        choices=("gstreamer", "deepstream"),
-        default="gstreamer",
-        help="deepstream: NVIDIA's elements and pyds (default: gstreamer)",
+        choices=GRAPHS,
+        default=GSTREAMER,
+        help="deepstream: NVIDIA's elements and pyds; deepstream-jetson: the same where a Jetson "
+        "does not show itself, as in some containers (default: %(default)s)",
     )
     p.add_argument(
         "--backend",
@@ -100,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
             mode=args.mode,
             backend=args.backend,
             url=args.url,
-            model=args.model or (DEFAULT_PLAN if args.platform == "deepstream" else DEFAULT_MODEL),
+            model=args.model or (DEFAULT_MODEL if args.platform == GSTREAMER else DEFAULT_PLAN),
             repository=args.repository,
             fps=args.fps,
             json=args.json,
