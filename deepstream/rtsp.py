@@ -11,8 +11,13 @@ from deepstream.gstreamer import GLib, gi
 from xpnet.errors import UserError
 
 PACKAGE = "gir1.2-gst-rtsp-server-1.0"
+BUFFER_BYTES = 524_288
+"""Of the socket between the graph and the server: a key frame comes at once, in many packets, and
+the kernel's own buffer loses some of them. deepstream-app's size (deepstream_sink_bin.c); the
+kernel gives no more than net.core.rmem_max."""
 LAUNCH = (
-    '( udpsrc address=127.0.0.1 port={port} caps="application/x-rtp,media=video,clock-rate=90000,'
+    f"( udpsrc address=127.0.0.1 buffer-size={BUFFER_BYTES} port={{port}} "
+    'caps="application/x-rtp,media=video,clock-rate=90000,'
     'encoding-name=H264,payload=96" ! rtph264depay ! rtph264pay name=pay0 pt=96 )'
 )
 """What each viewer shares: `pay0` is the name that GStreamer's RTSP server looks for."""

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from deepstream.gstreamer import Gst
 from deepstream.output import Output, parse_output
+from deepstream.rtsp import BUFFER_BYTES, LAUNCH
 from deepstream.run import RunSettings, run
 from tests.conftest import CLIP, one_line
 from xpnet.errors import UserError
@@ -43,6 +45,13 @@ def test_a_screen_without_a_desktop_is_one_line(xpnet) -> None:
     result = xpnet("run", CLIP, "--output", "screen", "--backend", "onnxruntime", env=hidden)
     assert "--output screen: no desktop here" in one_line(result)
     parse_output("screen").check({"WAYLAND_DISPLAY": "wayland-0"})
+
+
+def test_a_key_frame_fits_into_the_servers_socket() -> None:
+    bin_ = Gst.parse_bin_from_description(LAUNCH.format(port=5000).strip("( )"), False)
+    (socket_,) = [e for e in bin_.children if e.get_factory().get_name() == "udpsrc"]
+    assert socket_.get_property("buffer-size") == BUFFER_BYTES
+    assert socket_.get_property("port") == 5000
 
 
 def test_an_rtsp_port_that_is_taken(short_clip: Path) -> None:
