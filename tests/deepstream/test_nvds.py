@@ -6,7 +6,6 @@ import ctypes
 import gc
 import logging
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,9 +18,16 @@ from deepstream.nvds_objects import COMPONENT_ID, UNTRACKED
 from deepstream.nvds_probe import NvdsProbes, each
 from deepstream.probe import EveryProbes
 from deepstream.results import PolypResults
-from deepstream.statistics import KEPT
 from tests.deepstream.nvds import buffers, pyds, structures
-from tests.deepstream.nvds.playing import one_by_one, pipeline, pixels
+from tests.deepstream.nvds.playing import (
+    NVMM_POINTS,
+    SIZE,
+    nvds_probes,
+    one_by_one,
+    pipeline,
+    pixels,
+    surfaces,
+)
 from xpnet.card import Card, read_card
 from xpnet.frames import Segmentation
 from xpnet.overlay import OverlayStyle
@@ -29,9 +35,6 @@ from xpnet.polyps import CONFIRM
 from xpnet.triton.server import REPOSITORY
 
 pytestmark = pytest.mark.integration
-
-NVMM_POINTS = [("overlay", "sink", "frame_leaves")]
-SIZE = (404, 720)
 
 
 @pytest.fixture
@@ -51,12 +54,6 @@ def probability_map(card: Card) -> np.ndarray:
 @pytest.fixture
 def frame(frames: list[np.ndarray]) -> np.ndarray:
     return cv2.cvtColor(frames[2], cv2.COLOR_RGB2RGBA)
-
-
-def nvds_probes(card: Card, size: tuple[int, int] = SIZE, **options: Any) -> NvdsProbes:
-    pyds.surface_size = size
-    pyds.unmapped.clear()
-    return NvdsProbes(*size, OverlayStyle(), card=card, pyds=pyds, **options)
 
 
 def through(probes: NvdsProbes, *made: Any) -> list[Any]:
@@ -119,7 +116,7 @@ def test_both_probes_draw_the_same_bytes(
     classes = class_map(probability_map, card.threshold)
     result = buffers.tensor(probability_map) if tensors else buffers.segmentation(classes)
     probes = nvds_probes(card, tensors=tensors)
-    drawn = pixels(through(probes, buffers.batched(frame[None], [result]))[0], *SIZE)[0]
+    drawn = surfaces(through(probes, buffers.batched(frame[None], [result]))[0], *SIZE)[0]
     asked = probability_map if tensors else (classes == 0).astype(np.float32)
     np.testing.assert_array_equal(drawn, drawn_on_the_cpu(card, frame, asked))
     assert (drawn != frame).any(axis=2).mean() > 0.05
@@ -136,7 +133,7 @@ def test_each_frame_of_a_batch_gets_its_own_mask(card: Card, frame: np.ndarray) 
         [buffers.segmentation(m) for m in (left, np.full_like(left, -1), right)],
         start_ns=1_000_000_000,
     )
-    drawn = pixels(through(nvds_probes(card, on_mask=seen.append), made)[0], *SIZE)
+    drawn = surfaces(through(nvds_probes(card, on_mask=seen.append), made)[0], *SIZE)
     changed = (drawn != frame).any(axis=3)
     assert changed[0, :, :360].any()
     assert not changed[0, :, 360:].any()
@@ -236,7 +233,7 @@ def test_results_that_do_not_fit_leave_the_frame_as_it_is(
 ) -> None:
     probes = nvds_probes(card, tensors=tensors)
     made = through(probes, buffers.batched(frame[None], [make()]))
-    np.testing.assert_array_equal(pixels(made[0], *SIZE)[0], frame)
+    np.testing.assert_array_equal(surfaces(made[0], *SIZE)[0], frame)
     assert message in probes.statistics.inference_failure
     assert (probes.statistics.frames, probes.statistics.frames_without_mask) == (1, 1)
     assert probes.statistics.probe_errors == 0
@@ -307,45 +304,3 @@ def test_the_results_go_back_to_nvidias_library(card: Card, frame: np.ndarray) -
     del made
     gc.collect()
     assert buffers.made - buffers.released == outstanding
-
-
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
-
-
-FRAMES = 100_000
-BATCH = 25
-WARM = FRAMES // 4
-"""Frames after which nothing may grow any more: the times of the newest KEPT are kept by intent."""
-MAY_GROW = 2 * 2**20
-"""Bytes over the frames that follow: 28 a frame, where the least leak, a label's text, takes 32
-with malloc's head, and a result of nvinferserver thousands."""
-
-
-@pytest.mark.parametrize("masks", [True, False], ids=["with masks", "without masks"])
-def test_a_hundred_thousand_frames_leave_no_memory_behind(card: Card, masks: bool) -> None:
-    assert WARM > KEPT
-    small = card.at_size(32, 32)
-    size = (48, 64)
-    classes = np.full((32, 32), -1, np.int32)
-    if masks:
-        classes[8:20, 10:24] = 0
-    probes = nvds_probes(small, size)
-    frames = np.full((BATCH, *size, 4), 90, np.uint8)
-
-    def made() -> Any:
-        for number in range(FRAMES // BATCH):
-            results = [buffers.segmentation(classes) for _ in range(BATCH)]
-            yield buffers.batched(frames, results, number * BATCH * 40_000_000)
-
-    warm = grown = 0
-    with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
-        for number, _ in enumerate(one_by_one(playing, made()), 1):
-            if number == WARM // BATCH:
-                warm = resident_bytes()
-        grown = resident_bytes() - warm
-    assert probes.statistics.frames == FRAMES
-    assert probes.statistics.frames_with_polyp == (FRAMES if masks else 0)
-    assert (probes.statistics.probe_errors, probes.statistics.frames_without_mask) == (0, 0)
-    assert grown < MAY_GROW, f"{grown / 2**20:.1f} MiB more after {FRAMES} frames"

@@ -85,7 +85,7 @@ def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> 
         """Beside the probe, what nvinferserver does to a frame."""
 
         def leave_metadata(self, _pad: Any, info: Any) -> None:
-            pyds.surface_size = (self.height, self.width)
+            pyds.surface_size, pyds.surface_pitch = (self.height, self.width), 4 * self.width
             size = self.card.input
             with mapped_frame(info, self.height, self.width, write=True) as frame:
                 tensor = frame_to_tensor(frame, size.height, size.width)

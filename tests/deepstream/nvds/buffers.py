@@ -26,6 +26,8 @@ from tests.deepstream.nvds.structures import (
 
 NVDS_BATCH_GST_META = 4096 + 1  # gstnvdsmeta.h
 OUTPUT = ctypes.create_string_buffer(b"probabilities")
+GAP = 171
+"""Bytes between the rows of a surface, which nobody may write."""
 released = 0
 """How many results, copies among them, were given back since the process began."""
 made = 0
@@ -117,7 +119,10 @@ def batched(
     frames: np.ndarray, results: Sequence[tuple[int, int, Any] | None], start_ns: int = 0
 ) -> Any:
     """A GstBuffer of N x height x width x 4 pixels with NVIDIA's metadata, one result a frame."""
-    buffer = Gst.Buffer.new_wrapped(frames.tobytes())
+    number, height, width, channels = frames.shape
+    padded = np.full((number, height, pyds.pitch_of(width)), GAP, np.uint8)
+    padded[:, :, : width * channels] = frames.reshape(number, height, -1)
+    buffer = Gst.Buffer.new_wrapped(padded.tobytes())
     buffer.pts = start_ns
     attach(hash(buffer), results, start_ns)
     return buffer

@@ -10,12 +10,25 @@ import numpy as np
 
 from deepstream.gstreamer import Gst
 from deepstream.guard import Probes
+from deepstream.nvds_probe import NvdsProbes
+from tests.deepstream.nvds import buffers, pyds
+from xpnet.card import Card
+from xpnet.overlay import OverlayStyle
 
+SIZE = (404, 720)
+NVMM_POINTS = [("overlay", "sink", "frame_leaves")]
 PIPELINE = (
     "appsrc name=source format=time max-bytes=0 block=false caps={caps} ! "
     "identity name=pacer silent=true ! queue max-size-buffers=4 ! "
     "identity name=overlay silent=true ! appsink name=sink sync=false max-buffers=4"
 )
+
+
+def nvds_probes(card: Card, size: tuple[int, int] = SIZE, **options: Any) -> NvdsProbes:
+    """The shipping probe over the offered pyds, for surfaces of a size."""
+    pyds.surface_size, pyds.surface_pitch = size, pyds.pitch_of(size[1])
+    pyds.unmapped.clear()
+    return NvdsProbes(*size, OverlayStyle(), card=card, pyds=pyds, **options)
 
 
 @contextmanager
@@ -49,3 +62,11 @@ def pixels(buffer: Any, height: int, width: int) -> np.ndarray:
     """N x height x width x 4."""
     data = buffer.extract_dup(0, buffer.get_size())
     return np.frombuffer(data, np.uint8).reshape(-1, height, width, 4)
+
+
+def surfaces(buffer: Any, height: int, width: int) -> np.ndarray:
+    """N x height x width x 4 of a buffer with gaps between its rows, which are whole."""
+    data = buffer.extract_dup(0, buffer.get_size())
+    rows = np.frombuffer(data, np.uint8).reshape(-1, height, pyds.pitch_of(width))
+    assert (rows[:, :, 4 * width :] == buffers.GAP).all()
+    return rows[:, :, : 4 * width].reshape(-1, height, width, 4)

@@ -46,8 +46,16 @@ class NvDsInferDataType:
 surface_size = (0, 0)
 """Height and width of the surfaces: a test's buffers hold a batch of them, one after the other,
 as RGBA in system memory."""
+surface_pitch = 0
+"""Bytes from row to row of a surface."""
 unmapped: list[int] = []
 """Batch ids of the surfaces that were unmapped."""
+
+
+def pitch_of(width: int) -> int:
+    """As NVIDIA's allocator has it: rows begin at a multiple of 256 bytes; and never without a gap
+    here, so that whoever takes rows for adjacent is seen."""
+    return (4 * width // 256 + 1) * 256
 
 
 def gst_buffer_get_nvds_batch_meta(buffer: int) -> NvDsBatchMeta | None:
@@ -62,7 +70,8 @@ def get_nvds_buf_surface(gst_buffer: int, batchID: int) -> np.ndarray:
     assert _gst.gst_buffer_map(gst_buffer, ctypes.byref(mapping), MAP_READ)
     pixels = np.ctypeslib.as_array(mapping.data, shape=(mapping.size,))
     _gst.gst_buffer_unmap(gst_buffer, ctypes.byref(mapping))
-    return pixels.reshape(-1, height, width, 4)[batchID]
+    surface = pixels[batchID * height * surface_pitch :]
+    return np.lib.stride_tricks.as_strided(surface, (height, width, 4), (surface_pitch, 4, 1))
 
 
 def unmap_nvds_buf_surface(gst_buffer: int, batchID: int) -> None:
