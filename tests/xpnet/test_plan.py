@@ -114,6 +114,36 @@ def test_a_plan_is_built_checked_and_written_with_its_card(
     assert all("useCudaGraph" in run for run in runs)
 
 
+def test_a_plan_that_fits_is_kept(
+    trtexec, settings: PlanSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = trtexec()
+    again = replace(settings, if_needed=True)
+    first = build_plan(again)
+    built = len(calls(log))
+    monkeypatch.setattr(plan, "describe_gpu", lambda _: {"gpu": "RTX 3070", "driver": "596.0"})
+    assert build_plan(again) == first
+    assert len(calls(log)) == built + 1  # asked for its version alone
+    monkeypatch.setattr(plan, "describe_gpu", lambda _: {"gpu": "RTX 4060", "driver": "595.1"})
+    assert build_plan(again).graph["gpu"] == "RTX 4060"
+    trtexec(101600)
+    assert build_plan(again).graph["tensorrt"] == "10.16.0"
+    built = len(calls(log))
+    build_plan(settings)  # without it, always anew
+    assert len(calls(log)) > built + 1
+
+
+def test_a_plan_of_another_graph_is_built_anew(trtexec, settings: PlanSettings) -> None:
+    trtexec()
+    card = build_plan(settings)
+    path = settings.repository / "xpnet_lite" / "1" / "card.json"
+    replace(card, threshold=0.4).write(path)
+    assert build_plan(replace(settings, if_needed=True)).threshold == card.threshold
+    replace(card, graph={**card.graph, "precision": "int8"}).write(path)
+    rebuilt = build_plan(replace(settings, if_needed=True))
+    assert rebuilt.graph["precision"] == "fp32"
+
+
 def test_a_plan_that_computes_something_else_is_refused(
     trtexec, settings: PlanSettings, repository: Path
 ) -> None:
@@ -206,3 +236,16 @@ def test_the_machine_must_be_the_target(xpnet, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(target.shutil, "which", lambda _: None)
     with pytest.raises(UserError, match="no nvidia-smi"):
         target.describe_gpu("rtx")
+
+
+def test_a_jetson_is_named_in_a_container_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden, handed_in, release = (tmp_path / n for n in ("model", "jetson-model", "release"))
+    release.write_text("# R36 (release), REVISION: 4.0, GCID: 1\n")
+    monkeypatch.setattr(target, "JETSON_MODELS", (hidden, handed_in))
+    monkeypatch.setattr(target, "JETSON_RELEASE", release)
+    with pytest.raises(UserError, match=r"no .*model or .*jetson-model: which Jetson is this\?"):
+        target.describe_gpu("jetson")
+    handed_in.write_text("NVIDIA Jetson AGX Orin Developer Kit\x00")
+    assert target.describe_gpu("jetson")["gpu"] == "NVIDIA Jetson AGX Orin Developer Kit"

@@ -40,6 +40,11 @@ def add_build(commands: Any) -> None:
         "--timing-cache", type=Path, help="makes a second build fast (default: in the repository)"
     )
     p.add_argument(
+        "--if-needed",
+        action="store_true",
+        help="keep the plan that is there, if it was built for this GPU and TensorRT",
+    )
+    p.add_argument(
         "--ahead-of-time",
         action="store_true",
         help="a TensorRT-RTX engine for --sm, on a machine that need not have such a GPU",
@@ -85,6 +90,7 @@ def _plan(args: argparse.Namespace) -> int:
             dla=args.dla,
             timing_cache=args.timing_cache,
             repository=args.repository,
+            if_needed=args.if_needed,
         )
     )
     made = card.graph

@@ -8,6 +8,7 @@ refused, and a plan that was there stays.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -51,6 +52,7 @@ class PlanSettings:
     dla: int | None = None  # core of the deep learning accelerator of a Jetson Orin
     timing_cache: Path | None = None
     repository: Path = REPOSITORY
+    if_needed: bool = False  # a plan that fits is kept
 
 
 class Tool(Protocol):
@@ -84,6 +86,10 @@ def build_plan(settings: PlanSettings) -> Card:
     check_writable(output)
     tool = find_tool()
     machine = describe_gpu(settings.target)
+    made_by = {**machine, "tensorrt": tool.version, "dla": settings.dla}
+    if settings.if_needed and (kept := _fitting_plan(output, made_by, cards.values())):
+        log.info("%s fits: kept", output)
+        return kept
     made = []
     for path, card in cards.items():
         partial = output.with_name(f".{path.stem}.plan")
@@ -137,6 +143,22 @@ def _fitting(path: Path, served: Card, dla: int | None) -> Card:
     if dla is not None and precision == "fp32":
         raise UserError(f"{path}: is fp32, the accelerator (DLA) computes fp16 and int8 only")
     return card
+
+
+def _fitting_plan(plan: Path, made_by: dict[str, Any], cards: Iterable[Card]) -> Card | None:
+    """The card of a plan that is there, built here and now of one of these graphs."""
+    path = plan.with_name("card.json")
+    if not (plan.is_file() and path.is_file()):
+        return None
+    found = read_card(path)
+    plain = replace(found, graph={}, scores={})
+    for card in cards:
+        # The driver may change: a plan is tied to the GPU and to TensorRT.
+        wanted = {**card.graph, **{key: made_by[key] for key in ("gpu", "tensorrt", "dla")}}
+        same = all(found.graph.get(key) == value for key, value in wanted.items())
+        if same and replace(card, graph={}, scores={}) == plain:
+            return found
+    return None
 
 
 def _candidate(

@@ -11,7 +11,8 @@ from xpnet.errors import UserError
 
 TARGETS = {"rtx": "x86_64", "jetson": "aarch64"}
 """What may be built for, and the architecture of such machines."""
-JETSON_MODEL = Path("/proc/device-tree/model")
+JETSON_MODELS = (Path("/proc/device-tree/model"), Path("/etc/jetson-model"))
+"""Where a Jetson's name stands; Docker hides the first, jetson/compose.yaml hands in the second."""
 JETSON_RELEASE = Path("/etc/nv_tegra_release")
 
 
@@ -31,7 +32,10 @@ def describe_gpu(target: str) -> dict[str, str]:
         UserError: there is no NVIDIA driver, or it sees no GPU.
     """
     if target == "jetson":
-        model = JETSON_MODEL.read_text(encoding="utf-8").strip("\x00\n ")
+        found = next((path for path in JETSON_MODELS if path.is_file()), None)
+        if found is None:
+            raise UserError(f"no {' or '.join(map(str, JETSON_MODELS))}: which Jetson is this?")
+        model = found.read_text(encoding="utf-8").strip("\x00\n ")
         release = JETSON_RELEASE.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
         return {"gpu": model, "driver": release}
     program = shutil.which("nvidia-smi")
