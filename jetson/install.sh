@@ -23,7 +23,7 @@ for word in "$@"; do
   esac
 done
 
-platform=$(platform jetson) || exit $?
+platform=$(platform jetson)
 if [ -z "$uninstall" ]; then
   [ -n "$dry_run" ] || [ -d "$deepstream" ] || fail "no $deepstream: install NVIDIA DeepStream first (docs/jetson.md)"
   if [ ! -f "$deepstream/lib/libtritonserver.so" ]; then

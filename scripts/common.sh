@@ -47,7 +47,7 @@ machine() {
 # `platform=$(platform WANTED)`: this machine's; WANTED may differ from it in a dry run only.
 platform() {
   local found
-  found=$(machine)
+  found=$(machine) || exit $?
   case ${1:-$found} in
     "$found") echo "$found" ;;
     rtx | jetson | cpu)
