@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --train) extras=(train) ;;
     --engines) extras=(train engines) ;;
-    --dev) extras=(train engines dev) ;;
+    --dev) extras=(train engines nvds dev) ;;
     --deepstream) target=yes ;;
     --step)
       need "$@"
@@ -77,8 +77,10 @@ step_system() {
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly gstreamer1.0-libav
   )
-  # The tests make their broken videos with the one, and check the service unit with the other.
-  [[ ${extras[*]-} != *dev* ]] || packages+=(ffmpeg systemd)
+  # The tests make their broken videos with ffmpeg, watch the RTSP output, draw graphs, and check
+  # the service unit.
+  [[ ${extras[*]-} != *dev* ]] || packages+=(ffmpeg gir1.2-gst-rtsp-server-1.0 graphviz systemd)
+  [ -z "$target" ] || packages+=(gir1.2-gst-rtsp-server-1.0)
   step="installing system packages"
   install_missing "${packages[@]}"
   find_version
@@ -125,6 +127,7 @@ step_python() {
   for extra in ${extras[@]+"${extras[@]}"}; do
     more=(-c "$base" ${index[@]+"${index[@]}"})
     [ "$extra" != engines ] || more+=(--no-deps) # what ModelOpt needs of its own dependencies is listed
+    [ "$extra" != nvds ] || more+=(--no-deps --ignore-requires-python)
     requirements "requirements-$extra.txt" "${more[@]}"
   done
 }

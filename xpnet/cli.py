@@ -11,7 +11,17 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet import __version__
-from xpnet.commands import about, bench, building, exporting, scoring, serving, training
+from xpnet.commands import (
+    about,
+    bench,
+    building,
+    deploying,
+    exporting,
+    graphing,
+    scoring,
+    serving,
+    training,
+)
 from xpnet.errors import UserError, first_process
 
 
@@ -79,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         serving.add_run,
         serving.add_serve,
+        graphing.add_graph,
         scoring.add_evaluate,
         scoring.add_table,
         scoring.add_curves,
@@ -90,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
         exporting.add_export,
         exporting.add_tune,
         building.add_build,
+        deploying.add_deploy,
         training.add_pack,
         bench.add_bench,
         about.add_info,

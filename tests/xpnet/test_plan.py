@@ -104,6 +104,8 @@ def test_a_plan_is_built_checked_and_written_with_its_card(
     assert (made["precision"], made["median_ms"], made["dla"]) == ("fp32", 2.0, None)
     assert made["plan"]["agreement"] > 0.99
     assert card.scores == {}  # those of the card are of another file
+    same = (REPOSITORY / "xpnet_lite" / "config.pbtxt").read_text()
+    assert (repository / "xpnet_lite" / "config.pbtxt").read_text() == same
     _, build, *runs = calls(log)
     size = "3x256x256"
     assert build["optShapes"] == build["minShapes"] == f"frames:1x{size}"
@@ -169,11 +171,16 @@ def test_the_accelerator_takes_no_fp32(trtexec, settings: PlanSettings, tmp_path
     log = trtexec()
     with pytest.raises(UserError, match="is fp32, the accelerator"):
         build_plan(replace(settings, dla=0))
+    card = build_plan(replace(settings, dla=0, precisions=("fp16",)))
+    assert (card.graph["dla"], card.graph["max_batch"]) == (0, 1)
+    config = settings.repository / "xpnet_lite" / "config.pbtxt"
+    assert "max_batch_size: 1\n" in config.read_text()
     card = read_card(settings.repository / "xpnet_lite" / "card.json")
     tool = Trtexec(str(tmp_path / "bin" / "trtexec"))
     onnx = settings.repository / "xpnet_lite_onnx" / "1" / "model.onnx"
     tool.build(onnx, card, tmp_path / "x.plan", 1, tmp_path / "cache")
     assert calls(log)[-1]["useDLACore"] == "1"
+    assert calls(log)[-1]["maxShapes"] == "frames:1x3x256x256"
     assert "allowGPUFallback" in calls(log)[-1]
 
 
@@ -241,10 +248,8 @@ def test_the_machine_must_be_the_target(xpnet, monkeypatch: pytest.MonkeyPatch) 
 def test_a_jetson_is_named_in_a_container_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hidden, handed_in, release = (tmp_path / n for n in ("model", "jetson-model", "release"))
-    release.write_text("# R36 (release), REVISION: 4.0, GCID: 1\n")
+    hidden, handed_in = tmp_path / "model", tmp_path / "jetson-model"
     monkeypatch.setattr(target, "JETSON_MODELS", (hidden, handed_in))
-    monkeypatch.setattr(target, "JETSON_RELEASE", release)
     with pytest.raises(UserError, match=r"no .*model or .*jetson-model: which Jetson is this\?"):
         target.describe_gpu("jetson")
     handed_in.write_text("NVIDIA Jetson AGX Orin Developer Kit\x00")

@@ -38,8 +38,14 @@ def read_model(onnx: Path) -> Card:
     return runs_here.card
 
 
-def build(trt: Any, library: str, onnx: Path, configure: Callable[[Any], None]) -> Engine:
-    """Builds an engine that takes 1 to MAX_BATCH frames and is fastest for one.
+def build(
+    trt: Any,
+    library: str,
+    onnx: Path,
+    configure: Callable[[Any], None],
+    most: int = MAX_BATCH,
+) -> Engine:
+    """Builds an engine that takes 1 to `most` frames and is fastest for one.
 
     The graph's own types are kept: FP32, FP16 and INT8 are what the file says. `library` names the
     module `trt` in errors; `configure` is given the builder's configuration.
@@ -64,7 +70,7 @@ def build(trt: Any, library: str, onnx: Path, configure: Callable[[Any], None]) 
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
     one = tuple(card.input.shape[1:])
-    profile.set_shape(card.input.name, (1, *one), (1, *one), (MAX_BATCH, *one))
+    profile.set_shape(card.input.name, (1, *one), (1, *one), (most, *one))
     config.add_optimization_profile(profile)
     configure(config)
     content = builder.build_serialized_network(network, config)

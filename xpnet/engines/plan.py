@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from xpnet.card import Card, read_card
 from xpnet.engines.graph import build, read_model
 from xpnet.engines.runner import EngineInference, check_version, tensorrt
-from xpnet.engines.target import check_target, describe_gpu
+from xpnet.engines.target import check_target, describe_gpu, most_frames
 from xpnet.engines.trtexec import Trtexec, find_trtexec
 from xpnet.errors import UserError
-from xpnet.files import check_writable, write_bytes
+from xpnet.files import check_writable, write_bytes, write_text
 from xpnet.frames import agreement, frame_to_tensor
 from xpnet.images import sample_frames
 from xpnet.inference import OnnxInference
+from xpnet.triton.config import plan_config
 from xpnet.triton.server import REPOSITORY
 
 log = logging.getLogger("xpnet.build")
@@ -101,6 +102,9 @@ def build_plan(settings: PlanSettings) -> Card:
     # The plan first: a card that names another one is found out, a plan without its card is not.
     write_bytes(output, content)
     card.write(output.with_name("card.json"))
+    config, text = folder / "config.pbtxt", plan_config(card)
+    if config.read_text(encoding="utf-8") != text:  # another one for an accelerator (DLA) alone,
+        write_text(config, text)  # and a container may not write there
     return card
 
 
@@ -179,6 +183,7 @@ def _candidate(
         **machine,
         "tensorrt": tool.version,
         "dla": settings.dla,
+        "max_batch": most_frames(settings.dla),
         "date": date.today().isoformat(),
         "median_ms": round(median_ms, 3),
         "plan": measured,
@@ -237,7 +242,7 @@ class _PythonApi:
                 config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
             used.append(config)
 
-        engine = build(trt, "TensorRT", onnx, configure)
+        engine = build(trt, "TensorRT", onnx, configure, most_frames(dla))
         write_bytes(output, engine.content)
         write_bytes(cache, bytes(used[0].get_timing_cache().serialize()))
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.card import Card
+from xpnet.engines.target import most_frames
 from xpnet.errors import UserError
-from xpnet.triton.config import MAX_BATCH
 
 PLACES = "/usr/src/tensorrt/bin"
 """Where JetPack and NVIDIA's containers have it, beside PATH."""
@@ -47,7 +47,7 @@ class Trtexec:
     def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
         """Writes the plan of an ONNX file. Raises UserError with trtexec's reason."""
         name, (_, *sizes) = card.input.name, card.input.shape
-        one, most = (f"{name}:{n}x{'x'.join(map(str, sizes))}" for n in (1, MAX_BATCH))
+        one, most = (f"{name}:{n}x{'x'.join(map(str, sizes))}" for n in (1, most_frames(dla)))
         options = [
             f"--onnx={onnx}",
             f"--saveEngine={output}",

@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.card import Card
-from xpnet.errors import require
+from xpnet.errors import UserError, require
 from xpnet.files import write_text
 from xpnet.runtimes import AUTO
 
 DEFAULT_MODEL = "xpnet_lite_onnx"
 """The model that commands take unless another is named, and that `xpnet_frame` asks."""
+DEFAULT_PLAN = "xpnet_lite"
+"""The same on DeepStream: the TensorRT plan."""
 MAX_BATCH = 8
-"""Largest dynamic batch; the plan's optimisation profile has the same bound."""
+"""Largest dynamic batch; the plan's optimisation profile has the same bound, unless its card says
+`max_batch`."""
 
 HEADER = (
     "# Made from card.json by `xpnet export`: change the card or the generator, not this file.\n"
@@ -60,6 +63,24 @@ def frame_config(model: str) -> str:
     return _text(config)
 
 
+def check_config(path: Path, card: Card) -> None:
+    """Raises UserError where a config.pbtxt cannot be read or its tensors are not the card's."""
+    from google.protobuf import text_format
+
+    config = _proto().ModelConfig()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), config)
+    except (OSError, text_format.ParseError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    for tensor, entries in ((card.input, config.input), (card.output, config.output)):
+        expected = f"{tensor.name} {' x '.join(map(str, tensor.shape[1:]))}"
+        found = [f"{entry.name} {' x '.join(map(str, entry.dims))}" for entry in entries]
+        if found != [expected]:
+            raise UserError(
+                f"{path}: {', '.join(found) or 'no tensor'}, but the model's card says {expected}"
+            )
+
+
 def onnx_name(card: Card) -> str:
     """The name under which the ONNX file of a network is served."""
     return f"{card.name}_onnx"
@@ -85,7 +106,7 @@ def write_repository(repository: Path, plan: Card, onnx: Card) -> None:
 def _network(card: Card, name: str) -> Any:
     """What plan and ONNX share: tensors of the card, dynamic batching without a delay."""
     proto = _proto()
-    config = proto.ModelConfig(name=name, max_batch_size=MAX_BATCH)
+    config = proto.ModelConfig(name=name, max_batch_size=card.graph.get("max_batch", MAX_BATCH))
     dtype = {"float32": proto.TYPE_FP32}
     config.input.add(
         name=card.input.name, data_type=dtype[card.input.dtype], dims=card.input.shape[1:]
