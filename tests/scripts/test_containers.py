@@ -128,7 +128,7 @@ def test_commands_are_of_our_command_line() -> None:
     commands += [s["command"] for s in composed(COMPOSE[0])["services"].values() if "command" in s]
     for words in commands:
         if words[-1] == "--help":
-            with pytest.raises(SystemExit, match="^0$"):
+            with pytest.raises(SystemExit, match=r"^0$"):
                 build_parser().parse_args(words)
             continue
         build_parser().parse_args(words)
