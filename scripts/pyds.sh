@@ -36,7 +36,7 @@ if find_wheel; then echo "$wheel" && exit 0; fi
 [ -z "$where" ] || fail "no wheel of pyds in $sources: run scripts/pyds.sh"
 [ -f "$installer" ] || fail "no $installer: install NVIDIA DeepStream first"
 # Wheels and releases as in docs/compatibility.md.
-case $(sed -n 's/^Version: *//p' "$deepstream/version") in
+case $(sed -n 's/.*Version:[[:space:]]*//p' "$deepstream/version" | head -n 1) in
   7.1*) how=(--version 1.2.0) ;;
   8.0*) how=(--version 1.2.2) ;;
   *) how=(--build-bindings) ;;
