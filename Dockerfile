@@ -33,6 +33,7 @@ ENV PATH=/opt/xpnet/.venv/bin:/opt/xpnet/scripts:$PATH \
 USER 10001:10001
 VOLUME /data
 EXPOSE 8000 8001 8002
+STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["docker/health.sh"]
 ENTRYPOINT ["xpnet"]
 CMD ["run", "docs/demo/colonoscopy.mp4", "--output", "/data/demo.mp4", "--json", "/data/demo.json"]
@@ -94,6 +95,7 @@ ENV PATH=/opt/xpnet/.venv/bin:/opt/xpnet/scripts:$PATH \
 USER 10001:10001
 VOLUME ["/data", "/plans"]
 EXPOSE 8000 8001 8002
+STOPSIGNAL SIGINT
 # The first start builds a plan, which takes minutes.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15m CMD ["docker/health.sh"]
 ENTRYPOINT ["docker/target.sh"]

@@ -16,11 +16,13 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -47,6 +49,7 @@ class Image:
     entrypoint: list[str] = field(default_factory=list)
     command: list[str] = field(default_factory=list)
     health: list[str] = field(default_factory=list)
+    stop: int = signal.SIGTERM
 
 
 def main() -> int:
@@ -117,6 +120,8 @@ def carry_out(image: Image, instruction: str, words: str) -> None:
         image.user = words
     elif instruction == "HEALTHCHECK":
         image.health = json.loads(words.partition(" CMD ")[2])
+    elif instruction == "STOPSIGNAL":
+        image.stop = signal.Signals[words]
     elif instruction == "ENTRYPOINT":
         image.entrypoint = json.loads(words)
     elif instruction == "CMD":
@@ -237,21 +242,34 @@ def run_command(image: Image, folder: Path) -> str:
 
 
 def run_server(image: Image, folder: Path) -> str:
-    """`serve`, until the image's health check says that it is ready."""
-    process = subprocess.Popen(container(image, folder, ["serve"]), stdout=subprocess.DEVNULL)
+    """`serve`, until the image's health check says that it is ready; and stopped as Docker does."""
+    call = container(image, folder, ["serve"])
+    # Of a shell's background job it would inherit that SIGINT is ignored.
+    default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, preexec_fn=default)
     try:
-        for second in range(READY_S):
+        start = time.monotonic()
+        for _ in range(READY_S):
             time.sleep(1)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             enter = ["nsenter", f"--target={children[0]}", "--mount", "--pid", "--net", "chroot",
                      str(image.root), "/usr/bin/env", "-i", f"PATH={image.env['PATH']}", "/bin/sh",
                      "-c", 'cd "$0" && exec "$@"', image.workdir, *image.health]  # fmt: skip
             if not subprocess.run(enter, capture_output=True, check=False).returncode:
-                return f"healthy after {second + 1} s"
-        raise SystemExit(fail(f"not healthy after {READY_S} s"))
+                break
+        else:
+            raise SystemExit(fail(f"not healthy after {READY_S} s"))
+        ready = time.monotonic() - start
+        os.kill(int(children[0]), image.stop)
+        code = process.wait(READY_S)
     finally:
         process.kill()
         process.wait()
+    if code:
+        raise SystemExit(
+            fail(f"ended with exit code {code} after {signal.Signals(image.stop).name}")
+        )
+    return f"healthy after {ready:.0f} s; ended in order"
 
 
 if __name__ == "__main__":
