@@ -48,7 +48,7 @@ case $kind in
   app)
     [ "$platform" != cpu ] || fail "no NVIDIA GPU here: deepstream-app cannot run; --graph can"
     # The one Jetson without a hardware encoder.
-    [ "$platform" != jetson ] || ! grep -qs 'Orin Nano' /proc/device-tree/model || set -- --software-encoder "$@"
+    [ "$platform" != jetson ] || ! grep -qs 'Orin Nano' /proc/device-tree/model /etc/jetson-model || set -- --software-encoder "$@"
     run rm -f "$folder"/cart_*.txt
     run "$xpnet" deploy --platform "$platform" --source "$source" --sink "$sink" --triton inprocess --output "$folder" "$@"
     run exec deepstream-app -c "$folder"/cart_*.txt

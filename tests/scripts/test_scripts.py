@@ -250,12 +250,14 @@ def test_an_install_that_breaks_off_half_way_is_mended_by_running_it_again(
     assert not (checkout / ".venv").exists()
 
 
-def wheel(folder: Path, name: str) -> None:
+def wheel(folder: Path, name: str, version: str = "1.0") -> None:
     """A package with one empty module."""
-    info = f"{name}-1.0.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as file:
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as file:
         file.writestr(f"{name}.py", "")
-        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        file.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
         tag = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         file.writestr(f"{info}/WHEEL", tag)
         file.writestr(f"{info}/RECORD", "")
