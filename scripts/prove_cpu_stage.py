@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -73,9 +73,14 @@ def main() -> int:
             carry_out(image, instruction, words)
         rows.append((f"{instruction} {words}", time.monotonic() - start))
     take_settings_away(image)
-    for what, proof in (("its command", run_command), ("`serve`, HEALTHCHECK", run_server)):
+    proofs = (
+        ("root in it", run_intruder),
+        ("its command", run_command),
+        ("`serve`, HEALTHCHECK, STOPSIGNAL", run_server),
+    )
+    for what, proof in proofs:
         start = time.monotonic()
-        print(f"{what}: read-only, as {image.user}, without a network", flush=True)
+        print(f"{what}: read-only, without a network", flush=True)
         said = proof(image, folder)
         rows.append((f"{what}: {said}", time.monotonic() - start))
     print("\n| instruction | seconds |\n|---|---|")
@@ -228,6 +233,18 @@ def container(image: Image, folder: Path, command: list[str]) -> list[str]:
     before += ["ip link set lo up", mounts(root, {**memory, "/data": str(data)})]
     spaces = ["--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child"]
     return entering(image, spaces, "\n".join(before), image.env, [*image.entrypoint, *command])
+
+
+def run_intruder(image: Image, folder: Path) -> str:
+    """Even root may write nowhere but into memory and volumes: what is written is listed."""
+    places = ("/", "/etc", "/usr/bin", image.workdir, f"{image.workdir}/xpnet", "/tmp", "/data")
+    tries = "\n".join(f'touch {place}/intruder 2> /dev/null && echo "{place}"' for place in places)
+    root = replace(image, user="0:0", entrypoint=[])
+    call = container(root, folder, ["/bin/sh", "-c", f"{tries}\ntrue"])
+    result = subprocess.run(call, capture_output=True, text=True, check=True)
+    if result.stdout.split() != ["/tmp", "/data"]:
+        raise SystemExit(fail(f"root could write to {result.stdout.split()}"))
+    return "could write to /tmp and /data alone"
 
 
 def run_command(image: Image, folder: Path) -> str:
