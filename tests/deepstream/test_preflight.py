@@ -98,7 +98,7 @@ def test_pyds_that_is_old_broken_or_right(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_plan_that_was_not_built() -> None:
-    with pytest.raises(UserError, match=r"model.plan: no TensorRT plan yet.*: trtexec --onnx="):
+    with pytest.raises(UserError, match=r"model\.plan: no TensorRT plan yet.*: xpnet build"):
         config(REPOSITORY)
 
 

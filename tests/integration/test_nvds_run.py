@@ -27,6 +27,7 @@ from deepstream.source import open_clip
 from tests.deepstream.nvds import buffers, pyds
 from xpnet.frames import frame_to_tensor
 from xpnet.inference import OnnxInference
+from xpnet.runtimes import best_runtime
 from xpnet.triton.server import REPOSITORY
 
 pytestmark = pytest.mark.integration
@@ -109,7 +110,7 @@ def test_it_gives_what_the_plain_graph_gives(
     summary = run.run(replace(settings, tensors=tensors))
     plain = run.run(
         RunSettings(
-            settings.input, tmp_path / "plain.mp4", backend="onnxruntime",
+            settings.input, tmp_path / "plain.mp4", backend=best_runtime(),
             polyps=tmp_path / "plain.jsonl",
         )
     )  # fmt: skip
