@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -136,6 +137,41 @@ def test_dry_runs_of_the_launch(shell: Shell) -> None:
         "--triton inprocess --output build/cart",
         r"exec deepstream-app -c build/cart/cart_\*.txt",
     ]
+
+
+def test_deepstream_app_gets_the_file_that_deploy_wrote(shell: Shell, checkout: Path) -> None:
+    """Our own deploy; nvidia-smi and deepstream-app, which a GPU brings, are stand-ins."""
+    xpnet = checkout / ".venv" / "bin" / "xpnet"
+    xpnet.parent.mkdir(parents=True)
+    xpnet.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m xpnet.cli "$@"\n')
+    xpnet.chmod(0o755)
+    stale = checkout / "build" / "cart" / "cart_of_yesterday.txt"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    words = ("--app", "--source", "/dev/video0", "--sink", "screen", "--", "--size", "1280x720")
+    programs = {"nvidia-smi": "true", "deepstream-app": 'echo "app $*"; cat "$2"'}
+    result = shell(checkout / "scripts" / "launch_cart.sh", *words, programs=programs)
+    assert result.returncode == 0, result.stderr
+    written = checkout / "build" / "cart" / "cart_rtx_v4l2_screen_inprocess.txt"
+    assert f"app -c {written}" in result.stdout
+    assert "camera-width=1280" in result.stdout
+    assert not stale.exists()
+
+
+def test_what_the_scripts_ask_is_of_our_command_line(shell: Shell) -> None:
+    from xpnet.cli import build_parser
+
+    asked = []
+    for target in ("rtx", "jetson", "cpu"):
+        words = ("--dry-run", "--platform", target)
+        asked += planned(shell(ROOT / "scripts" / "launch_cart.sh", *words, "--graph"))
+        if target != "cpu":
+            asked += planned(shell(ROOT / "scripts" / "launch_cart.sh", *words, "--app"))
+            asked += planned(shell(ROOT / "scripts" / "build_engines.sh", *words, "--dla", "1"))
+    ours = [row.removeprefix("exec ").split() for row in asked if ".venv/bin/xpnet" in row]
+    assert {words[1] for words in ours} == {"run", "deploy", "build"}
+    for words in ours:
+        build_parser().parse_args(words[1:])
 
 
 def test_dry_run_of_the_measurement(shell: Shell) -> None:
