@@ -21,7 +21,7 @@ from xpnet.engines.plan import PlanSettings, build_plan, check_agreement, find_t
 from xpnet.engines.runner import EngineInference, check_version
 from xpnet.engines.trtexec import Trtexec
 from xpnet.errors import UserError
-from xpnet.triton.server import REPOSITORY
+from xpnet.triton.server import REPOSITORY, servable_models
 
 STAND_IN = """#!{python}
 import json, os, shutil, sys
@@ -133,6 +133,22 @@ def test_a_plan_that_fits_is_kept(
     built = len(calls(log))
     build_plan(settings)  # without it, always anew
     assert len(calls(log)) > built + 1
+
+
+def test_a_container_keeps_its_plans_in_a_volume(
+    trtexec, settings: PlanSettings, tmp_path: Path
+) -> None:
+    """As in the Dockerfile: `1` leads to the volume, and nothing else of the model is written."""
+    trtexec()
+    folder, volume = settings.repository / "xpnet_lite", tmp_path / "plans"
+    volume.mkdir()
+    shutil.rmtree(folder / "1", ignore_errors=True)
+    (folder / "1").symlink_to(volume)
+    before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name != "1"}
+    build_plan(replace(settings, timing_cache=tmp_path / "timing.cache"))
+    assert sorted(p.name for p in volume.iterdir()) == ["card.json", "model.plan"]
+    assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name != "1"} == before
+    assert servable_models(settings.repository, ("xpnet_lite",)) == ("xpnet_lite",)
 
 
 def test_a_plan_of_another_graph_is_built_anew(trtexec, settings: PlanSettings) -> None:
