@@ -106,7 +106,7 @@ class Card:
 
     def same_weights(self, other: Card) -> bool:
         """Whether both cards are of the very same weights, in whatever graph."""
-        ours, theirs = ((c.network, c.git_commit, c.training, c.threshold) for c in (self, other))
+        ours, theirs = ((c.network, c.git_commit, c.training) for c in (self, other))
         return ours == theirs
 
     def at_size(self, height: int, width: int) -> Card:

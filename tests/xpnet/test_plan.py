@@ -181,7 +181,7 @@ def test_graphs_of_other_weights_are_refused(
     trtexec()
     path = repository / "xpnet_lite" / "card.json"
     replace(read_card(path), git_commit="another").write(path)
-    with pytest.raises(UserError, match="is of other weights than xpnet_lite"):
+    with pytest.raises(UserError, match="is of other weights or threshold than xpnet_lite"):
         build_plan(settings)
 
 

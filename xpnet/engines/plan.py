@@ -144,8 +144,10 @@ def _fitting(path: Path, served: Card, dla: int | None) -> Card:
             f"serves {served.name} at {served.input.height} x {served.input.width}: `xpnet export "
             "--precision` makes its graphs, on a machine with PyTorch"
         )
-    if not card.same_weights(served):
-        raise UserError(f"{path}: is of other weights than {served.name} of the repository")
+    if not card.same_weights(served) or card.threshold != served.threshold:
+        raise UserError(
+            f"{path}: is of other weights or threshold than {served.name} of the repository"
+        )
     precision = card.graph.get("precision", "fp32")
     if precision not in PRECISIONS:
         raise UserError(f"{path}: is {precision}, TensorRT takes {', '.join(PRECISIONS)}")
