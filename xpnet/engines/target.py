@@ -25,8 +25,10 @@ def most_frames(dla: int | None) -> int:
     return MAX_BATCH if dla is None else 1
 
 
-def check_target(target: str) -> None:
-    """Raises UserError unless this machine is of the kind of `target`."""
+def check_target(target: str, dla: int | None) -> None:
+    """Raises UserError unless this machine is of the kind of `target`, and has such a thing."""
+    if dla is not None and (target != "jetson" or dla not in (0, 1)):
+        raise UserError(f"--dla {dla}: expected 0 or 1, with --target jetson: an Orin has two")
     wanted, found = TARGETS[target], platform.machine()
     if found != wanted:
         raise UserError(f"--target {target}: expected a machine of {wanted}, this one is {found}")
