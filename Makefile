@@ -30,6 +30,8 @@ lint:
 	.venv/bin/hadolint Dockerfile jetson/Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec \
 		compose.yaml compose.cart.yaml jetson/compose.yaml
+	.venv/bin/docker-compose -f compose.yaml -f compose.cart.yaml --profile "*" config --quiet
+	.venv/bin/docker-compose -f jetson/compose.yaml config --quiet
 
 clean:
 	rm -rf build
