@@ -15,6 +15,7 @@ from deepstream import fits, infer_config, key_files, nvinferserver_schema
 from deepstream.keys import APP, NVINFER
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
+from xpnet.triton.config import largest_batch
 from xpnet.triton.server import REPOSITORY
 
 CONTROL_MODES = ("", "none", "explicit")
@@ -29,6 +30,7 @@ class Inference:
     card: Card
     batch: int
     weights: Path | None
+    most: int  # the plan's largest batch
 
     def __str__(self) -> str:
         kind = "nvinferserver" if self.plugin_type else "nvinfer"
@@ -83,7 +85,7 @@ class Checker:
         count = sum(_streams(source) for source in sources)
         if not sources:
             count = len(groups["source-list"].get("list", "").strip(";").split(";"))
-        fits.batch_fits(path, groups, count, inference.batch)
+        fits.batch_fits(path, groups, count, inference.batch, inference.most)
         fits.picture_fits(path, groups, inference.card)
         fits.live_fits(path, groups, sources)
         return f"deepstream-app, {count} source{'s' * (count > 1)}; ", inference
@@ -121,7 +123,8 @@ class Checker:
         if not infer.HasField("input_tensor_from_meta"):
             fits.server_fits(path, infer, card)
         weights = _weights(repository / triton.model_name) if in_process else None
-        return Inference(1, card, max(1, infer.max_batch_size), weights)
+        most = largest_batch(repository / triton.model_name / "config.pbtxt")
+        return Inference(1, card, max(1, infer.max_batch_size), weights, most)
 
     def _repository(self, path: Path, triton: Any) -> Path:
         which = triton.WhichOneof("server")
@@ -161,7 +164,8 @@ class Checker:
         fits.averages(path, "scaling-filter", keys.get("scaling-filter", "0"))
         colours = infer_config.FORMATS[card.input.colours][1]
         fits.same(path, "model-color-format", keys.get("model-color-format", "0"), str(colours))
-        return Inference(0, card, int(keys.get("batch-size", "1")), plan)
+        most = largest_batch(plan.parent.parent / "config.pbtxt")
+        return Inference(0, card, int(keys.get("batch-size", "1")), plan, most)
 
 
 def _streams(source: dict[str, str]) -> int:

@@ -9,7 +9,6 @@ from deepstream import app_config, infer_config, key_files, nvinferserver_schema
 from deepstream.keys import APP
 from xpnet.card import Card
 from xpnet.errors import UserError
-from xpnet.triton.config import MAX_BATCH
 
 TOLERANCE = 1e-6
 """Of scale and threshold: protobuf and nvinfer hold 32-bit floats."""
@@ -83,10 +82,10 @@ def same(path: Path, what: str, found: str, expected: str) -> None:
         raise UserError(f"{path}: {what} {found}, the card says {expected}")
 
 
-def batch_fits(path: Path, groups: Groups, sources: int, batch: int) -> None:
+def batch_fits(path: Path, groups: Groups, sources: int, batch: int, most: int) -> None:
     """One frame of each source, and a tile for each. Raises UserError."""
-    if batch > MAX_BATCH:
-        raise UserError(f"{path}: batch {batch}, the plan's largest is {MAX_BATCH}")
+    if batch > most:
+        raise UserError(f"{path}: batch {batch}, the plan's largest is {most}")
     for group in ("streammux", "primary-gie", "segvisual"):
         found = groups.get(group, {}).get("batch-size")
         if found is not None and int(found) != sources:

@@ -70,6 +70,8 @@ def test_the_readme_names_the_scores_of_both_models() -> None:
         "docs/deepstream.md",
         "docs/compatibility.md",
         "docs/where-it-ran.md",
+        "docs/containers.md",
+        "docs/jetson.md",
     ],
 )
 def test_linked_files_exist(page: str) -> None:

@@ -100,7 +100,7 @@ def convert(
             agreement=mask_agreement(found, wanted, card.threshold),
             left_out=left_out,
         )
-        noted = replace(card, graph={**card.graph, **asdict(report)})
+        noted = replace(card, graph={**card.graph, **asdict(report)}, scores={})
         onnx.helper.set_model_props(model, {METADATA_KEY: noted.to_json()})
         onnx.checker.check_model(model)
         onnx.save(model, str(partial))

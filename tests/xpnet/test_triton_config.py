@@ -81,6 +81,7 @@ def test_graphs_of_plans_fit_their_model_and_lose_nothing(name: str, precision: 
     assert made.graph["precision"] == precision
     report = json.loads(path.with_suffix(".report.json").read_text(encoding="utf-8"))
     assert report["left_out"] == made.graph["left_out"]
+    assert made.scores == {}  # those of FP32 are not its own
     scores = report["scores"]["kvasir-seg"]
     assert scores["fp32"]["frames"] == scores[precision]["frames"] == 1000
     limit = {"fp16": 0.002, "int8": 0.01}[precision]

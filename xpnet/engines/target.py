@@ -13,7 +13,8 @@ from xpnet.triton.config import MAX_BATCH
 
 TARGETS = {"rtx": "x86_64", "jetson": "aarch64"}
 """What may be built for, and the architecture of such machines."""
-JETSON_MODEL = Path("/proc/device-tree/model")
+JETSON_MODELS = (Path("/proc/device-tree/model"), Path("/etc/jetson-model"))
+"""Where a Jetson's name stands; Docker hides the first, jetson/compose.yaml hands in the second."""
 
 
 def most_frames(dla: int | None) -> int:
@@ -24,8 +25,10 @@ def most_frames(dla: int | None) -> int:
     return MAX_BATCH if dla is None else 1
 
 
-def check_target(target: str) -> None:
-    """Raises UserError unless this machine is of the kind of `target`."""
+def check_target(target: str, dla: int | None) -> None:
+    """Raises UserError unless this machine is of the kind of `target`, and has such a thing."""
+    if dla is not None and (target != "jetson" or dla not in (0, 1)):
+        raise UserError(f"--dla {dla}: expected 0 or 1, with --target jetson: an Orin has two")
     wanted, found = TARGETS[target], platform.machine()
     if found != wanted:
         raise UserError(f"--target {target}: expected a machine of {wanted}, this one is {found}")
@@ -40,7 +43,10 @@ def describe_gpu(target: str) -> dict[str, str]:
         UserError: there is no NVIDIA driver, or it sees no GPU.
     """
     if target == "jetson":
-        model = JETSON_MODEL.read_text(encoding="utf-8").strip("\x00\n ")
+        found = next((path for path in JETSON_MODELS if path.is_file()), None)
+        if found is None:
+            raise UserError(f"no {' or '.join(map(str, JETSON_MODELS))}: which Jetson is this?")
+        model = found.read_text(encoding="utf-8").strip("\x00\n ")
         return {"gpu": model, "driver": f"Jetson Linux {look().l4t}"}
     program = shutil.which("nvidia-smi")
     if program is None:

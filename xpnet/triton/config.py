@@ -34,7 +34,10 @@ def plan_config(card: Card) -> str:
     config = _network(card, card.name)
     config.platform = "tensorrt_plan"
     config.default_model_filename = "model.plan"
-    config.instance_group.add(count=1, kind=_proto().ModelInstanceGroup.KIND_GPU)
+    group = config.instance_group.add(count=1, kind=_proto().ModelInstanceGroup.KIND_GPU)
+    if card.graph.get("dla") is not None:
+        accelerator = _proto().ModelInstanceGroup.SecondaryDevice.KIND_NVDLA
+        group.secondary_devices.add(kind=accelerator, device_id=card.graph["dla"])
     config.optimization.cuda.graphs = True
     return _text(config)
 
@@ -65,13 +68,7 @@ def frame_config(model: str) -> str:
 
 def check_config(path: Path, card: Card) -> None:
     """Raises UserError where a config.pbtxt cannot be read or its tensors are not the card's."""
-    from google.protobuf import text_format
-
-    config = _proto().ModelConfig()
-    try:
-        text_format.Parse(path.read_text(encoding="utf-8"), config)
-    except (OSError, text_format.ParseError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
+    config = _parsed(path)
     for tensor, entries in ((card.input, config.input), (card.output, config.output)):
         expected = f"{tensor.name} {' x '.join(map(str, tensor.shape[1:]))}"
         found = [f"{entry.name} {' x '.join(map(str, entry.dims))}" for entry in entries]
@@ -79,6 +76,22 @@ def check_config(path: Path, card: Card) -> None:
             raise UserError(
                 f"{path}: {', '.join(found) or 'no tensor'}, but the model's card says {expected}"
             )
+
+
+def largest_batch(path: Path) -> int:
+    """Of a config.pbtxt. Raises UserError where it cannot be read."""
+    return int(_parsed(path).max_batch_size)
+
+
+def _parsed(path: Path) -> Any:
+    from google.protobuf import text_format
+
+    config = _proto().ModelConfig()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), config)
+    except (OSError, text_format.ParseError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    return config
 
 
 def onnx_name(card: Card) -> str:
