@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Health of a container: where it serves, Triton has to be ready. A graph needs no check, for it
-# ends by itself when no frame comes for 30 seconds.
+# ends by itself when it never gets a frame or hangs, and waits for a camera that went away.
 set -euo pipefail
 words=$(tr '\0' '\n' < /proc/1/cmdline)
 grep -qx serve <<< "$words" || exit 0
