@@ -2,7 +2,8 @@
 
     source.KIND     from a file, a folder of images, an RTSP stream, a V4L2 device or an SDI card
     frame           frames of one size and form, whatever comes
-    inference.MODE  `every`: each frame its own mask; `latest`: the newest mask, at the clip's rate
+    inference.MODE  `every`: each frame its own mask; `latest`: the newest mask, at the clip's rate;
+                    `none`: what is left on DeepStream where nvinferserver gave up
     overlay         where the masks are drawn
     encoder.KIND    H.264, in hardware or software
     sink.KIND       a file, the screen, or RTP to the RTSP server
@@ -141,6 +142,12 @@ FROM_GPU = (
     Row("capsfilter", properties={"caps": "video/x-raw,format=I420"}),
 )
 
+CANVAS = (
+    Row("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
+    Row("nvvideoconvert", properties={"nvbuf-memory-type": "{memory}"}),
+    Row("capsfilter", "canvas", {"caps": f"{NVMM},format=RGBA"}),
+)
+
 DEEPSTREAM_TABLE: Table = {
     "source.file": (Row("nvurisrcbin", "source", NVURISRCBIN, delayed=True),),
     "source.rtsp": (
@@ -174,10 +181,9 @@ DEEPSTREAM_TABLE: Table = {
     ),
     "inference.every": (
         Row("nvinferserver", "inference", {"config-file-path": "{infer_config}"}),
-        Row("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
-        Row("nvvideoconvert", properties={"nvbuf-memory-type": "{memory}"}),
-        Row("capsfilter", "canvas", {"caps": f"{NVMM},format=RGBA"}),
+        *CANVAS,
     ),
+    "inference.none": CANVAS,
     "overlay": (
         Row(
             "nvdsosd",

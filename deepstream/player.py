@@ -23,6 +23,8 @@ from xpnet.errors import UserError
 
 log = logging.getLogger("xpnet.graph")
 
+INFERENCE = "inference"
+"""The name of the element that computes masks within the graph: nvinferserver."""
 OnMessage = Callable[[Any], None]
 """Called with a Gst.Message."""
 POLL_NS = 50_000_000
@@ -49,24 +51,34 @@ def play(
     clip: Clip,
     output: Output,
     probes: Probes,
-    describe: Callable[[dict[str, str]], Description],
+    describe: Callable[[dict[str, str], bool], Description],
     on_message: OnMessage | None = None,
 ) -> tuple[Ending, str]:
     """Runs `clip` through the probes into `output`; returns how it ended, and why in words.
 
-    `describe` makes the graph's description from the words of the opened output. A file grows
-    under a temporary name and gets its own when it is finished. `on_message` gets every message
-    of the pipeline's bus, in this thread.
+    `describe` makes the graph's description from the words of the opened output, with inference
+    or without. A file grows under a temporary name and gets its own when it is finished.
+    `on_message` gets every message of the pipeline's bus, in this thread.
+
+    Where the element of inference gives up, a live picture goes on in a graph without it.
 
     Raises:
         UserError: no frame came through, the output cannot be written, or the graph hangs.
     """
     with output.opened() as words:
-        player = _Player(Graph(clip, describe(words), probes), probes, output, on_message)
-        try:
-            return player.run()
-        finally:
-            player.graph.pipeline.set_state(Gst.State.NULL)
+        for inference in (True, False):
+            graph = Graph(clip, describe(words, inference), probes)
+            player = _Player(graph, probes, output, on_message)
+            try:
+                ending, reason = player.run()
+            finally:
+                graph.pipeline.set_state(Gst.State.NULL)
+            shown = clip.live and output.kind != "file"  # nobody looks at a file that grows
+            if not (shown and player.failed == INFERENCE):
+                break
+            log.warning("%s; the video goes on without masks", reason)
+            probes.statistics.inference_failed(RuntimeError(reason))
+    return ending, reason
 
 
 class _Player:
@@ -78,9 +90,10 @@ class _Player:
         self.clip = graph.clip
         self.bus = graph.pipeline.get_bus()
         self.ending, self.reason = Ending.COMPLETE, ""
+        self.failed = ""  # the element that gave up
         # Between two frames of a slide show the clip's own pause is no stall.
         self.stall_s = STALL_S + (2 / self.clip.fps if self.clip.fps else 0)
-        self.moved_s, self.seen = time.monotonic(), 0
+        self.moved_s, self.seen = time.monotonic(), probes.statistics.frames
         self.away, self.retry_s, self.arrived = False, math.inf, math.inf
 
     def run(self) -> tuple[Ending, str]:
@@ -165,7 +178,8 @@ class _Player:
             if ending is Ending.INTERRUPTED:
                 raise KeyboardInterrupt  # a second Ctrl-C: now
             return
-        self.ending, self.reason, self.retry_s = ending, reason, math.inf
+        self.ending, self.reason, self.failed = ending, reason, failed
+        self.retry_s = math.inf
         self.graph.end(failed)
 
     def _watch(self, bar: Any) -> None:

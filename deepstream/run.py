@@ -122,7 +122,8 @@ def run(
                 clip.height, clip.width, inference, settings.style, on_mask, results
             )
         ending = play(
-            clip, output, probes, lambda words: _describe(settings, clip, output, ready, words),
+            clip, output, probes,
+            lambda words, inference: _describe(settings, clip, output, ready, words, inference),
             on_message,
         )  # fmt: skip
     summary = _summary(settings, clip, output, card, ending, probes)
@@ -179,6 +180,7 @@ def _describe(
     output: Output,
     ready: Preflight | None,
     words: dict[str, str],
+    inference: bool,
 ) -> Description:
     if ready is None:
         description = describe_graph(GSTREAMER, clip, output.kind, words, settings.mode)
@@ -187,7 +189,7 @@ def _describe(
         if not hardware and output.kind != "screen":
             log.warning("no hardware encoder here: x264enc encodes on the CPU")
         description = describe_graph(
-            ready.platform, clip, output.kind, words, settings.mode,
+            ready.platform, clip, output.kind, words, settings.mode if inference else "none",
             str(ready.infer_config), hardware,
         )  # fmt: skip
     require_elements(row.factory for row in description.elements)

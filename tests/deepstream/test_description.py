@@ -43,7 +43,7 @@ def every_graph() -> list[Description]:
     """All that the tables allow: platform, source, sink, mode, encoder."""
     found = []
     for (platform, table), clip, sink, mode, hardware in product(
-        TABLES.items(), CLIPS.values(), SINKS, ("every", "latest"), (True, False)
+        TABLES.items(), CLIPS.values(), SINKS, ("every", "latest", "none"), (True, False)
     ):
         known = f"source.{clip.kind}" in table and f"inference.{mode}" in table
         if known and not (hardware and "encoder.hardware" not in table):
@@ -154,7 +154,7 @@ def test_what_differs_between_the_platforms_is_the_table_alone() -> None:
 def test_what_a_platform_lacks_is_named() -> None:
     with pytest.raises(UserError, match="platform deepstream: no source images: it has decklink"):
         describe_graph("deepstream", CLIPS["images"], "file", WORDS)
-    with pytest.raises(UserError, match="no inference latest: it has every"):
+    with pytest.raises(UserError, match="no inference latest: it has every, none"):
         describe_graph("deepstream", CLIPS["file"], "file", WORDS, mode="latest")
 
 

@@ -6,8 +6,6 @@ import itertools
 import json
 import logging
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from deepstream.gstreamer import GLib, Gst, gi
 from deepstream.run import RunSettings, run
 from deepstream.source import open_clip
 from tests.conftest import one_line
+from tests.integration.camera import Camera, free_tcp_port
 from xpnet.errors import UserError
 from xpnet.frames import Segmentation
 
@@ -32,12 +31,6 @@ from gi.repository import GstRtspServer  # noqa: E402
 pytestmark = pytest.mark.integration
 
 IN_PROCESS = {"backend": "onnxruntime", "height": 202, "width": 360}
-
-
-def free_tcp_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -129,46 +122,6 @@ def test_a_camera_that_never_delivers_is_one_line(
         with pytest.raises(UserError, match=r"/scope: no frame for 2 s after 0 frames: given up"):
             run(RunSettings(address, tmp_path / "o.mp4", **IN_PROCESS))
     assert list(tmp_path.iterdir()) == []
-
-
-CAMERA = """
-import sys
-import gi
-gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer
-Gst.init(None)
-server = GstRtspServer.RTSPServer.new()
-server.set_address("127.0.0.1")
-server.set_service(sys.argv[1])
-factory = GstRtspServer.RTSPMediaFactory.new()
-factory.set_launch(
-    f"( filesrc location={sys.argv[2]} ! qtdemux ! h264parse ! rtph264pay name=pay0 )"
-)
-server.get_mount_points().add_factory("/scope", factory)
-server.attach(None)
-print("ready", flush=True)
-GLib.MainLoop().run()
-"""
-
-
-class Camera:
-    """An RTSP camera in a process of its own, which can be unplugged."""
-
-    def __init__(self, clip: Path) -> None:
-        self.port, self.clip = free_tcp_port(), clip
-        self.address = f"rtsp://127.0.0.1:{self.port}/scope"
-        self.plug()
-
-    def plug(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CAMERA, str(self.port), str(self.clip)], stdout=subprocess.PIPE
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n"
-
-    def unplug(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 @pytest.mark.parametrize("mode", ["every", "latest"])

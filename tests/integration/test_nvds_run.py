@@ -26,6 +26,7 @@ from deepstream.run import RunSettings
 from deepstream.source import open_clip
 from tests.conftest import ffmpeg
 from tests.deepstream.nvds import buffers, pyds
+from tests.integration.camera import Camera, free_tcp_port
 from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor
 from xpnet.inference import OnnxInference
@@ -55,10 +56,16 @@ def plain_table() -> Table:
         **nvidia,
         "source.file": plain["source.file"],
         "frame": plain["frame"],
+        "source.rtsp": plain["source.rtsp"],
         "inference.every": (
             Row("identity", "inference", probes=(("src", "leave_metadata"),)),
             Row("queue", "inflight"),
         ),
+        "inference.none": (
+            Row("identity", "muxed", probes=(("src", "leave_nothing"),)),
+            Row("queue", "inflight"),
+        ),
+        "encoder.software-live": plain["encoder.software-live"],
         "overlay": (Row("identity", "overlay", probes=overlay.probes), drawn),
         "encoder.software": plain["encoder.software"],
     }
@@ -98,6 +105,10 @@ def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> 
             limit[0] -= 1
             stamp = timestamp_ns(info) or 0
             buffers.attach(buffer_address(info), [result if limit[0] >= 0 else None], stamp)
+
+        def leave_nothing(self, _pad: Any, info: Any) -> None:
+            """A frame of nvstreammux alone."""
+            buffers.attach(buffer_address(info), [None], timestamp_ns(info) or 0)
 
     monkeypatch.setitem(platforms.TABLES, platforms.DGPU, plain_table())
     monkeypatch.setattr(run, "check_machine", lambda _: (platforms.DGPU, pyds))
@@ -168,6 +179,27 @@ def test_an_inference_that_fails_half_way_leaves_a_finished_recording(
     failure = run.describe(summary)[1]
     assert failure.startswith("identity (inference): ")
     assert failure.endswith(f": ended after {frames} frames; {settings.output} holds those")
+
+
+def test_a_live_picture_goes_on_without_masks_where_inference_fails(
+    silent_after: list[int], settings: RunSettings, short_clip: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    failing(monkeypatch, after=10)
+    camera = Camera(short_clip)
+    try:
+        address = f"rtsp://127.0.0.1:{free_tcp_port()}/masks"
+        summary = run.run(
+            replace(settings, input=camera.address, output=address, height=202, width=360)
+        )
+    finally:
+        camera.unplug()
+    assert summary["ending"] == "complete", summary
+    assert summary["frames"] > 9 + 5
+    assert summary["frames_without_mask"] == summary["frames"] - 9
+    assert summary["probe_errors"] == 0
+    assert "the video goes on without masks" in caplog.text
+    assert run.describe(summary)[1].startswith("identity (inference): ")
 
 
 def test_an_inference_that_never_starts_is_one_line_and_nothing_is_written(
