@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,6 @@ from deepstream.platforms import FRESH
 pytestmark = pytest.mark.integration
 
 TABLE = {
-    "source.test": (Row("appsrc", "source", {"format": "time"}), FRESH),
     "frame": (Row("identity", "input", {"silent": "true"}, head=True),),
     "inference.every": (),
     "overlay": (),
@@ -26,15 +26,23 @@ TABLE = {
 
 
 @contextmanager
-def playing() -> Iterator[Any]:
-    description = describe("test", TABLE, "test", "screen", "every", "", {})
+def started(*source: Row) -> Iterator[tuple[Any, LiveSource]]:
+    """A playing graph behind the elements of a live source."""
+    table = {**TABLE, "source.test": (*source, FRESH)}
+    description = describe("test", table, "test", "screen", "every", "", {})
     pipeline = build(description)
-    LiveSource(pipeline, description)
+    live = LiveSource(pipeline, description)
     pipeline.set_state(Gst.State.PLAYING)
     try:
-        yield pipeline
+        yield pipeline, live
     finally:
         pipeline.set_state(Gst.State.NULL)
+
+
+@contextmanager
+def playing() -> Iterator[Any]:
+    with started(Row("appsrc", "source", {"format": "time"})) as (pipeline, _):
+        yield pipeline
 
 
 def push(pipeline: Any, *milliseconds: int) -> None:
@@ -84,3 +92,37 @@ def test_an_end_of_the_source_is_told_and_does_not_end_the_graph() -> None:
         told = bus.timed_pop_filtered(Gst.SECOND, Gst.MessageType.APPLICATION)
         assert told.get_structure().get_name() == ENDED
         assert bus.pop_filtered(Gst.MessageType.EOS) is None
+
+
+def test_a_device_that_broke_off_delivers_again_after_a_restart() -> None:
+    """Its elements said goodbye to each other: all of them begin anew."""
+    camera = (
+        Row("videotestsrc", "source", {"num-buffers": "5", "is-live": "true"}),
+        Row("capsfilter", properties={"caps": "video/x-raw,width=32,height=32,framerate=50/1"}),
+        Row("videoconvert"),
+    )
+    with started(*camera) as (pipeline, live):
+        assert list(pulled(pipeline))
+        arrived = live.arrived
+        assert arrived == 5
+        live.restart()
+        assert list(pulled(pipeline))
+        assert live.arrived == 2 * arrived
+
+
+def test_nvurisrcbin_reconnects_by_itself() -> None:
+    source = Row("identity", "source", {"rtsp-reconnect-interval": "5"})
+    description = describe(
+        "test", {**TABLE, "source.test": (source, FRESH)}, "test", "screen", "every", "", {}
+    )
+    plain = replace(description, elements=(Row("appsrc", "source"), *description.elements[1:]))
+    pipeline = build(plain)
+    live = LiveSource(pipeline, description)
+    pipeline.set_state(Gst.State.PLAYING)
+    try:
+        push(pipeline, 40)
+        live.restart()
+        push(pipeline, 80)  # the same appsrc, never stopped
+        assert list(pulled(pipeline))[-1] == 80
+    finally:
+        pipeline.set_state(Gst.State.NULL)
