@@ -158,6 +158,18 @@ TRAPS = (
         "GStreamer's rtspsrc, property latency; create_rtsp_src_bin in deepstream_source_bin.c",
     ),
     Trap(
+        "nvurisrcbin reconnects from a timeout on GLib's default main context: a program that "
+        "never iterates it never sees a camera again",
+        "our player iterates it; both graphs wait for a live source that went away",
+        "watch_source_status in gstdsnvurisrcbin.cpp of DeepStream 9.1",
+    ),
+    Trap(
+        "nvinferserver ends its graph at the first inference that fails, a server that is gone "
+        "among them",
+        "our graph finishes its file; a live picture goes on without masks in a graph without it",
+        "gst_nvinfer_server_push_buffer in gstnvinferserver.cpp of DeepStream 9.1",
+    ),
+    Trap(
         "RTSP out of deepstream-app listens on every address, without a password",
         "it is written only where `--sink rtsp` asks for it; the file and `xpnet deploy` say so: "
         "keep it behind a firewall",
