@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import signal
 import socket
 import threading
 import time
@@ -155,6 +156,25 @@ def test_a_scope_that_is_unplugged_comes_back(
     told = [record.getMessage() for record in caplog.records]
     assert sum("waiting until it is back" in line for line in told) == 1, told
     assert sum(line.endswith("/scope: is back") for line in told) == 1, told
+
+
+def test_the_user_ends_a_recording_while_the_scope_is_away(
+    short_clip: Path, tmp_path: Path
+) -> None:
+    camera = Camera(short_clip)
+    seen: list[Segmentation] = []
+
+    def unplug_at_the_tenth(segmentation: Segmentation) -> None:
+        seen.append(segmentation)
+        if len(seen) == 10:
+            camera.unplug()
+            threading.Timer(3.0, signal.raise_signal, (signal.SIGINT,)).start()
+
+    settings = RunSettings(camera.address, tmp_path / "o.mp4", **IN_PROCESS)
+    summary = run(settings, unplug_at_the_tenth)
+    assert summary["ending"] == "interrupted", summary
+    made = cv2.VideoCapture(str(tmp_path / "o.mp4"))
+    assert made.get(cv2.CAP_PROP_FRAME_COUNT) == summary["frames"] >= 10
 
 
 @pytest.mark.parametrize(
