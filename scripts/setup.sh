@@ -6,12 +6,13 @@ cd "$(dirname "$0")/.."
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/setup.sh [--train] [--engines] [--dev]
+Usage: scripts/setup.sh [--bench] [--train] [--engines] [--dev]
 
   (nothing)   GStreamer, Python packages and the Triton server: enough for `xpnet run` and `serve`
+  --bench     perf_analyzer and plots for `xpnet bench`, too
   --train     PyTorch and what training and export need, too
   --engines   FP16 graphs and TensorRT-RTX engines, too; includes --train
-  --dev       tests and lint, too; includes --engines
+  --dev       tests and lint, too; includes --engines and --bench
 
 XPNET_TORCH_INDEX=URL  takes PyTorch from that package index, such as PyTorch's own index of CPU
                        builds; without it, from where pip takes everything.
@@ -21,9 +22,10 @@ TEXT
 extras=()
 for option in "$@"; do
   case $option in
-    --train) extras=(train) ;;
-    --engines) extras=(train engines) ;;
-    --dev) extras=(train engines dev) ;;
+    --bench) extras+=(bench) ;;
+    --train) extras+=(train) ;;
+    --engines) extras+=(train engines) ;;
+    --dev) extras+=(bench train engines dev) ;;
     -h | --help) usage; exit 0 ;;
     *) echo "setup: unknown option '$option'" >&2; usage >&2; exit 2 ;;
   esac
@@ -125,5 +127,8 @@ if [ "$(cat .triton/installed 2> /dev/null)" != "$triton $version" ]; then
   echo "$triton $version" > .triton.partial/installed
   mv .triton.partial .triton
 fi
+
+step="installing perf_analyzer"
+[[ ${extras[*]-} != *bench* ]] || .venv/bin/python scripts/fetch_perf_analyzer.py
 
 say "done: .venv/bin/xpnet is ready (.venv/bin/xpnet doctor tells what else there is)"

@@ -48,7 +48,7 @@ class TritonInference:
             raise require("tritonclient", "inference through Triton", "scripts/setup.sh") from error
         self.card, self.url, self.model = card, url, model
         self._grpc = grpc
-        self._client = grpc.InferenceServerClient(url, channel_args=_channel_args(url))
+        self._client = grpc.InferenceServerClient(url, channel_args=channel_args(url))
         self._check_model()
         self._memory = _SharedSlots.create(self._client, card, slots, url)
         self._slots: SimpleQueue[int] = SimpleQueue()
@@ -214,7 +214,7 @@ class _SharedSlots:
     @classmethod
     def create(cls, client: Any, card: Card, slots: int, url: str) -> _SharedSlots | None:
         """A registered region; None where server and client do not share memory."""
-        if not _is_loopback(url):
+        if not is_loopback(url):
             return None
         memory = None
         try:
@@ -269,15 +269,16 @@ class _SharedSlots:
             Path("/dev/shm", self.name).unlink(missing_ok=True)
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Whether HOST:PORT is on this very machine."""
     return url.rsplit(":", 1)[0] in LOOPBACK
 
 
-def _channel_args(url: str) -> list[tuple[str, int]]:
+def channel_args(url: str) -> list[tuple[str, int]]:
     """tritonclient's own channel settings; and no proxy to this very machine."""
     unlimited = 2**31 - 1
     settings = [
         ("grpc.max_send_message_length", unlimited),
         ("grpc.max_receive_message_length", unlimited),
     ]
-    return [*settings, ("grpc.enable_http_proxy", 0)] if _is_loopback(url) else settings
+    return [*settings, ("grpc.enable_http_proxy", 0)] if is_loopback(url) else settings
