@@ -11,7 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 from xpnet import __version__
-from xpnet.commands import about, bench, building, exporting, scoring, serving, training
+from xpnet.commands import (
+    about,
+    bench,
+    building,
+    exporting,
+    scoring,
+    serving,
+    training,
+    verifying,
+)
 from xpnet.errors import UserError, first_process
 
 
@@ -92,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
         building.add_build,
         training.add_pack,
         bench.add_bench,
+        verifying.add_verify_target,
         about.add_info,
         about.add_doctor,
     ):

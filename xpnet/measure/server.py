@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -25,13 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.card import Card, read_card
-from xpnet.engines.runner import EngineInference
 from xpnet.engines.target import JETSON_RELEASE, describe_gpu
 from xpnet.errors import UserError
 from xpnet.frames import Frame, frame_to_tensor
-from xpnet.inference import Inference, OnnxInference
 from xpnet.machine import describe_machine
 from xpnet.measure.endpoint import Endpoint, own_endpoint
+from xpnet.measure.in_process import InProcess
 from xpnet.measure.perf_analyzer import TRANSPORTS, Load, PerfAnalyzer, write_requests
 from xpnet.runtimes import best_runtime
 from xpnet.triton.config import read_config, without_batching
@@ -167,13 +164,14 @@ class _Run:
             self.left_out.append(f"inference in process: {endpoint.grpc} is another machine")
             return
         folder = settings.repository / model
-        card = read_card(folder / "card.json")
-        tensors = _tensors(card, settings.frames)
         load = self._load(endpoint, model, transport, data, output, COMPARED_AT)
         rounds = []
-        with TemporaryDirectory() as scratch, closing(_in_process(folder)) as inference:
+        with (
+            TemporaryDirectory() as scratch,
+            closing(InProcess(folder, served_runtime(), settings.frames)) as in_process,
+        ):
             for _ in range(settings.rounds):
-                alone = throughput(inference, tensors, COMPARED_AT, settings.window_ms / 1000)
+                alone = in_process.throughput(COMPARED_AT, settings.window_ms / 1000)
                 (served,) = self._program.measure(load, Path(scratch) / "round.csv")
                 rounds.append((alone, served.per_second))
                 log.info("%s: in process %.1f, Triton %.1f a second", model, *rounds[-1])
@@ -222,23 +220,6 @@ class _Run:
         return not reason
 
 
-def throughput(
-    inference: Inference, tensors: list[NDArray[np.float32]], at_a_time: int, seconds: float
-) -> float:
-    """Frames a second of inference in this process, with `at_a_time` frames submitted."""
-    inference.submit(tensors[0]).result()  # the first one warms up
-    waiting = deque(inference.submit(tensors[i % len(tensors)]) for i in range(at_a_time))
-    start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        waiting.popleft().result()
-        done += 1
-        waiting.append(inference.submit(tensors[done % len(tensors)]))
-    elapsed = time.perf_counter() - start
-    for future in waiting:
-        future.result()
-    return done / elapsed
-
-
 @contextmanager
 def _own_server(settings: BenchSettings, batching: str) -> Iterator[Endpoint]:
     """A server of our own on free ports; with batching off, on a copy of the repository."""
@@ -267,13 +248,6 @@ def _remote_models(settings: BenchSettings, endpoint: Endpoint) -> tuple[str, ..
             f"Triton at {endpoint.grpc}: serves none of {', '.join(known) or 'no models'}"
         )
     return served
-
-
-def _in_process(folder: Path) -> Inference:
-    plan = folder / "1" / "model.plan"
-    if plan.is_file():
-        return EngineInference(plan)
-    return OnnxInference(folder / "1" / "model.onnx", served_runtime())
 
 
 def _tensors(card: Card, frames: tuple[Frame, ...]) -> list[NDArray[np.float32]]:

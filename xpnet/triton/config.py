@@ -19,6 +19,8 @@ from xpnet.runtimes import AUTO
 
 DEFAULT_MODEL = "xpnet_lite_onnx"
 """The model that commands take unless another is named, and that `xpnet_frame` asks."""
+DEFAULT_PLAN = "xpnet_lite"
+"""The same on DeepStream: the TensorRT plan."""
 MAX_BATCH = 8
 """Largest dynamic batch; the plan's optimisation profile has the same bound."""
 
