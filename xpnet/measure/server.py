@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -258,6 +259,8 @@ def _no_cuda() -> str:
     """Why CUDA shared memory cannot be used here; empty where it can."""
     if JETSON_RELEASE.is_file():
         return "a Jetson shares no CUDA memory between processes (NVIDIA, Triton on Jetson)"
+    if shutil.which("nvidia-smi") is None:
+        return "no NVIDIA driver on this machine: no nvidia-smi"
     try:
         describe_gpu("rtx")
     except UserError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.figures import new_figure, save_figure
+from xpnet.measure.perf_analyzer import TRANSPORTS
 
 SHOWN = (1, 2, 4, 8)
 """Requests at a time that the table shows; the JSON holds all of them."""
@@ -77,39 +78,45 @@ def draw(found: dict[str, Any], path: Path) -> None:
         if model in alone:
             rate.axhline(alone[model], color="black", ls=":", label="in process")
         rate.set(title=model, ylabel="answers a second", ylim=(0, None))
-        latency.set(ylabel="latency, ms: p50, and p99 dashed", ylim=(0, None))
-        rate.legend(fontsize=8, loc="lower right")
+        latency.set(ylabel="latency, ms: p50, and p99 dotted", yscale="log")
         last = own[-1]["transport"]
         batching = "on" if any(row["batching"] == "on" for row in own) else "off"
-        shown = [row for row in own if (row["transport"], row["batching"]) == (last, batching)]
-        _bars(parts, shown)
+        _bars(parts, [r for r in own if (r["transport"], r["batching"]) == (last, batching)])
         parts.set(
             title=f"{last}, batching {batching}", ylabel="mean of a request, ms",
             xlabel="requests at a time",
         )  # fmt: skip
         for panel in (rate, latency, parts):
             panel.grid(alpha=0.3)
-    axes[2][0].legend(fontsize=8, loc="upper left")
+    named: dict[str, Any] = {}
+    for panel in (*axes[0], axes[2][0]):
+        named |= dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, fontsize=8)
     figure.suptitle(f"{found['machine']}, {found['cores']} cores, {found['date']}", fontsize=9)
     save_figure(figure, path)
 
 
 def _lines(rate: Any, latency: Any, rows: list[dict[str, Any]]) -> None:
+    """A colour a transport; without batching dashed."""
     for transport, batching in dict.fromkeys((r["transport"], r["batching"]) for r in rows):
         shown = [r for r in rows if (r["transport"], r["batching"]) == (transport, batching)]
         x = [r["concurrency"] for r in shown]
-        marker = "o-" if batching == "on" else "x-"
+        style = {
+            "color": f"C{list(TRANSPORTS).index(transport)}",
+            "ls": "-" if batching == "on" else "--",
+            "marker": "o" if batching == "on" else "x",
+            "ms": 4,
+        }
         label = f"{transport}, batching {batching}"
-        (line,) = rate.plot(x, [r["per_second"] for r in shown], marker, ms=4, label=label)
-        colour = line.get_color()
-        latency.plot(x, [r["p50_ms"] for r in shown], marker, ms=4, color=colour)
-        latency.plot(x, [r["p99_ms"] for r in shown], "--", lw=0.8, color=colour)
+        rate.plot(x, [r["per_second"] for r in shown], label=label, **style)
+        latency.plot(x, [r["p50_ms"] for r in shown], **style)
+        latency.plot(x, [r["p99_ms"] for r in shown], **style | {"ls": ":", "lw": 0.8})
 
 
 def _bars(axes: Any, rows: list[dict[str, Any]]) -> None:
     x = [row["concurrency"] for row in rows]
     bottom = [0.0] * len(rows)
-    for part, name in zip(PARTS, PART_NAMES, strict=True):
+    for i, (part, name) in enumerate(zip(PARTS, PART_NAMES, strict=True)):
         heights = [row[part] for row in rows]
-        axes.bar(x, heights, 0.7, bottom=bottom, label=name)
+        axes.bar(x, heights, 0.7, bottom=bottom, label=name, color=f"C{4 + i}")
         bottom = [a + b for a, b in zip(bottom, heights, strict=True)]

@@ -18,8 +18,8 @@ from xpnet.engines.trtexec import Trtexec, find_trtexec
 from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor
 from xpnet.images import frame_count
-from xpnet.target.checks import Result, frames_of, stored_of
-from xpnet.target.masks import CLIP, DRAWN, changed_masks, dice, drawn_masks
+from xpnet.target.checks import HALF, Result, frames_of, stored_of
+from xpnet.target.masks import CLIP, DRAWN, changed_masks, dice, drawn_masks, mask_on
 from xpnet.target.site import COMMAND_S, Site, Skipped
 from xpnet.triton.config import DEFAULT_PLAN
 from xpnet.triton.server import ROOT
@@ -48,7 +48,7 @@ def plans(site: Site) -> Result:
 
 
 def cuda_graphs(site: Site) -> Result:
-    """trtexec with CUDA graphs on every plan that is there: masks, and the time of a frame."""
+    """trtexec with CUDA graphs on every plan that is there: its masks, and the time of a frame."""
     site.gpu()
     program = find_trtexec()
     if program is None:
@@ -56,16 +56,21 @@ def cuda_graphs(site: Site) -> Result:
     built = [m for m in _plan_models(site) if (_plan(site, m)).is_file()]
     if not built:
         raise Skipped("no plan was built")
-    tool, found = Trtexec(program), {}
+    tool, frames, found = Trtexec(program), frames_of(site), {}
     for model in built:
         card = _plan_card(site, model)
         height, width = card.input.height, card.input.width
-        tensors = [frame_to_tensor(f, height, width) for f in frames_of(site).values()]
-        _, median_ms = tool.run(_plan(site, model), card, tensors)
-        found[model] = median_ms
+        tensors = [frame_to_tensor(frame, height, width) for frame in frames.values()]
+        maps, median_ms = tool.run(_plan(site, model), card, tensors)
+        masks = {
+            number: mask_on(frame, maps[i, 0], card)
+            for i, (number, frame) in enumerate(frames.items())
+        }
+        found[model] = dice(masks, stored_of(site, model).masks)
         how = f"trtexec {tool.version}, CUDA graph, median"
         site.figure(f"{model}, CUDA graph", median_ms, "ms a frame", how)
-    return True, ", ".join(f"{model} {ms:.2f} ms a frame" for model, ms in found.items())
+    words = ", ".join(f"{model} {value:.4f}" for model, value in found.items())
+    return min(found.values()) >= HALF, f"Dice {words}, expected {HALF}"
 
 
 def deepstream_graph(site: Site) -> Result:

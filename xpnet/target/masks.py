@@ -15,9 +15,17 @@ from typing import Any
 import cv2
 import numpy as np
 
+from xpnet.card import Card
 from xpnet.errors import UserError
 from xpnet.files import write_bytes, write_text
-from xpnet.frames import Frame, Mask, agreement, frame_to_tensor, probabilities_to_mask
+from xpnet.frames import (
+    Frame,
+    Mask,
+    ProbabilityMap,
+    agreement,
+    frame_to_tensor,
+    probabilities_to_mask,
+)
 from xpnet.images import clip_frames
 from xpnet.inference import Inference, OnnxInference
 from xpnet.triton.server import ROOT
@@ -98,10 +106,14 @@ def masks_of(inference: Inference, frames: dict[int, Frame]) -> dict[int, Mask]:
     found = {}
     for number, frame in frames.items():
         tensor = frame_to_tensor(frame, card.input.height, card.input.width)
-        probabilities = inference.submit(tensor).result()
-        height, width = frame.shape[:2]
-        found[number] = probabilities_to_mask(probabilities, height, width, card.threshold)
+        found[number] = mask_on(frame, inference.submit(tensor).result(), card)
     return found
+
+
+def mask_on(frame: Frame, probabilities: ProbabilityMap, card: Card) -> Mask:
+    """The mask of a probability map at the size of its frame."""
+    height, width = frame.shape[:2]
+    return probabilities_to_mask(probabilities, height, width, card.threshold)
 
 
 def wanted_frames(clip: Path) -> dict[int, Frame]:

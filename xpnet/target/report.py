@@ -52,7 +52,7 @@ def machine_of(site: Site) -> dict[str, str]:
     try:
         gpu = ", ".join(site.gpu().values())
     except Skipped as reason:
-        gpu = f"none ({reason})"
+        gpu = f"none: {reason}"
     return {
         "machine": describe_machine(),
         "cores": str(os.cpu_count()),
@@ -129,7 +129,7 @@ def _or_reason(look: Any) -> str:
     try:
         return str(look())
     except UserError as error:
-        return f"none ({error})"
+        return f"none: {error}"
 
 
 def _system() -> str:

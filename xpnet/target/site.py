@@ -67,10 +67,12 @@ class Site:
 
     def gpu(self) -> dict[str, str]:
         """GPU and driver. Raises Skipped where there is none."""
+        if self.target == "rtx" and shutil.which("nvidia-smi") is None:
+            raise Skipped("no NVIDIA driver on this machine: no nvidia-smi")
         try:
             return describe_gpu(self.target)
         except UserError as error:
-            raise Skipped(f"no NVIDIA GPU: {error}") from error
+            raise Skipped(str(error)) from error
 
     def program(self, name: str, comes_with: str) -> str:
         """A program on PATH. Raises Skipped where it is not there."""
