@@ -58,7 +58,7 @@ def test_dead_server_wrong_model_and_wrong_url(xpnet, server: TritonServer, tmp_
     def line(*options: object) -> str:
         return one_line(xpnet("bench", "server", *SHORT, "--csv", tmp_path, *options))
 
-    assert "no Triton server answers at 127.0.0.1:1" in line("--url", "127.0.0.1:1")
+    assert "Triton at 127.0.0.1:1 does not answer" in line("--url", "127.0.0.1:1")
     assert "'127.0.0.1': expected HOST:PORT" in line("--url", "127.0.0.1")
     assert "'http://a:1': expected HOST:PORT" in line("--url", "http://a:1")
     assert "no model 'nosuch'" in line("--models", "nosuch")

@@ -56,6 +56,14 @@ class Endpoint:
         config = self._ask("get_model_config", model).config
         return "on" if config.HasField("dynamic_batching") else "off"
 
+    def no_shared_memory(self) -> str:
+        """Why the server shares no memory with its clients; empty where it does."""
+        try:
+            self._ask("get_system_shared_memory_status")
+        except UserError as error:
+            return str(error)
+        return ""
+
     def _ask(self, method: str, *arguments: Any) -> Any:
         try:
             from tritonclient import grpc
@@ -66,7 +74,7 @@ class Endpoint:
         try:
             return getattr(client, method)(*arguments, client_timeout=TIMEOUT_S)
         except InferenceServerException as error:
-            raise UserError(f"no Triton server answers at {self.grpc}: {error}") from error
+            raise UserError(f"Triton at {self.grpc} does not answer: {error}") from error
         finally:
             client.close()
 

@@ -164,12 +164,12 @@ class _Run:
         if not endpoint.local:
             self.left_out.append(f"inference in process: {endpoint.grpc} is another machine")
             return
-        folder = settings.repository / model
+        folder, runtime = settings.repository / model, _runtime(endpoint)
         load = self._load(endpoint, model, transport, data, output, COMPARED_AT)
         rounds = []
         with (
             TemporaryDirectory() as scratch,
-            closing(InProcess(folder, served_runtime(), settings.frames)) as in_process,
+            closing(InProcess(folder, runtime, settings.frames)) as in_process,
         ):
             for _ in range(settings.rounds):
                 alone = in_process.throughput(COMPARED_AT, settings.window_ms / 1000)
@@ -179,6 +179,7 @@ class _Run:
         self.against.append(
             {
                 "model": model,
+                "in_process_by": "TensorRT" if _has_plan(folder) else runtime,
                 "transport": transport,
                 "concurrency": COMPARED_AT,
                 "in_process_per_second": round(median(a for a, _ in rounds), 2),
@@ -214,8 +215,8 @@ class _Run:
             reason = "no --http-url"
         elif memory != "none" and not endpoint.local:
             reason = f"{endpoint.grpc} is another machine: nothing is shared with it"
-        elif memory == "cuda":
-            reason = _no_cuda()
+        elif memory != "none":
+            reason = endpoint.no_shared_memory() or (_no_cuda() if memory == "cuda" else "")
         if reason:
             self.left_out.append(f"{transport}: {reason}")
         return not reason
@@ -249,6 +250,23 @@ def _remote_models(settings: BenchSettings, endpoint: Endpoint) -> tuple[str, ..
             f"Triton at {endpoint.grpc}: serves none of {', '.join(known) or 'no models'}"
         )
     return served
+
+
+def _runtime(endpoint: Endpoint) -> str:
+    """What computes an ONNX model in process for comparison: as the server does.
+
+    A server of this machine without its program here is one of NVIDIA's, in a container.
+    """
+    try:
+        return served_runtime()
+    except UserError:
+        if endpoint.ours:
+            raise
+        return "onnxruntime"
+
+
+def _has_plan(folder: Path) -> bool:
+    return (folder / "1" / "model.plan").is_file()
 
 
 def _tensors(card: Card, frames: tuple[Frame, ...]) -> list[NDArray[np.float32]]:

@@ -19,15 +19,16 @@ def as_markdown(found: dict[str, Any]) -> str:
     lines = []
     if found["against"]:
         lines += [
-            "| model | in process, a second | Triton, a second | Triton / in process |",
-            "|---|---|---|---|",
+            "| model | in process by | a second | Triton, a second | Triton / in process |",
+            "|---|---|---|---|---|",
         ]
         for row in found["against"]:
             lines.append(
-                f"| `{row['model']}` | {row['in_process_per_second']:.1f} "
+                f"| `{row['model']}` | {row['in_process_by']} "
+                f"| {row['in_process_per_second']:.1f} "
                 f"| {row['triton_per_second']:.1f} | {row['ratio']:.3f} |"
             )
-        row = found["against"][0]
+        row = found["against"][0]  # all of them alike but for the model
         lines += [
             "",
             f"{row['concurrency']} requests at a time, by {row['transport']}, "

@@ -121,10 +121,11 @@ class Site:
 
     def start_xpnet(self, *arguments: object) -> subprocess.Popen[str]:
         """Starts `xpnet ARGUMENTS` in the scratch folder."""
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.Popen(
             [sys.executable, "-m", "xpnet.cli", *map(str, arguments)],
             cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
