@@ -12,6 +12,7 @@ import time
 from collections import deque
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,17 +38,15 @@ class InProcess:
     def __init__(self, folder: Path, runtime: str, frames: tuple[Frame, ...]) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._child = context.Process(
-            target=_serve, args=(theirs, folder, runtime, frames), daemon=True
-        )
+        self._child = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._child.start()
         theirs.close()
-        self._answer(START_S)
+        # Not as arguments: a child that dies before it reads megabytes of them hangs its parent.
+        self._ask((folder, runtime, frames), START_S)
 
     def throughput(self, at_a_time: int, seconds: float) -> float:
         """Frames a second with `at_a_time` frames submitted, over a window of `seconds`."""
-        self._pipe.send((at_a_time, seconds))
-        return self._answer(START_S + seconds)
+        return self._ask((at_a_time, seconds), START_S + seconds)
 
     def close(self) -> None:
         """Ends the child."""
@@ -56,8 +55,9 @@ class InProcess:
         self._child.kill()
         self._child.join()
 
-    def _answer(self, timeout_s: float) -> float:
+    def _ask(self, question: tuple[Any, ...], timeout_s: float) -> float:
         try:
+            self._pipe.send(question)
             if not self._pipe.poll(timeout_s):
                 raise UserError(f"inference in process: no answer within {timeout_s:g} s")
             answer: float | str = self._pipe.recv()
@@ -85,13 +85,16 @@ def throughput(
     return done / elapsed
 
 
-def _serve(pipe: Connection, folder: Path, runtime: str, frames: tuple[Frame, ...]) -> None:
+def _serve(pipe: Connection) -> None:
     """The child: loads the model, then measures as often as it is asked to."""
     os.setsid()
     try:
+        folder, runtime, frames = pipe.recv()
         inference = _open(folder, runtime)
     except UserError as error:
         pipe.send(str(error))
+        return
+    except EOFError:  # the parent ended
         return
     card = inference.card
     tensors = [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
