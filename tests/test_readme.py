@@ -11,6 +11,8 @@ from tests.conftest import ROOT
 from training.ablation import as_markdown as ablation_table
 from training.table import as_markdown, short_table
 from xpnet.card import Card, read_card
+from xpnet.measure.server_report import as_markdown as server_table
+from xpnet.measure.server_report import comparison
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -37,6 +39,20 @@ def test_the_page_of_the_ablation_is_that_of_its_results() -> None:
     assert page.endswith(ablation_table(rows))
 
 
+def test_the_page_of_the_servers_speed_is_that_of_its_results() -> None:
+    page = (ROOT / "docs" / "serving-speed.md").read_text(encoding="utf-8")
+    found = {
+        name: json.loads((ROOT / "docs" / f"serving-{name}.json").read_text(encoding="utf-8"))
+        for name in ("speed", "against")
+    }
+    assert page.endswith(server_table(found["speed"]))
+    assert "\n".join(comparison(found["against"])) in page
+    assert {row["model"] for row in found["speed"]["rows"]} == {
+        "xpnet_frame",
+        *(row["model"] for row in found["against"]["against"]),
+    }
+
+
 def test_the_readme_names_the_scores_of_both_models() -> None:
     row = re.search(r"^\| Dice on Kvasir-SEG, never trained on \| (\S+) \| (\S+) \|$", README, re.M)
     assert row is not None
@@ -46,7 +62,15 @@ def test_the_readme_names_the_scores_of_both_models() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/training.md", "docs/serving.md", "docs/engines.md"]
+    "page",
+    [
+        "README.md",
+        "docs/training.md",
+        "docs/serving.md",
+        "docs/engines.md",
+        "docs/serving-speed.md",
+        "docs/verify-target.md",
+    ],
 )
 def test_linked_files_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

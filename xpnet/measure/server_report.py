@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from xpnet.figures import new_figure, save_figure
@@ -14,27 +15,37 @@ PARTS = ("network_ms", "queue_ms", "moved_ms", "compute_ms")
 PART_NAMES = ("outside the server", "queue", "to and from the backend", "backend")
 
 
+def comparison(found: dict[str, Any]) -> list[str]:
+    """The lines of Triton against inference in process; none where it was not measured."""
+    if not found["against"]:
+        return []
+    lines = [
+        "| model | in process by | a second | Triton, a second | ratio | more a frame |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found["against"]:
+        lines.append(
+            f"| `{row['model']}` | {row['in_process_by']} | {row['in_process_per_second']:.1f} "
+            f"| {row['triton_per_second']:.1f} | {row['ratio']:.3f} | {added_ms(row):.1f} ms |"
+        )
+    row = found["against"][0]  # all of them alike but for the model
+    return [
+        *lines,
+        "",
+        f"{row['concurrency']} requests at a time, by {row['transport']}, {len(row['rounds'])} "
+        f"rounds by turns, medians; {found['machine']}, {found['cores']} cores, {found['date']}.",
+    ]
+
+
+def added_ms(row: dict[str, Any]) -> float:
+    """Milliseconds that Triton adds to a frame: the median of the rounds of one comparison."""
+    return median(1000 / served - 1000 / alone for alone, served in row["rounds"])
+
+
 def as_markdown(found: dict[str, Any]) -> str:
     """Triton against inference in process, then the measurements at SHOWN and at the most."""
-    lines = []
-    if found["against"]:
-        lines += [
-            "| model | in process by | a second | Triton, a second | Triton / in process |",
-            "|---|---|---|---|---|",
-        ]
-        for row in found["against"]:
-            lines.append(
-                f"| `{row['model']}` | {row['in_process_by']} "
-                f"| {row['in_process_per_second']:.1f} "
-                f"| {row['triton_per_second']:.1f} | {row['ratio']:.3f} |"
-            )
-        row = found["against"][0]  # all of them alike but for the model
-        lines += [
-            "",
-            f"{row['concurrency']} requests at a time, by {row['transport']}, "
-            f"{len(row['rounds'])} rounds by turns, medians.",
-            "",
-        ]
+    lines = comparison(found)
+    lines += [""] if lines else []
     lines += [
         "| model | transport | batching | at a time | a second | p50 ms | p90 ms | p99 ms "
         "| outside ms | queue ms | to, from backend ms | backend ms |",

@@ -93,9 +93,9 @@ CLAIMS = (
     ),
     Claim(
         "triton-overhead",
-        "Triton over gRPC and shared memory stays within 15 % of inference in process",
+        "Triton over gRPC and shared memory adds at most 3 ms to a frame",
         "docs/serving-speed.md",
-        "within 15 %",
+        "at most 3 ms",
         "perf_analyzer and this process by turns, two requests at a time",
         checks.triton_overhead,
     ),
