@@ -1,81 +1,106 @@
-"""The graph on plain GStreamer, from the file to the file.
+"""The graph: described for its platform, built, and with its probes on.
 
-uridecodebin | appsrc             a video, or a folder of images
-videoconvert videoscale canvas    RGBA at the size that the clip declares, whatever comes
-[clocksync]                       mode `latest`: at the clip's own rate
-pacer                 <- probe    hands frames to inference
-inflight (queue)                  as many frames as inference holds
-overlay               <- probe    draws the masks
-drawn (queue)
-videocrop videoconvert x264enc h264parse      even size: H.264 has no odd ones
-mp4mux | matroskamux  filesink
-  ^ queue audioconvert audioresample avenc_aac aacparse       where there is sound
+On plain GStreamer, from a file to a file (`xpnet graph --platform gstreamer` draws it):
+
+    uridecodebin                      the clip
+    videoconvert videoscale canvas    RGBA at the size that the clip declares, whatever comes
+    pacer                 <- probe    hands frames to inference; mode `latest`: at the clip's rate
+    inflight (queue)                  as many frames as inference holds
+    overlay               <- probe    draws the masks
+    drawn (queue)
+    videocrop videoconvert x264enc h264parse      even size: H.264 has no odd ones
+    mp4mux | matroskamux  filesink
+      ^ queue audioconvert audioresample avenc_aac aacparse       where there is sound
+
+On DeepStream:
+
+    nvurisrcbin                       the clip, decoded in hardware
+    nvstreammux                       one size, and NVIDIA's metadata on each frame
+    nvinferserver                     Triton; the mask becomes metadata of its frame
+    inflight (queue) nvvideoconvert canvas        RGBA, in memory that a probe can see
+    nvdsosd               <- probe    draws the masks, then text beside them
+    drawn (queue) nvvideoconvert nvv4l2h264enc h264parse
+    mp4mux | matroskamux  filesink
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from deepstream.gstreamer import GLib, Gst
+from deepstream.building import build
+from deepstream.description import Description, describe
+from deepstream.gstreamer import Gst
+from deepstream.guard import Probes
 from deepstream.pixels import timestamp_ns
-from deepstream.probe import MaskProbes
+from deepstream.platforms import MEMORY, TABLES
 from deepstream.source import Clip, ImageFeeder
-from xpnet.errors import UserError
 from xpnet.inference import IN_FLIGHT
 
-MUXERS = {".mp4": "mp4mux", ".mkv": "matroskamux"}
-"""The container of the output, by its suffix."""
+LATENCY_MS = 100
+"""What an RTSP source may wait for late packets."""
+BITS_A_SECOND = 8_000_000
+"""Of a live H.264 stream, and of the hardware encoder."""
 
-# `quantizer` 20 shows no artefact on mucosa; `veryfast` leaves the cores to inference.
-VIDEO = """
-    videoconvert name=input ! videoscale add-borders=true ! capsfilter name=canvas
-    ! {pacer} name=pacer
-    ! queue name=inflight max-size-buffers={in_flight} max-size-bytes=0 max-size-time=0
-    ! identity name=overlay silent=true
-    ! queue name=drawn max-size-buffers=4 max-size-bytes=0 max-size-time=0
-    ! videocrop right={odd_width} bottom={odd_height} ! videoconvert ! video/x-raw,format=I420
-    ! x264enc pass=quant quantizer=20 speed-preset=veryfast key-int-max=50
-    ! h264parse ! {muxer} name=muxer ! filesink name=sink
-"""
-AUDIO = """
-    queue name=sound max-size-buffers=0 max-size-bytes=0 max-size-time=0
-    ! audioconvert ! audioresample ! avenc_aac ! aacparse
-"""
+
+def describe_graph(
+    platform: str,
+    clip: Clip,
+    sink: str,
+    words: Mapping[str, str],
+    mode: str = "every",
+    infer_config: str = "",
+    hardware_encoder: bool = False,
+) -> Description:
+    """The graph of a platform, from a clip to a kind of sink (file, screen, rtsp).
+
+    `words` are the output's own: `location`, `muxer`, `rtp_port`. Raises UserError as `describe`.
+    """
+    values = {
+        **words,
+        "uri": clip.uri,
+        "device": clip.device,
+        "height": str(clip.height),
+        "width": str(clip.width),
+        "odd_height": str(clip.height % 2),
+        "odd_width": str(clip.width % 2),
+        "pixel_aspect_ratio": clip.pixel_aspect_ratio,
+        "live": str(clip.live).lower(),
+        "sync": str(not clip.live).lower(),  # a live frame is shown when it is there
+        "latency_ms": str(LATENCY_MS),
+        "in_flight": str(IN_FLIGHT - 1),  # one more waits in the overlay probe
+        "memory": MEMORY[platform],
+        "bits": str(BITS_A_SECOND),
+        "kilobits": str(BITS_A_SECOND // 1000),
+        "infer_config": infer_config,
+    }
+    encoder = "hardware" if hardware_encoder else "software"
+    if clip.live or sink == "rtsp":
+        encoder += "-live"
+    sound = clip.has_audio and sink == "file" and "sound" in TABLES[platform]
+    return describe(platform, TABLES[platform], clip.kind, sink, mode, encoder, values, sound)
 
 
 class Graph:
-    """A built pipeline, its probes attached, ready to play; `location` is what filesink writes."""
+    """A built pipeline, its probes attached, ready to play."""
 
-    def __init__(self, clip: Clip, location: Path, muxer: str, mode: str, probes: MaskProbes):
-        self.clip = clip
-        self._linked: set[str] = set()
+    def __init__(self, clip: Clip, description: Description, probes: Probes) -> None:
+        self.clip, self.description = clip, description
         self.last_sound_ns = 0
-        self.pipeline = _parse(
-            VIDEO.format(
-                pacer="clocksync" if mode == "latest" else "identity silent=true",
-                in_flight=IN_FLIGHT - 1,  # one more waits in the overlay probe
-                odd_width=clip.width % 2,
-                odd_height=clip.height % 2,
-                muxer=muxer,
-            )
-        )
-        self.element("canvas").set_property(
-            "caps",
-            Gst.Caps.from_string(
-                # A free aspect ratio would change with the input's size, and no muxer takes that.
-                f"video/x-raw,format=RGBA,width={clip.width},height={clip.height},"
-                f"pixel-aspect-ratio={clip.pixel_aspect_ratio}"
-            ),
-        )
-        self.element("sink").set_property("location", str(location))
-        probes.attach(
-            self.element("pacer").get_static_pad("src"),
-            self.element("overlay").get_static_pad("src"),
-        )
-        self.source = self._add_source()
-        if clip.has_audio:
-            self._add_audio()
+        self._last_live_ns = -1
+        self.pipeline = build(description)
+        for point in description.probes:
+            pad = self.element(point.element).get_static_pad(point.pad)
+            pad.add_probe(Gst.PadProbeType.BUFFER, probes.guarded(point.handler))
+        if clip.images:
+            self.feeder = ImageFeeder(clip, self.element("source"))
+        sound = self.element("sound")
+        if sound is not None:
+            pad = sound.get_static_pad("sink")
+            pad.add_probe(Gst.PadProbeType.BUFFER, self._sound_passes)
+        fresh = self.element("fresh")
+        if fresh is not None:
+            fresh.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self._live_frame)
 
     def element(self, name: str) -> Any:
         """The element called `name`, as in the header of this file."""
@@ -83,75 +108,27 @@ class Graph:
 
     def end(self) -> None:
         """Lets what is inside run out, so that the file is finished: end of stream at its head."""
-        for name in ("input", "sound"):
-            element = self.element(name)
-            if element is not None:
-                element.get_static_pad("sink").send_event(Gst.Event.new_eos())
+        for name, pad in self.description.heads:
+            head = self.element(name).get_static_pad(pad)
+            if head is not None:  # a requested pad comes with the first stream
+                head.send_event(Gst.Event.new_eos())
 
     def blames_source(self, message: Any) -> bool:
         """Whether an error message comes from the source or one of its decoders."""
-        return bool(message.src is self.source or message.src.has_as_ancestor(self.source))
+        sources = [self.element(name) for name in self.description.sources]
+        return any(message.src is s or message.src.has_as_ancestor(s) for s in sources)
 
-    def _add_source(self) -> Any:
-        if self.clip.images:
-            source = Gst.ElementFactory.make("appsrc", "source")
-            self.feeder = ImageFeeder(self.clip, source)
-            self.pipeline.add(source)
-            source.link(self.element("input"))
-            return source
-        source = Gst.ElementFactory.make("uridecodebin", "source")
-        source.set_property("uri", self.clip.path.absolute().as_uri())
-        source.connect("pad-added", self._pad_added)
-        source.connect("no-more-pads", self._no_more_pads)
-        self.pipeline.add(source)
-        return source
+    def _live_frame(self, _pad: Any, info: Any) -> Any:
+        """Drops a frame that is not later than the one before it: no encoder could date it.
 
-    def _add_audio(self) -> None:
-        branch = Gst.parse_bin_from_description(AUDIO, True)
-        branch.set_name("audio")
-        self.pipeline.add(branch)
-        branch.link(self.element("muxer"))
-        sound = self.element("sound").get_static_pad("sink")
-        sound.add_probe(Gst.PadProbeType.BUFFER, self._sound_passes)
+        Cameras send such frames after a lost packet, and where they use B-frames.
+        """
+        stamp = timestamp_ns(info)
+        if stamp is None or stamp <= self._last_live_ns:
+            return Gst.PadProbeReturn.DROP
+        self._last_live_ns = stamp
+        return Gst.PadProbeReturn.OK
 
     def _sound_passes(self, _pad: Any, info: Any) -> Any:
         self.last_sound_ns = max(self.last_sound_ns, timestamp_ns(info) or 0)
         return Gst.PadProbeReturn.OK
-
-    def _pad_added(self, source: Any, pad: Any) -> None:
-        """Links the first picture and the first sound; further streams of a file are left out."""
-        caps = pad.get_current_caps() or pad.query_caps(None)
-        kind = caps.get_structure(0).get_name()
-        targets = {"video/x-raw": "input", "audio/x-raw": "audio"}
-        target = self.element(targets.get(kind, "")) if kind in targets else None
-        if target is None or kind in self._linked:
-            return
-        self._linked.add(kind)
-        linked = pad.link(target.get_static_pad("sink"))
-        if linked != Gst.PadLinkReturn.OK:
-            error = GLib.Error.new_literal(
-                Gst.stream_error_quark(),
-                f"cannot use {caps.to_string()[:100]} ({linked.value_nick})",
-                Gst.StreamError.FORMAT,
-            )
-            source.post_message(Gst.Message.new_error(source, error, None))
-
-    def _no_more_pads(self, _source: Any) -> None:
-        """Sound that was announced and never came must not keep the muxer waiting."""
-        sound = self.element("sound")
-        if sound is not None and "audio/x-raw" not in self._linked:
-            sound.get_static_pad("sink").send_event(Gst.Event.new_eos())
-
-
-def _parse(description: str) -> Any:
-    try:
-        return Gst.parse_launch(description)
-    except GLib.Error as error:
-        raise UserError(f"the graph cannot be built: {error.message}") from error
-
-
-def muxer_for(output: Path) -> str:
-    """The muxer for an output's suffix. Raises UserError for another one."""
-    if output.suffix.lower() not in MUXERS:
-        raise UserError(f"{output}: expected a name that ends in {' or '.join(MUXERS)}")
-    return MUXERS[output.suffix.lower()]

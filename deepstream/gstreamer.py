@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 
 from xpnet.errors import UserError
 
@@ -16,7 +17,7 @@ try:
 
     gi.require_version("Gst", "1.0")
     gi.require_version("GstPbutils", "1.0")
-    from gi.repository import GLib, Gst, GstPbutils
+    from gi.repository import GLib, GObject, Gst, GstPbutils
 except (ImportError, ValueError) as error:
     raise UserError(
         f"GStreamer's Python binding is missing ({error}): run scripts/setup.sh, and use the "
@@ -41,7 +42,26 @@ ELEMENTS = {
     "avenc_aac": "gstreamer1.0-libav",
     "aacparse": "gstreamer1.0-plugins-good",
 }
-"""Every element the graph uses beyond the core, with the Debian package that brings it."""
+"""What a graph from file to file needs beyond the core, with the Debian packages that bring it."""
+
+
+OPTIONAL = {
+    "rtspsrc": "gstreamer1.0-plugins-good",
+    "decodebin": "gstreamer1.0-plugins-base",
+    "v4l2src": "gstreamer1.0-plugins-good",
+    "decklinkvideosrc": "gstreamer1.0-plugins-bad",
+    "rtph264pay": "gstreamer1.0-plugins-good",
+    "rtph264depay": "gstreamer1.0-plugins-good",
+    "udpsink": "gstreamer1.0-plugins-good",
+    "autovideosink": "gstreamer1.0-plugins-good",
+}
+"""What live sources, the screen and RTSP need beyond ELEMENTS."""
+
+
+def has_element(name: str) -> bool:
+    """Whether GStreamer has an element of that name, and can load it."""
+    factory = Gst.ElementFactory.find(name)
+    return factory is not None and factory.load() is not None
 
 
 def missing_elements() -> dict[str, str]:
@@ -49,12 +69,24 @@ def missing_elements() -> dict[str, str]:
     return {name: pkg for name, pkg in ELEMENTS.items() if Gst.ElementFactory.find(name) is None}
 
 
-def require_elements() -> None:
+def require_elements(names: Iterable[str] = tuple(ELEMENTS)) -> None:
     """Raises UserError, naming elements and packages, where one is missing."""
-    missing = missing_elements()
+    missing = [name for name in names if Gst.ElementFactory.find(name) is None]
     if missing:
-        packages = " ".join(sorted(set(missing.values())))
-        raise UserError(f"GStreamer lacks {', '.join(missing)}: apt install {packages}")
+        known = ELEMENTS | OPTIONAL
+        packages = " ".join(sorted({known[name] for name in missing if name in known}))
+        how = f"apt install {packages}" if packages else "they come with NVIDIA DeepStream"
+        raise UserError(f"GStreamer lacks {', '.join(missing)}: {how}")
 
 
-__all__ = ["ELEMENTS", "GLib", "Gst", "GstPbutils", "missing_elements", "require_elements"]
+__all__ = [
+    "ELEMENTS",
+    "GLib",
+    "GObject",
+    "Gst",
+    "GstPbutils",
+    "gi",
+    "has_element",
+    "missing_elements",
+    "require_elements",
+]

@@ -118,8 +118,12 @@ def mapped_frame(info: Any, height: int, width: int, write: bool = False) -> Ite
         _gst.gst_buffer_unmap(probe.data, ctypes.byref(mapping))
 
 
+def buffer_address(info: Any) -> int:
+    """The address of a buffer probe's GstBuffer, without taking a reference."""
+    return int(_ProbeInfo.from_address(hash(info)).data)
+
+
 def timestamp_ns(info: Any) -> int | None:
     """The buffer's presentation timestamp, without taking a reference; None where it has none."""
-    probe = _ProbeInfo.from_address(hash(info))
-    pts = int(_Buffer.from_address(probe.data).pts)
+    pts = int(_Buffer.from_address(buffer_address(info)).pts)
     return None if pts == CLOCK_TIME_NONE else pts

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from deepstream.graph import Graph, muxer_for
+from deepstream.description import Description
+from deepstream.graph import Graph
 from deepstream.gstreamer import Gst
-from deepstream.probe import MaskProbes
+from deepstream.guard import Probes
+from deepstream.output import Output
 from deepstream.source import Clip
 from xpnet.errors import UserError
-from xpnet.files import replacing
 
 log = logging.getLogger("xpnet.graph")
 
@@ -34,17 +36,22 @@ class Ending(Enum):
     BROKEN_INPUT = "broken input"  # frames up to the break are in the output
 
 
-def play(clip: Clip, output: Path, mode: str, probes: MaskProbes) -> tuple[Ending, str]:
+def play(
+    clip: Clip,
+    output: Output,
+    probes: Probes,
+    describe: Callable[[dict[str, str]], Description],
+) -> tuple[Ending, str]:
     """Runs `clip` through the probes into `output`; returns how it ended, and why in words.
 
-    The file grows under a temporary name beside `output` and gets its own when it is finished.
+    `describe` makes the graph's description from the words of the opened output. A file grows
+    under a temporary name and gets its own when it is finished.
 
     Raises:
         UserError: no frame could be decoded, the output cannot be written, or the graph hangs.
     """
-    muxer = muxer_for(output)
-    with replacing(output) as partial:
-        player = _Player(Graph(clip, partial, muxer, mode, probes), probes, output)
+    with output.opened() as words:
+        player = _Player(Graph(clip, describe(words), probes), probes, output)
         try:
             return player.run()
         finally:
@@ -52,7 +59,7 @@ def play(clip: Clip, output: Path, mode: str, probes: MaskProbes) -> tuple[Endin
 
 
 class _Player:
-    def __init__(self, graph: Graph, probes: MaskProbes, output: Path) -> None:
+    def __init__(self, graph: Graph, probes: Probes, output: Output) -> None:
         self.graph, self.probes, self.output = graph, probes, output
         self.clip = graph.clip
         self.bus = graph.pipeline.get_bus()
@@ -64,13 +71,16 @@ class _Player:
     def run(self) -> tuple[Ending, str]:
         self.graph.pipeline.set_state(Gst.State.PLAYING)
         with tqdm(
-            total=self.clip.frames or None, unit=" frames", desc=self.clip.path.name, disable=None
+            total=self.clip.frames or None,
+            unit=" frames",
+            desc=Path(self.clip.where).name,
+            disable=None,
         ) as bar:
             while not self._finished(bar):
                 pass
         if self.probes.statistics.frames == 0:
             reason = self.reason or "the stream ended at once"
-            raise UserError(f"{self.clip.path}: no frame could be decoded: {reason}")
+            raise UserError(f"{self.clip.where}: no frame could be decoded: {reason}")
         self._check_length()
         return self.ending, self.reason
 
@@ -91,11 +101,11 @@ class _Player:
         error, debug = message.parse_error()
         log.debug("GStreamer: %s (%s)", error.message, debug)
         if message.src is self.graph.element("sink"):
-            raise UserError(f"{self.output}: cannot be written: {error.message}")
+            raise UserError(f"{self.output.where}: cannot be written: {error.message}")
         if not self.graph.blames_source(message):
             raise RuntimeError(f"{message.src.get_name()}: {error.message} ({debug})")
         if self.probes.statistics.frames == 0:
-            raise UserError(f"{self.clip.path}: no frame could be decoded: {error.message}")
+            raise UserError(f"{self.clip.where}: no frame could be decoded: {error.message}")
         self._end(Ending.BROKEN_INPUT, error.message)
         return False
 
@@ -116,13 +126,13 @@ class _Player:
         elif now - self.moved_s > self.stall_s:
             reason = f"no frame for {self.stall_s:g} s"
             if frames == 0 or self.ending is not Ending.COMPLETE:
-                raise UserError(f"{self.clip.path}: {reason} after {frames} frames: given up")
+                raise UserError(f"{self.clip.where}: {reason} after {frames} frames: given up")
             self.moved_s = now  # as long again for the file to be finished
             self._end(Ending.BROKEN_INPUT, reason)
 
     def _check_length(self) -> None:
         """A container that promised more than came was cut off, even where no element says so."""
-        if self.clip.images or self.ending is not Ending.COMPLETE:
+        if self.clip.images or self.clip.live or self.ending is not Ending.COMPLETE:
             return
         got = max(self.probes.statistics.last_timestamp_ns, self.graph.last_sound_ns) / Gst.SECOND
         missing = self.clip.seconds - got

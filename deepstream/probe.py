@@ -1,4 +1,4 @@
-"""The two probes: one hands frames to inference, the other draws the masks that come back.
+"""The two probes of plain GStreamer: one asks inference, the other draws what comes back.
 
 Between them lies a queue, so that decoding, inference and drawing overlap. Whatever fails here,
 the frame goes on: a probe always lets its buffer pass.
@@ -6,7 +6,6 @@ the frame goes on: a probe always lets its buffer pass.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,14 +14,12 @@ from concurrent.futures import TimeoutError as FutureTimeoutError  # its own typ
 from dataclasses import dataclass
 from typing import Any
 
-from deepstream.gstreamer import Gst
+from deepstream.guard import Probes
 from deepstream.pixels import mapped_frame, timestamp_ns
-from deepstream.statistics import RunStatistics
+from deepstream.results import PolypResults, post_polyps
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
 from xpnet.overlay import OverlayStyle, draw_mask
-
-log = logging.getLogger("xpnet.graph")
 
 STALL_S = 12.0
 """An answer that takes longer than this, a little over the client's own limit, never comes."""
@@ -41,12 +38,8 @@ class _Submitted:
     segmentation: Segmentation | None = None
 
 
-class MaskProbes:
-    """Base of the two modes: mapping, drawing, counting, and catching what goes wrong.
-
-    `height` and `width` are the canvas's, in pixels. `on_mask`, where given, gets the
-    Segmentation of every frame drawn, in order, in the overlay's thread.
-    """
+class MaskProbes(Probes):
+    """Base of the two modes: mapping, asking inference, drawing and counting."""
 
     def __init__(
         self,
@@ -55,36 +48,18 @@ class MaskProbes:
         inference: Inference,
         style: OverlayStyle,
         on_mask: Callable[[Segmentation], None] | None = None,
+        results: PolypResults | None = None,
     ) -> None:
-        self.height, self.width = height, width
-        self.inference, self.style, self.on_mask = inference, style, on_mask
-        self.statistics = RunStatistics()
+        super().__init__(height, width, style, on_mask, results)
+        self.inference = inference
 
-    def attach(self, inference_pad: Any, overlay_pad: Any) -> None:
-        """Puts the probes on the pads before and behind the queue."""
-        inference_pad.add_probe(Gst.PadProbeType.BUFFER, self._guard(self.frame_arrived))
-        overlay_pad.add_probe(Gst.PadProbeType.BUFFER, self._guard(self.frame_leaves))
-
-    def frame_arrived(self, info: Any) -> None:
+    def frame_arrived(self, pad: Any, info: Any) -> None:
         """Called with every frame before the queue."""
         raise NotImplementedError
 
-    def frame_leaves(self, info: Any) -> None:
+    def frame_leaves(self, pad: Any, info: Any) -> None:
         """Called with every frame behind the queue."""
         raise NotImplementedError
-
-    def _guard(self, handler: Callable[[Any], None]) -> Callable[[Any, Any], Any]:
-        def probe(_pad: Any, info: Any) -> Any:
-            try:
-                handler(info)
-            except Exception as error:
-                if not self.statistics.probe_error:  # the first tells; a flood would hide it
-                    log.error("probe failed (%s: %s); frames go on", type(error).__name__, error)
-                    log.debug("probe failed", exc_info=True)
-                self.statistics.probe_failed(error)
-            return Gst.PadProbeReturn.OK
-
-        return probe
 
     def _submit(self, info: Any) -> _Submitted:
         """Never raises: what goes wrong stands in the future."""
@@ -113,7 +88,7 @@ class MaskProbes:
                 raise InferenceError(f"no answer within {STALL_S:g} s") from None
             threshold = self.inference.card.threshold
             mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
-            submitted.segmentation = Segmentation(mask, submitted.timestamp_ns)
+            submitted.segmentation = Segmentation(mask, submitted.timestamp_ns, probabilities)
             answered = submitted.answered_s or time.monotonic()
             self.statistics.inference_s.append(answered - submitted.entered_s)
         return submitted.segmentation
@@ -125,6 +100,14 @@ class MaskProbes:
                 draw_mask(frame, segmentation.mask, self.style)
         if self.on_mask is not None:
             self.on_mask(segmentation)
+
+    def _report(self, pad: Any, segmentation: Segmentation | None, stamp: int | None) -> None:
+        """Hands the frame's polyps on, where anybody asked for them."""
+        if self.results is None:
+            return
+        polyps = self.results.frame(segmentation, stamp)
+        if polyps is not None:
+            post_polyps(pad, stamp, polyps)
 
 
 class EveryProbes(MaskProbes):
@@ -138,15 +121,17 @@ class EveryProbes(MaskProbes):
         super().__init__(*args, **kwargs)
         self._pending: deque[_Submitted] = deque()
 
-    def frame_arrived(self, info: Any) -> None:
+    def frame_arrived(self, _pad: Any, info: Any) -> None:
         """Submits the frame; waits where inference has its hands full."""
         self._pending.append(self._submit(info))
 
-    def frame_leaves(self, info: Any) -> None:
+    def frame_leaves(self, pad: Any, info: Any) -> None:
         """Draws the frame's own mask, or nothing where inference failed."""
         submitted = self._pending.popleft()
+        segmentation = None
         try:
-            self._draw(info, self._segment(submitted))
+            segmentation = self._segment(submitted)
+            self._draw(info, segmentation)
         except InferenceError as error:
             self.statistics.frames_without_mask += 1
             self.statistics.inference_failed(error)
@@ -157,6 +142,7 @@ class EveryProbes(MaskProbes):
             now = time.monotonic()
             self.statistics.frame_drawn(now, submitted.timestamp_ns)
             self.statistics.latency_s.append(now - submitted.entered_s)
+            self._report(pad, segmentation, submitted.timestamp_ns)
 
 
 class LatestProbes(MaskProbes):
@@ -169,7 +155,7 @@ class LatestProbes(MaskProbes):
         self._entered: deque[float] = deque()
         self._start: tuple[float, int] | None = None  # clock and timestamp of the first frame
 
-    def frame_arrived(self, info: Any) -> None:
+    def frame_arrived(self, _pad: Any, info: Any) -> None:
         """Submits the frame where inference is idle, and lets it pass at once."""
         self._entered.append(time.monotonic())
         running = self._running
@@ -180,17 +166,19 @@ class LatestProbes(MaskProbes):
         self._newest_answer()
         self._running = self._submit(info)
 
-    def frame_leaves(self, info: Any) -> None:
+    def frame_leaves(self, pad: Any, info: Any) -> None:
         """Draws the newest mask, if it is recent."""
         stamp = timestamp_ns(info)
         entered = self._entered.popleft()
+        segmentation = None
         try:
             newest = self._newest_answer()
             age = _age_s(newest, stamp)
             if newest is None or age > OLDEST_MASK_S:
                 self.statistics.frames_without_mask += 1
             else:
-                self._draw(info, self._segment(newest))
+                segmentation = self._segment(newest)
+                self._draw(info, segmentation)
                 self.statistics.mask_age_s.append(age)
         finally:
             now = time.monotonic()
@@ -200,6 +188,7 @@ class LatestProbes(MaskProbes):
                 self._start = (now, stamp or 0)
             due = self._start[0] + ((stamp or 0) - self._start[1]) / 1e9
             self.statistics.lateness_s.append(now - due)
+            self._report(pad, segmentation, stamp)
 
     def _newest_answer(self) -> _Submitted | None:
         running = self._running

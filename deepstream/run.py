@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from deepstream.graph import muxer_for
+from deepstream.description import Description
+from deepstream.graph import describe_graph
 from deepstream.gstreamer import require_elements
+from deepstream.guard import Probes
+from deepstream.nvds_probe import NvdsProbes
+from deepstream.output import Output, parse_output
+from deepstream.platforms import JETSON
 from deepstream.player import Ending, play
+from deepstream.preflight import Preflight, check_machine, checked_config, has_hardware_encoder
 from deepstream.probe import MODES
-from deepstream.source import open_clip
-from xpnet.card import read_card
+from deepstream.results import OnPolyps, PolypResults
+from deepstream.source import Clip, open_source
+from xpnet.card import Card, read_card
 from xpnet.errors import UserError
-from xpnet.files import check_writable, write_text
+from xpnet.files import check_writable, replacing, write_text
 from xpnet.frames import Segmentation
 from xpnet.inference import Inference, OnnxInference
 from xpnet.machine import describe_machine
@@ -31,14 +38,15 @@ from xpnet.triton.server import REPOSITORY, ServerSettings, running_server
 log = logging.getLogger("xpnet.graph")
 
 BACKENDS = ("triton", *RUNTIMES)
+PLATFORMS = ("gstreamer", "deepstream")
 
 
 @dataclass(frozen=True)
 class RunSettings:
     """One run of the graph."""
 
-    input: Path
-    output: Path
+    input: str | Path  # a file, a folder, rtsp://..., /dev/video0, decklink:0
+    output: str | Path  # a file, screen, rtsp://HOST:PORT/NAME
     mode: str = "every"  # every: each frame its own mask; latest: at the clip's rate
     backend: str = "triton"  # triton, or a runtime of xpnet.runtimes: in this process
     url: str = ""  # HOST:PORT of a running Triton's gRPC; empty: a server of our own
@@ -47,55 +55,145 @@ class RunSettings:
     fps: float = 25.0  # for a folder of images
     json: Path | None = None  # where to write the summary
     style: OverlayStyle = field(default_factory=OverlayStyle)
+    platform: str = "gstreamer"  # or deepstream: NVIDIA's elements
+    height: int = 1080  # of a live source's canvas, in pixels
+    width: int = 1920
+    polyps: Path | None = None  # where to write the polyps of each frame, as JSON lines
+    infer_config: Path | None = None  # deepstream: nvinferserver's config; none: made of the card
+    tensors: bool = False  # deepstream: the network's probabilities, cut by us
 
     def __post_init__(self) -> None:
-        for value, known in ((self.mode, tuple(MODES)), (self.backend, BACKENDS)):
+        for value, known in (
+            (self.mode, tuple(MODES)),
+            (self.backend, BACKENDS),
+            (self.platform, PLATFORMS),
+        ):
             if value not in known:
                 raise UserError(f"'{value}': expected {' or '.join(known)}")
 
 
+OnMask = Callable[[Segmentation], None]
+
+
 def run(
-    settings: RunSettings, on_mask: Callable[[Segmentation], None] | None = None
+    settings: RunSettings, on_mask: OnMask | None = None, on_polyps: OnPolyps | None = None
 ) -> dict[str, Any]:
     """Runs the graph; returns the summary, which is also written to `settings.json`.
 
-    `on_mask` gets the Segmentation of every frame drawn, in order.
+    `on_mask` gets the Segmentation of every frame drawn, `on_polyps` the polyps of every frame,
+    in order.
 
     Raises:
-        UserError: input, output, model or server cannot be used.
+        UserError: input, output, model, server or an element of the platform cannot be used.
     """
-    require_elements()
-    muxer_for(settings.output)
-    check_writable(settings.output)
+    output = parse_output(settings.output)
+    for path in (settings.json, settings.polyps):
+        if path is not None:
+            check_writable(path)
+    if settings.platform == "gstreamer":
+        require_elements()
+    machine = check_machine() if settings.platform == "deepstream" else None
+    clip = open_source(settings.input, settings.fps, settings.height, settings.width)
+    old = output.path if output.path is not None and output.path.exists() else None
+    if old is not None and clip.kind == "file" and old.samefile(clip.path):
+        raise UserError(f"{old}: is the input itself: give the output another name")
+    with ExitStack() as opened:
+        results = _opened_results(settings, on_polyps, opened)
+        ready = None
+        probes: Probes
+        if machine is not None:
+            clip = clip.even()
+            ready = _ready(settings, *machine, opened)
+            card = ready.card
+            probes = NvdsProbes(
+                clip.height, clip.width, settings.style, on_mask, results,
+                card=card, pyds=ready.pyds, tensors=settings.tensors, jetson=ready.jetson,
+            )  # fmt: skip
+        else:
+            inference = opened.enter_context(opened_inference(settings))
+            card = inference.card
+            probes = MODES[settings.mode](
+                clip.height, clip.width, inference, settings.style, on_mask, results
+            )
+        ending = play(
+            clip, output, probes, lambda words: _describe(settings, clip, output, ready, words)
+        )
+    summary = _summary(settings, clip, output, card, ending, probes)
     if settings.json is not None:
-        check_writable(settings.json)
-    clip = open_clip(settings.input, settings.fps)
-    if not clip.images and settings.output.exists() and settings.output.samefile(settings.input):
-        raise UserError(f"{settings.output}: is the input itself: give the output another name")
-    with opened_inference(settings) as inference:
-        probes = MODES[settings.mode](clip.height, clip.width, inference, settings.style, on_mask)
-        ending, reason = play(clip, settings.output, settings.mode, probes)
-        card = inference.card
-    summary = {
-        "input": str(settings.input),
-        "output": str(settings.output),
-        "ending": ending.value,
-        "reason": reason,
+        write_text(settings.json, json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _summary(
+    settings: RunSettings,
+    clip: Clip,
+    output: Output,
+    card: Card,
+    ending: tuple[Ending, str],
+    probes: Probes,
+) -> dict[str, Any]:
+    deepstream = settings.platform == "deepstream"
+    return {
+        "input": clip.where,
+        "output": output.where,
+        "ending": ending[0].value,
+        "reason": ending[1],
+        "platform": settings.platform,
         "mode": settings.mode,
-        "backend": settings.backend,
+        "backend": "nvinferserver" if deepstream else settings.backend,
         "model": settings.model,
         "network_size": [card.input.height, card.input.width],
         "frame_size": [clip.height, clip.width],
         "clip_fps": round(clip.fps, 3),
         "clip_seconds": round(clip.seconds, 3),
-        "audio": clip.has_audio,
+        "audio": clip.has_audio and not deepstream,
         **probes.statistics.summary(),
         "machine": describe_machine(),
         "date": date.today().isoformat(),
     }
-    if settings.json is not None:
-        write_text(settings.json, json.dumps(summary, indent=2) + "\n")
-    return summary
+
+
+def _ready(settings: RunSettings, platform: str, pyds: Any, opened: ExitStack) -> Preflight:
+    """Machine, model and config; a config that was made lives until `opened` closes."""
+    card, config = opened.enter_context(
+        checked_config(
+            settings.infer_config, settings.repository, settings.model, settings.url,
+            settings.tensors, platform == JETSON,
+        )
+    )  # fmt: skip
+    return Preflight(platform, pyds, card, config)
+
+
+def _describe(
+    settings: RunSettings,
+    clip: Clip,
+    output: Output,
+    ready: Preflight | None,
+    words: dict[str, str],
+) -> Description:
+    if ready is None:
+        description = describe_graph("gstreamer", clip, output.kind, words, settings.mode)
+    else:
+        hardware = has_hardware_encoder()
+        if not hardware and output.kind != "screen":
+            log.warning("no hardware encoder here: x264enc encodes on the CPU")
+        description = describe_graph(
+            ready.platform, clip, output.kind, words, settings.mode,
+            str(ready.infer_config), hardware,
+        )  # fmt: skip
+    require_elements(row.factory for row in description.elements)
+    log.debug("gst-launch-1.0 %s", description.as_launch())
+    return description
+
+
+def _opened_results(
+    settings: RunSettings, on_polyps: OnPolyps | None, opened: ExitStack
+) -> PolypResults | None:
+    """Where polyps go; the file of JSON lines gets its name when `opened` closes."""
+    if settings.polyps is None:
+        return PolypResults(None, on_polyps) if on_polyps else None
+    partial = opened.enter_context(replacing(settings.polyps))
+    return PolypResults(opened.enter_context(partial.open("w", encoding="utf-8")), on_polyps)
 
 
 @contextmanager

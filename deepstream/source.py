@@ -1,9 +1,10 @@
-"""What goes into the graph: a file in any container GStreamer decodes, or a folder of images."""
+"""What goes into the graph: a file that GStreamer decodes, a folder of images, a live source."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from xpnet.images import IMAGE_SUFFIXES, list_images, read_image
 log = logging.getLogger("xpnet.graph")
 
 DISCOVER_TIMEOUT_S = 15
+LIVE = ("rtsp", "v4l2", "decklink")
 LARGEST = 8192
 """Pixels a side; beyond it no H.264 level and no endoscope goes."""
 
@@ -38,11 +40,57 @@ class Clip:
     has_audio: bool
     pixel_aspect_ratio: str = "1/1"
     images: tuple[Path, ...] = ()
+    kind: str = "file"  # file, images, rtsp, v4l2, decklink
+    uri: str = ""  # of a file or an RTSP stream
+    device: str = ""  # the path of a V4L2 device, the number of an SDI card
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come when they come."""
+        return self.kind in LIVE
+
+    @property
+    def where(self) -> str:
+        """What to call it in a message: without the password of a camera."""
+        if self.kind == "rtsp":
+            return re.sub(r"//[^/@]*@", "//", self.uri)
+        return str(self.path)
+
+    def even(self) -> Clip:
+        """The same with an even canvas, for encoders and converters that know no odd one."""
+        return replace(self, height=self.height // 2 * 2, width=self.width // 2 * 2)
 
     @property
     def frames(self) -> int:
         """How many frames to expect; 0 where unknown."""
         return len(self.images) or round(self.seconds * self.fps)
+
+
+def open_source(text: str | Path, fps: float, height: int, width: int) -> Clip:
+    """A file, a folder of images, `rtsp://...`, `/dev/video0` or `decklink:0`.
+
+    `fps` is the rate at which a folder plays; `height` and `width` the canvas of a live source, in
+    pixels.
+
+    Raises:
+        UserError: nothing there, or nothing that can be decoded.
+    """
+    word = str(text)
+    kind, _, number = word.partition(":")
+    if re.fullmatch(r"/dev/video\d+", word):
+        if not Path(word).is_char_device():
+            raise UserError(f"{word}: no such device: expected one of /dev/video*")
+        clip = Clip(Path(word), height, width, 0, 0, False, kind="v4l2", device=word)
+    elif kind == "rtsp":
+        clip = Clip(Path(word), height, width, 0, 0, False, kind=kind, uri=word)
+    elif kind == "decklink":
+        if not number.isdecimal():
+            raise UserError(f"{word}: expected decklink: and the number of the card, from 0")
+        clip = Clip(Path(word), height, width, 0, 0, False, kind=kind, device=number)
+    else:
+        return open_clip(Path(text), fps)
+    _check_size(Path(clip.where), height, width)
+    return clip
 
 
 def open_clip(path: Path, fps: float) -> Clip:
@@ -68,7 +116,7 @@ def _open_folder(path: Path, fps: float) -> Clip:
         raise UserError(f"{fps:g} frames a second: expected more than 0 and at most 240")
     height, width = _first_readable(path, images).shape[:2]
     _check_size(path, height, width)
-    return Clip(path, height, width, fps, len(images) / fps, False, images=images)
+    return Clip(path, height, width, fps, len(images) / fps, False, images=images, kind="images")
 
 
 def _first_readable(path: Path, images: tuple[Path, ...]) -> Frame:
@@ -107,6 +155,7 @@ def _open_video(path: Path) -> Clip:
         seconds=max(0, info.get_duration()) / Gst.SECOND,
         has_audio=bool(info.get_audio_streams()),
         pixel_aspect_ratio=f"{video.get_par_num()}/{video.get_par_denom()}",
+        uri=path.absolute().as_uri(),
     )
 
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+KEPT = 20_000
+"""Frames whose times are kept, the newest: a graph that runs all day must not grow."""
+
+
+def _times() -> deque[float]:
+    return deque(maxlen=KEPT)
+
 
 @dataclass
 class RunStatistics:
-    """One list entry a frame; all times in seconds. Written by the threads of the two probes."""
+    """Times in seconds, one entry for each of the newest KEPT frames.
+
+    Written by the threads of the two probes.
+    """
 
     frames: int = 0
     frames_with_polyp: int = 0
@@ -21,10 +33,10 @@ class RunStatistics:
     first_frame_s: float = 0.0  # monotonic clock, at the overlay probe
     last_frame_s: float = 0.0
     last_timestamp_ns: int = 0
-    latency_s: list[float] = field(default_factory=list)  # into inference until drawn
-    inference_s: list[float] = field(default_factory=list)  # request until answer
-    mask_age_s: list[float] = field(default_factory=list)  # frame shown minus frame of its mask
-    lateness_s: list[float] = field(default_factory=list)  # shown minus when its clip wants it
+    latency_s: deque[float] = field(default_factory=_times)  # into inference until drawn
+    inference_s: deque[float] = field(default_factory=_times)  # request until answer
+    mask_age_s: deque[float] = field(default_factory=_times)  # frame shown minus frame of its mask
+    lateness_s: deque[float] = field(default_factory=_times)  # shown minus when its clip wants it
 
     def inference_failed(self, error: BaseException) -> None:
         """Keeps the first reason; the later ones follow from it."""
@@ -67,9 +79,9 @@ class RunStatistics:
         }
 
 
-def percentiles_ms(seconds: list[float]) -> dict[str, float] | None:
-    """p50, p95 and p99 in milliseconds; None for an empty list."""
+def percentiles_ms(seconds: Collection[float]) -> dict[str, float] | None:
+    """p50, p95 and p99 in milliseconds; None where there are none."""
     if not seconds:
         return None
-    values = np.percentile(np.asarray(seconds) * 1000, (50, 95, 99))
+    values = np.percentile(np.asarray(list(seconds)) * 1000, (50, 95, 99))
     return {name: round(float(v), 2) for name, v in zip(("p50", "p95", "p99"), values, strict=True)}

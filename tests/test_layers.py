@@ -33,7 +33,8 @@ def test_packages_keep_to_themselves(package: str) -> None:
 
 
 def test_core_and_command_line_import_nothing_heavy() -> None:
-    modules = "xpnet.card, xpnet.frames, xpnet.overlay, xpnet.inference, xpnet.cli, xpnet.doctor"
+    names = ("card", "frames", "overlay", "polyps", "inference", "cli", "doctor")
+    modules = ", ".join(f"xpnet.{name}" for name in names)
     code = f"import {modules}, sys; print(*[m for m in {HEAVY!r} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 from training.ablation import as_markdown as ablation_table
+from training.bench_network import as_markdown as runtimes_table
 from training.table import as_markdown, short_table
 from xpnet.card import Card, read_card
 from xpnet.measure.server_report import as_markdown as server_table
@@ -53,6 +54,19 @@ def test_the_page_of_the_servers_speed_is_that_of_its_results() -> None:
     }
 
 
+def test_the_page_of_engines_is_that_of_its_results() -> None:
+    page = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "docs" / "engines.json").read_text(encoding="utf-8"))
+    assert runtimes_table(found) in page
+    shipped = {row["network"]: row for row in found["rows"] if row["shipped"]}
+    assert shipped.keys() == {"student", "lite"}
+    for name, model in (("lite", "xpnet_lite"), ("student", "xpnet")):
+        for precision in ("fp16", "int8"):
+            file = ROOT / "triton_models" / model / "onnx" / f"{precision}.report.json"
+            for scores in json.loads(file.read_text(encoding="utf-8"))["scores"].values():
+                assert f"| {scores[precision]['dice']:.4f} |" in page, (name, precision)
+
+
 def test_the_readme_names_the_scores_of_both_models() -> None:
     row = re.search(r"^\| Dice on Kvasir-SEG, never trained on \| (\S+) \| (\S+) \|$", README, re.M)
     assert row is not None
@@ -70,6 +84,12 @@ def test_the_readme_names_the_scores_of_both_models() -> None:
         "docs/engines.md",
         "docs/serving-speed.md",
         "docs/verify-target.md",
+        "docs/running.md",
+        "docs/deepstream.md",
+        "docs/compatibility.md",
+        "docs/where-it-ran.md",
+        "docs/containers.md",
+        "docs/jetson.md",
     ],
 )
 def test_linked_files_exist(page: str) -> None:

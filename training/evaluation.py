@@ -149,12 +149,7 @@ def best_threshold(scored: Scored) -> float:
 
 def check_same_weights(ours: Card, path: Path) -> None:
     """Raises UserError unless the card at `path` is of the very weights that are scored."""
-    theirs = read_card(path)
-    if (ours.network, ours.git_commit, ours.training) != (
-        theirs.network,
-        theirs.git_commit,
-        theirs.training,
-    ):
+    if not ours.same_weights(read_card(path)):
         raise UserError(f"{path}: is the card of other weights than those of the model scored")
 
 

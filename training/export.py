@@ -92,6 +92,10 @@ def export_repository(
         raise UserError(f"{repository}: cannot be written: {error.strerror}") from error
     difference = export_onnx(network, card, frames, folder / "model.onnx", forms)
     write_repository(repository, engine, card_of_graph(card, forms))
+    for stale in ("1/model.plan", "onnx/fp16.onnx", "onnx/int8.onnx"):
+        path = repository / engine.name / stale
+        if path.is_file():
+            log.warning("%s: is of what was there before: make it again", path)
     return difference
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from xpnet.frames import Mask
+from xpnet.polyps import SPECK, components
 
 SIZES = {"small": (0.0, 0.01), "medium": (0.01, 0.05), "large": (0.05, 1.01)}
 """Share of the frame that an area covers, from (inclusive) and to (exclusive)."""
-SPECK = 0.001
-"""Share of the frame below which a piece of the truth is no polyp but a slip of the pen, or what
-lossy compression left of a mask: Kvasir-SEG's masks are full of such specks."""
 FOUND = 0.5
 """Share of a polyp that the predicted mask must cover for it to count as found."""
 
@@ -22,8 +19,9 @@ FOUND = 0.5
 class Lesions:
     """One frame: for each polyp its share of the frame and whether it was found; false areas.
 
-    A polyp is a connected component of the truth of at least SPECK; a false area is one of the
-    prediction, however small, that meets no truth. Both are shares of the frame, in [0, 1].
+    A polyp is a connected component of the truth of at least SPECK (Kvasir-SEG's masks are full
+    of smaller ones); a false area is one of the prediction, however small, that meets no truth.
+    Both are shares of the frame, in [0, 1].
     """
 
     polyps: tuple[tuple[float, bool], ...]
@@ -36,26 +34,23 @@ class Truth:
     def __init__(self, mask: Mask) -> None:
         self.pixels = mask.size
         self.mask = mask.astype(bool)
-        _, self.labels = cv2.connectedComponents(mask, connectivity=8)
-        self.areas = np.bincount(self.labels.ravel())[1:]
+        self.labels, self.areas = components(mask)
 
     def compare(self, predicted: Mask) -> Lesions:
         """Counts what a predicted mask, H x W of 0 and 1, finds and raises."""
         covered = np.bincount(self.labels[predicted.astype(bool)], minlength=len(self.areas) + 1)[
             1:
         ]
-        _, labels = cv2.connectedComponents(predicted, connectivity=8)
-        areas = np.bincount(labels.ravel())
-        met = np.zeros(len(areas), dtype=bool)
+        labels, areas = components(predicted)
+        met = np.zeros(len(areas) + 1, dtype=bool)  # the background first
         met[labels[self.mask]] = True
-        met[0] = True  # the background
         return Lesions(
             tuple(
                 (float(area) / self.pixels, bool(hit >= FOUND * area))
                 for area, hit in zip(self.areas, covered, strict=True)
                 if area >= SPECK * self.pixels
             ),
-            tuple(float(a) / self.pixels for a in areas[~met]),
+            tuple(float(a) / self.pixels for a in areas[~met[1:]]),
         )
 
 

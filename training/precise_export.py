@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.deploy import Forms
-from training.export import export_onnx
+from training.export import card_of_graph, export_onnx
 from training.precision import PRECISIONS, convert, write_report
 from training.readers import Source, read_source
 from training.scored_sets import ScoredSet, score
@@ -54,7 +54,7 @@ def convert_weights(
     with tempfile.TemporaryDirectory() as folder:
         full = Path(folder) / "fp32.onnx"
         export_onnx(network, card, frames[:8], full, forms)
-        report = convert(full, card, frames, precision, output)
+        report = convert(full, card_of_graph(card, forms), frames, precision, output)
         content: dict[str, Any] = asdict(report)
         content["scores"] = {
             s.name: {

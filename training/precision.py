@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +100,7 @@ def convert(
             agreement=mask_agreement(found, wanted, card.threshold),
             left_out=left_out,
         )
-        noted = replace(card, graph={**card.graph, **asdict(report)})
+        noted = replace(card, graph={**card.graph, **asdict(report)}, scores={})
         onnx.helper.set_model_props(model, {METADATA_KEY: noted.to_json()})
         onnx.checker.check_model(model)
         onnx.save(model, str(partial))
@@ -137,24 +139,25 @@ def _quantise(
     # Symbolic shapes are of no use here, and sympy is not needed for anything else.
     quant_pre_process(str(source), str(plain), skip_symbolic_shape=True)
     signed = precision == "int8"
-    quantize_static(
-        str(plain),
-        str(full),
-        _Frames(card.input.name, tensors),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        op_types_to_quantize=["Conv"],
-        activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        extra_options={
-            "ActivationSymmetric": signed,  # TensorRT has no zero points
-            "WeightSymmetric": True,
-            "QuantizeBias": False,  # nor integer biases
-            # What a convolution gives goes through its activation first: quantised before a
-            # ReLU6, most of the range would be spent on values that are cut off.
-            "OpTypesToExcludeOutputQuantization": ["Conv"],
-        },
-    )
+    with _quiet():
+        quantize_static(
+            str(plain),
+            str(full),
+            _Frames(card.input.name, tensors),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            op_types_to_quantize=["Conv"],
+            activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={
+                "ActivationSymmetric": signed,  # TensorRT has no zero points
+                "WeightSymmetric": True,
+                "QuantizeBias": False,  # nor integer biases
+                # What a convolution gives goes through its activation first: quantised before a
+                # ReLU6, most of the range would be spent on values that are cut off.
+                "OpTypesToExcludeOutputQuantization": ["Conv"],
+            },
+        )
     floats, model = onnx.load(str(plain)), onnx.load(str(full))
 
     def tried(left_out: tuple[str, ...], frames: int) -> NDArray[np.float32]:
@@ -176,6 +179,18 @@ def _quantise(
                 break
     log.info("%d of %d convolutions stay in float", len(left_out), len(names))
     return cleaned(unquantised(model, floats, left_out)), left_out
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's line for each channel of a weight."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 class _Frames(CalibrationDataReader):  # type: ignore[misc]

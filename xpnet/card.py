@@ -104,6 +104,11 @@ class Card:
         if not 0 < self.threshold < 1:
             raise UserError(f"{where}: threshold {self.threshold}, expected 0 to 1")
 
+    def same_weights(self, other: Card) -> bool:
+        """Whether both cards are of the very same weights, in whatever graph."""
+        ours, theirs = ((c.network, c.git_commit, c.training) for c in (self, other))
+        return ours == theirs
+
     def at_size(self, height: int, width: int) -> Card:
         """The card of the same weights with another fixed input size, in pixels."""
         return replace(

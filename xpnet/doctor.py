@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from xpnet.errors import UserError
 from xpnet.runtimes import best_runtime
+from xpnet.target import Target, judge, look
 from xpnet.triton.server import BUNDLED, REPOSITORY, find_tritonserver, servable_models
 
 SETUP = "scripts/setup.sh"
@@ -21,7 +21,8 @@ SETUP = "scripts/setup.sh"
 class Check:
     """One thing that was looked for.
 
-    `needed` tells what does not work without it; `required` whether that is the demo itself.
+    `needed` tells what does not work without it; `required` whether that is the demo itself, or
+    whether it is `wrong`: there, but not going together with the rest.
     """
 
     name: str
@@ -30,16 +31,21 @@ class Check:
     needed: str
     how: str
     required: bool = True
+    wrong: bool = False
 
     def line(self) -> str:
         """For a person: a mark, the name, what was found, and what follows where it is missing."""
         if self.ok:
             return f"  ok       {self.name:<24}{self.found}"
-        mark = "MISSING" if self.required else "absent "
+        mark, breaks, mend = "MISSING", "without it no", "get it"
+        if self.wrong:
+            mark, breaks, mend = "WRONG  ", "endangers", "mend it"
+        elif not self.required:
+            mark = "absent "
         indent = "\n" + " " * 35
         return (
             f"  {mark}  {self.name:<24}{self.found}"
-            f"{indent}without it no: {self.needed}{indent}get it: {self.how}"
+            f"{indent}{breaks}: {self.needed}{indent}{mend}: {self.how}"
         )
 
 
@@ -58,21 +64,7 @@ def checks() -> list[Check]:
         _package("torch", "torch", export, f"{SETUP} --train", required=False),
         _package("albumentations", "albumentations", export, f"{SETUP} --train", required=False),
         _package("onnx", "onnx", export, f"{SETUP} --train", required=False),
-        _nvidia(),
-        _package(
-            "tensorrt",
-            "tensorrt",
-            "TensorRT plan of model 'xpnet'; xpnet_onnx serves instead",
-            "comes with JetPack or NVIDIA's Triton container",
-            required=False,
-        ),
-        _package(
-            "pyds",
-            "pyds",
-            "DeepStream graph; the GStreamer graph runs instead",
-            "comes with NVIDIA DeepStream, never from a package index",
-            required=False,
-        ),
+        *target_checks(look()),
     ]
 
 
@@ -123,13 +115,32 @@ def _models() -> str:
     return ", ".join(servable_models(REPOSITORY, ()))
 
 
-def _nvidia() -> Check:
-    driver = shutil.which("nvidia-smi") or shutil.which("tegrastats")
-    return Check(
-        "NVIDIA driver",
-        driver is not None,
-        driver or "no nvidia-smi, no tegrastats",
-        "TensorRT and DeepStream; the CPU runs everything else",
-        "a machine with an NVIDIA GPU",
-        required=False,
-    )
+def target_checks(target: Target) -> list[Check]:
+    """NVIDIA's parts: what is there, and, where they do not go together, how to mend it."""
+    jetson = f"Jetson's Linux {target.l4t}" if target.jetson else None
+    pyds = f"{target.pyds.version}" if target.pyds else None
+    server = "with Triton" if target.triton else "without Triton"
+    found = (
+        ("NVIDIA driver", target.driver or jetson, "TensorRT and DeepStream; the CPU runs the rest",
+         "a machine with an NVIDIA GPU"),
+        ("DeepStream", target.deepstream, "deepstream-app; the GStreamer graph runs instead",
+         "docs/compatibility.md"),
+        ("JetPack", target.jetpack, None, ""),
+        ("TensorRT", target.tensorrt, "TensorRT plans; the ONNX models serve instead",
+         "comes with JetPack and with NVIDIA's containers"),
+        ("nvinferserver", server if target.inferserver else None, None, ""),
+        ("pyds", pyds, "DeepStream graph; the GStreamer graph runs instead",
+         "comes with NVIDIA DeepStream, never from a package index"),
+    )  # fmt: skip
+    wrong = judge(target)
+    names = {m.name for m in wrong}
+    rows = [
+        Check(name, what is not None, what or "not installed", needed or "", how, required=False)
+        for name, what, needed, how in found
+        if name not in names and (what is not None or needed)
+    ]
+    on_target = target.deepstream is not None
+    return rows + [
+        Check(m.name, False, m.found, m.breaks, m.mend, required=on_target, wrong=True)
+        for m in wrong
+    ]

@@ -11,9 +11,13 @@ class UserError(Exception):
     """
 
 
-def require(package: str, needed_for: str, how: str) -> UserError:
+class NotInstalled(UserError):
+    """A package that is needed is not there."""
+
+
+def require(package: str, needed_for: str, how: str) -> NotInstalled:
     """The error for a package that is not installed, with the way to get it."""
-    return UserError(f"{needed_for} needs {package}, which is not installed: {how}")
+    return NotInstalled(f"{needed_for} needs {package}, which is not installed: {how}")
 
 
 def first_process() -> bool:

@@ -24,11 +24,14 @@ ProbabilityMap = NDArray[np.float32]
 class Segmentation:
     """A mask and the frame it belongs to: what inference hands to the overlay.
 
-    `timestamp_ns` is the frame's presentation time, None where its stream has none.
+    `timestamp_ns` is the frame's presentation time, None where its stream has none;
+    `probabilities` the map that the mask was cut from, in the network's size, None where only
+    the mask was handed on.
     """
 
     mask: Mask
     timestamp_ns: int | None
+    probabilities: ProbabilityMap | None = None
 
     @property
     def has_polyp(self) -> bool:
@@ -73,11 +76,14 @@ def probabilities_to_mask(
     # Bilinear values lie between their neighbours: where no value passes, none will.
     if not (probabilities > threshold).any():
         return np.zeros((height, width), dtype=np.uint8)
-    if probabilities.shape != (height, width):
-        probabilities = np.asarray(
-            cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_LINEAR)
-        )
-    return (probabilities > threshold).astype(np.uint8)
+    return (scale_probabilities(probabilities, height, width) > threshold).astype(np.uint8)
+
+
+def scale_probabilities(probabilities: ProbabilityMap, height: int, width: int) -> ProbabilityMap:
+    """A probability map of any size to height x width, bilinear."""
+    if probabilities.shape == (height, width):
+        return probabilities
+    return np.asarray(cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def agreement(found: NDArray[np.float32], wanted: NDArray[np.float32], threshold: float) -> float:

@@ -6,6 +6,7 @@ that what is served is what was scored and timed.
 
 from __future__ import annotations
 
+import sys
 from importlib import util
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,7 +39,7 @@ class CpuModel(Protocol):
 def best_runtime() -> str:
     """OpenVINO where it can compute in bfloat16, ONNX Runtime elsewhere: docs/engines.md.
 
-    In float32 OpenVINO is no faster than ONNX Runtime.
+    In float32 the one is faster for one network, the other for another.
     """
     can = util.find_spec("openvino") is not None and computes_bf16()
     return "openvino" if can else "onnxruntime"
@@ -99,6 +100,8 @@ class _OpenVino:
     """
 
     def __init__(self, path: Path, threads: int, precision: str) -> None:
+        # It reports its own import to its makers wherever their telemetry is installed, too.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         try:
             import openvino
         except ImportError as error:
@@ -126,7 +129,7 @@ class _OpenVino:
         rows = []
         for i in range(count):
             found = self._request.infer({name: feed[i : i + 1] for name, feed in feeds.items()})
-            rows.append([np.array(found[name]) for name in outputs])  # its memory is used again
+            rows.append([np.array(found[name]) for name in outputs])
         return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
 

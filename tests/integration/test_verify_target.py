@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from xpnet.engines.target import JETSON_RELEASE
+from xpnet.target import look
 from xpnet.triton.server import REPOSITORY
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(
-        shutil.which("nvidia-smi") is not None or JETSON_RELEASE.is_file(),
+        shutil.which("nvidia-smi") is not None or look().jetson,
         reason="tells what a machine without a GPU tells",
     ),
 ]

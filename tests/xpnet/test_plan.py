@@ -7,6 +7,7 @@ computes with ONNX Runtime; so all that is ours runs, and nothing is said of Ten
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -14,14 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CLIP, one_line
+from tests.conftest import CLIP, ffmpeg, one_line
 from xpnet.card import Card, read_card
-from xpnet.engines import plan, target
+from xpnet.engines import plan, python_api, target
+from xpnet.engines import trtexec as trtexec_module
+from xpnet.engines.graph import build, read_model
 from xpnet.engines.plan import PlanSettings, build_plan, check_agreement, find_tool
+from xpnet.engines.rtx import bindings
 from xpnet.engines.runner import EngineInference, check_version
 from xpnet.engines.trtexec import Trtexec
-from xpnet.errors import UserError
-from xpnet.triton.server import REPOSITORY
+from xpnet.errors import NotInstalled, UserError
+from xpnet.triton.server import REPOSITORY, servable_models
 
 STAND_IN = """#!{python}
 import json, os, shutil, sys
@@ -43,12 +47,16 @@ elif "loadEngine" in options:
     session = onnxruntime.InferenceSession(
         open(options["loadEngine"], "rb").read(), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {{name: given}})
-    if "wrong" in "{mood}":
+    if "wrong" in "{mood}" or ("bad-int8" in "{mood}" and "int8" in options["loadEngine"]):
         found = 1 - found
+    if "nan" in "{mood}":
+        found[0, 0, 0, 0] = np.nan
     dims = "x".join(map(str, found.shape))
     row = {{"name": "probabilities", "dimensions": dims, "values": found.ravel().tolist()}}
-    json.dump([row], open(options["exportOutput"], "w"))
-    json.dump([{{"latencyMs": 1.5}}, {{"latencyMs": 2.5}}, {{"latencyMs": 2.0}}],
+    with open(options["exportOutput"], "w") as out:
+        out.write(json.dumps([row]).replace("NaN", "nan"))  # as C++ writes it
+    ms = 1.0 if "int8" in options["loadEngine"] else 2.0
+    json.dump([{{"latencyMs": ms - 0.5}}, {{"latencyMs": ms + 0.5}}, {{"latencyMs": ms}}],
               open(options["exportTimes"], "w"))
 """
 
@@ -58,6 +66,12 @@ def trtexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Puts a stand-in on PATH; returns the file of its calls."""
     log = tmp_path / "calls.jsonl"
 
+    def absent() -> None:
+        raise NotInstalled("a plan needs TensorRT, which is not installed: it comes")
+
+    monkeypatch.setattr(python_api, "tensorrt", absent)  # a target has it, and more of trtexec
+    monkeypatch.setattr(trtexec_module, "PLACES", "")
+
     def put(number: int = 100600, mood: str = "") -> Path:
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
@@ -65,7 +79,7 @@ def trtexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         text = STAND_IN.format(python=sys.executable, number=number, mood=mood, log=log)
         program.write_text(text)
         program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(folder))
+        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
         return log
 
     return put
@@ -82,6 +96,7 @@ def repository(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(repository: Path, monkeypatch: pytest.MonkeyPatch) -> PlanSettings:
     monkeypatch.setattr(plan, "describe_gpu", lambda _: {"gpu": "RTX 3070", "driver": "595.1"})
+    monkeypatch.setattr(plan, "check_target", lambda _target, _dla: None)
     return PlanSettings("rtx", "xpnet_lite", CLIP, precisions=("fp32",), repository=repository)
 
 
@@ -104,6 +119,8 @@ def test_a_plan_is_built_checked_and_written_with_its_card(
     assert (made["precision"], made["median_ms"], made["dla"]) == ("fp32", 2.0, None)
     assert made["plan"]["agreement"] > 0.99
     assert card.scores == {}  # those of the card are of another file
+    same = (REPOSITORY / "xpnet_lite" / "config.pbtxt").read_text()
+    assert (repository / "xpnet_lite" / "config.pbtxt").read_text() == same
     _, build, *runs = calls(log)
     size = "3x256x256"
     assert build["optShapes"] == build["minShapes"] == f"frames:1x{size}"
@@ -112,6 +129,52 @@ def test_a_plan_is_built_checked_and_written_with_its_card(
     assert "useDLACore" not in build
     assert len(runs) == plan.FRAMES
     assert all("useCudaGraph" in run for run in runs)
+
+
+def test_a_plan_that_fits_is_kept(
+    trtexec, settings: PlanSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = trtexec()
+    again = replace(settings, if_needed=True)
+    first = build_plan(again)
+    built = len(calls(log))
+    monkeypatch.setattr(plan, "describe_gpu", lambda _: {"gpu": "RTX 3070", "driver": "596.0"})
+    assert build_plan(again) == first
+    assert len(calls(log)) == built + 1  # asked for its version alone
+    monkeypatch.setattr(plan, "describe_gpu", lambda _: {"gpu": "RTX 4060", "driver": "595.1"})
+    assert build_plan(again).graph["gpu"] == "RTX 4060"
+    trtexec(101600)
+    assert build_plan(again).graph["tensorrt"] == "10.16.0"
+    built = len(calls(log))
+    build_plan(settings)  # without it, always anew
+    assert len(calls(log)) > built + 1
+
+
+def test_a_container_keeps_its_plans_in_a_volume(
+    trtexec, settings: PlanSettings, tmp_path: Path
+) -> None:
+    """As in the Dockerfile: `1` leads to the volume, and nothing else of the model is written."""
+    trtexec()
+    folder, volume = settings.repository / "xpnet_lite", tmp_path / "plans"
+    volume.mkdir()
+    shutil.rmtree(folder / "1", ignore_errors=True)
+    (folder / "1").symlink_to(volume)
+    before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name != "1"}
+    build_plan(replace(settings, timing_cache=tmp_path / "timing.cache"))
+    assert sorted(p.name for p in volume.iterdir()) == ["card.json", "model.plan"]
+    assert {p.name: p.stat().st_mtime_ns for p in folder.iterdir() if p.name != "1"} == before
+    assert servable_models(settings.repository, ("xpnet_lite",)) == ("xpnet_lite",)
+
+
+def test_a_plan_of_another_graph_is_built_anew(trtexec, settings: PlanSettings) -> None:
+    trtexec()
+    card = build_plan(settings)
+    path = settings.repository / "xpnet_lite" / "1" / "card.json"
+    replace(card, threshold=0.4).write(path)
+    assert build_plan(replace(settings, if_needed=True)).threshold == card.threshold
+    replace(card, graph={**card.graph, "precision": "int8"}).write(path)
+    rebuilt = build_plan(replace(settings, if_needed=True))
+    assert rebuilt.graph["precision"] == "fp32"
 
 
 def test_a_plan_that_computes_something_else_is_refused(
@@ -129,6 +192,45 @@ def test_a_plan_that_computes_something_else_is_refused(
         check_agreement(Path("x.onnx"), {"mean_difference": float("nan"), "agreement": 1.0})
 
 
+def test_the_fastest_that_agrees_is_kept(
+    trtexec, settings: PlanSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = replace(settings, precisions=("fp16", "int8"))
+    trtexec()
+    card = build_plan(both)
+    assert (card.graph["precision"], card.graph["median_ms"]) == ("int8", 1.0)
+    trtexec(mood="bad-int8")
+    card = build_plan(both)
+    assert (card.graph["precision"], card.graph["median_ms"]) == ("fp16", 2.0)
+    assert "int8.onnx: its plan is refused" in caplog.text
+
+
+def test_what_is_no_number_is_refused(trtexec, settings: PlanSettings) -> None:
+    trtexec(mood="nan")
+    with pytest.raises(UserError, match="its plan is refused"):
+        build_plan(settings)
+
+
+def test_frames_without_a_polyp_check_nothing(
+    trtexec, settings: PlanSettings, tmp_path: Path
+) -> None:
+    trtexec()
+    black = tmp_path / "black.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=black:s=320x240:d=1", str(black))
+    with pytest.raises(UserError, match=r"black\.mp4: no polyp on 8 frames"):
+        build_plan(replace(settings, frames=black))
+
+
+def test_graphs_of_other_weights_are_refused(
+    trtexec, settings: PlanSettings, repository: Path
+) -> None:
+    trtexec()
+    path = repository / "xpnet_lite" / "card.json"
+    replace(read_card(path), git_commit="another").write(path)
+    with pytest.raises(UserError, match="is of other weights or threshold than xpnet_lite"):
+        build_plan(settings)
+
+
 def test_what_trtexec_says_is_the_reason(trtexec, settings: PlanSettings) -> None:
     trtexec(mood="fails")
     with pytest.raises(UserError, match=r"cannot build a plan of .*: Error\[4\]: no such tactic"):
@@ -137,13 +239,21 @@ def test_what_trtexec_says_is_the_reason(trtexec, settings: PlanSettings) -> Non
 
 def test_the_accelerator_takes_no_fp32(trtexec, settings: PlanSettings, tmp_path: Path) -> None:
     log = trtexec()
-    with pytest.raises(UserError, match="is fp32, the accelerator"):
-        build_plan(replace(settings, dla=0))
+    for precision in ("fp32", "int8"):
+        with pytest.raises(UserError, match=f"is {precision}, the accelerator"):
+            build_plan(replace(settings, dla=0, precisions=(precision,)))
+    card = build_plan(replace(settings, dla=0, precisions=("fp16",)))
+    assert (card.graph["dla"], card.graph["max_batch"]) == (0, 1)
+    config = settings.repository / "xpnet_lite" / "config.pbtxt"
+    assert "max_batch_size: 1\n" in config.read_text()
+    assert "secondary_devices" in config.read_text()
+    assert calls(log)[-1]["useDLACore"] == "0"  # where it runs, not only where it is built
     card = read_card(settings.repository / "xpnet_lite" / "card.json")
     tool = Trtexec(str(tmp_path / "bin" / "trtexec"))
     onnx = settings.repository / "xpnet_lite_onnx" / "1" / "model.onnx"
     tool.build(onnx, card, tmp_path / "x.plan", 1, tmp_path / "cache")
     assert calls(log)[-1]["useDLACore"] == "1"
+    assert calls(log)[-1]["maxShapes"] == "frames:1x3x256x256"
     assert "allowGPUFallback" in calls(log)[-1]
 
 
@@ -193,11 +303,18 @@ def test_a_plan_of_another_version_is_named(
     replace(card, graph={"tensorrt": "10.16.0.72"}).write(folder / "card.json")
     with pytest.raises(UserError, match=r"built with TensorRT 10\.16\.0\.72, here is 10\.3\.0\.30"):
         EngineInference(folder / "model.plan")
+    # trtexec tells three numbers of the version; the card of another file is found out.
+    replace(card, graph={"tensorrt": "10.3.0", "sha256": "0"}).write(folder / "card.json")
+    with pytest.raises(UserError, match="the card beside it is of another file"):
+        EngineInference(folder / "model.plan")
 
 
 def test_the_machine_must_be_the_target(xpnet, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--target jetson: expected a machine of aarch64" in one_line(
         xpnet("build", "--target", "jetson", "--model", "xpnet_lite")
+    )
+    assert "--dla 0: expected 0 or 1, with --target jetson" in one_line(
+        xpnet("build", "--target", "rtx", "--model", "xpnet_lite", "--dla", 0)
     )
     assert "give --model" in one_line(xpnet("build", "--target", "rtx"))
     assert "--ahead-of-time: give one ONNX file" in one_line(
@@ -206,3 +323,50 @@ def test_the_machine_must_be_the_target(xpnet, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(target.shutil, "which", lambda _: None)
     with pytest.raises(UserError, match="no nvidia-smi"):
         target.describe_gpu("rtx")
+
+
+def test_a_jetson_is_named_in_a_container_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden, handed_in = tmp_path / "model", tmp_path / "jetson-model"
+    monkeypatch.setattr(target, "JETSON_MODELS", (hidden, handed_in))
+    with pytest.raises(UserError, match=r"no .*model or .*jetson-model: which Jetson is this\?"):
+        target.describe_gpu("jetson")
+    handed_in.write_text("NVIDIA Jetson AGX Orin Developer Kit\x00")
+    assert target.describe_gpu("jetson")["gpu"] == "NVIDIA Jetson AGX Orin Developer Kit"
+
+
+class RtxAsTensorRt:
+    """TensorRT-RTX's module in the place of TensorRT's, whose API it has."""
+
+    def __init__(self) -> None:
+        self._trt = bindings()
+
+    def __getattr__(self, name: str) -> object:
+        return "10.9.0.1" if name == "__version__" else getattr(self._trt, name)
+
+    def build(self, trt, library, onnx, configure, most):  # type: ignore[no-untyped-def]
+        def both(builder, config) -> None:  # type: ignore[no-untyped-def]
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(self._trt.ComputeCapability.SM86, 0)
+            configure(builder, config)
+
+        return build(self._trt, library, onnx, both, most)
+
+
+def test_the_module_builds_with_a_timing_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trt = RtxAsTensorRt()
+    monkeypatch.setattr(python_api, "tensorrt", lambda: trt)
+    monkeypatch.setattr(python_api, "build", trt.build)
+    tool = find_tool()
+    assert (tool.version, tool.times) == ("10.9.0.1", "Python, copies included")
+    onnx = plan.graph_of(REPOSITORY / "xpnet_lite", "fp16")
+    output, cache = tmp_path / "x.plan", tmp_path / "timings"
+    cache.write_bytes(b"of something else")
+    tool.build(onnx, read_model(onnx), output, None, cache)
+    assert output.stat().st_size > 1_000_000
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["timings", "x.plan"]
+    with pytest.raises(UserError, match=r"--dla 1: TensorRT 10\.9\.0\.1 finds 0 such cores"):
+        tool.build(onnx, read_model(onnx), output, 1, cache)

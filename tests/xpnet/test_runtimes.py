@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,29 @@ def test_a_batch_is_its_frames(runtime: str, tensors: np.ndarray) -> None:
     together = run(runtime, None, tensors)
     for one, tensor in zip(together, tensors[:, None], strict=True):
         np.testing.assert_allclose(run(runtime, None, tensor)[0], one, atol=1e-5)
+
+
+def test_openvino_sends_nothing_home() -> None:
+    """Its telemetry is a package of its own, that a system may have: its import is kept out."""
+    code = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "openvino_telemetry":
+            print("looked for", name)
+
+sys.meta_path.insert(0, Finder())
+import subprocess
+import sys
+from pathlib import Path
+from xpnet.runtimes import open_model
+open_model(Path(sys.argv[1]), "openvino")
+print("loaded")
+"""
+    command = [sys.executable, "-c", code, str(ONNX)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["loaded"]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

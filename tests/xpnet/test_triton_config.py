@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as proto
 
+from training.deploy import forms_of
 from xpnet.card import METADATA_KEY, parse_card, read_card
+from xpnet.engines.graph import read_model
+from xpnet.engines.plan import graph_of
 from xpnet.errors import UserError
 from xpnet.triton.config import DEFAULT_MODEL, frame_config, onnx_config, plan_config
 from xpnet.triton.server import REPOSITORY, servable_models
@@ -63,6 +68,24 @@ def test_onnx_file_carries_the_card_beside_it(name: str) -> None:
     model = onnx.load(str(REPOSITORY / name / "1" / "model.onnx"))
     inside = {p.key: p.value for p in model.metadata_props}[METADATA_KEY]
     assert parse_card(inside, "onnx") == read_card(REPOSITORY / name / "card.json")
+
+
+@pytest.mark.parametrize("name", ["xpnet", "xpnet_lite"])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_graphs_of_plans_fit_their_model_and_lose_nothing(name: str, precision: str) -> None:
+    path = graph_of(REPOSITORY / name, precision)
+    made, served = read_model(path), read_card(REPOSITORY / name / "card.json")
+    assert (made.name, made.input, made.output) == (served.name, served.input, served.output)
+    assert (made.threshold, made.training) == (served.threshold, served.training)
+    assert made.graph["forms"] == forms_of(made.network, precision)
+    assert made.graph["precision"] == precision
+    report = json.loads(path.with_suffix(".report.json").read_text(encoding="utf-8"))
+    assert report["left_out"] == made.graph["left_out"]
+    assert made.scores == {}  # those of FP32 are not its own
+    scores = report["scores"]["kvasir-seg"]
+    assert scores["fp32"]["frames"] == scores[precision]["frames"] == 1000
+    limit = {"fp16": 0.002, "int8": 0.01}[precision]
+    assert scores[precision]["dice"] >= scores["fp32"]["dice"] - limit
 
 
 @pytest.mark.parametrize("name", NETWORKS)

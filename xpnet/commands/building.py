@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,24 @@ def add_build(commands: Any) -> None:
         "--timing-cache", type=Path, help="makes a second build fast (default: in the repository)"
     )
     p.add_argument(
+        "--if-needed",
+        action="store_true",
+        help="keep the plan that is there, if it was built for this GPU and TensorRT",
+    )
+    p.add_argument(
         "--ahead-of-time",
         action="store_true",
         help="a TensorRT-RTX engine for --sm, on a machine that need not have such a GPU",
     )
     p.add_argument("--sm", type=int, help="compute capability times ten: 75, 80, 86, 89 or 120")
     p.add_argument("--output", type=Path, help="that engine; its summary goes beside it")
+    p.add_argument(
+        "--score",
+        action="append",
+        default=[],
+        metavar="NAME=DIR[:SPLIT]",
+        help="score the plan on this set, into its card; may be repeated",
+    )
     add_repository(p)
     add_frames(p)
     p.set_defaults(command=build)
@@ -75,6 +88,7 @@ def _plan(args: argparse.Namespace) -> int:
 
     if args.model is None or args.sm is not None or args.output is not None:
         raise UserError("a plan goes into the repository: give --model, and no --sm or --output")
+    scores = _scores(args.score)
     card = build_plan(
         PlanSettings(
             target=args.target,
@@ -85,12 +99,40 @@ def _plan(args: argparse.Namespace) -> int:
             dla=args.dla,
             timing_cache=args.timing_cache,
             repository=args.repository,
+            if_needed=args.if_needed,
         )
     )
-    made = card.graph
+    made, plan = card.graph, args.repository / args.model / "1" / "model.plan"
     print(
-        f"{args.repository / args.model / '1' / 'model.plan'}: TensorRT {made['tensorrt']}, "
+        f"{plan}: TensorRT {made['tensorrt']}, "
         f"{made['gpu']}, {made['precision']}, {made['median_ms']:g} ms a frame; masks agree with "
         f"ONNX Runtime's by Dice {made['plan']['agreement']:.4f}"
     )
+    for score in scores:
+        print(score(plan))
     return 0
+
+
+def _scores(words: list[str]) -> list[Callable[[Path], str]]:
+    """For each data set what scores a plan on it into its card; a bad name is refused at once."""
+    if not words:
+        return []
+    from training.evaluation import record
+    from training.readers import read_source
+    from training.scored_sets import parse_set, score
+    from xpnet.engines.runner import EngineInference, require_polygraphy, tensorrt
+
+    tensorrt(), require_polygraphy()  # trtexec alone cannot score
+
+    def scorer(word: str) -> Callable[[Path], str]:
+        wanted = parse_set(word)
+        source = read_source(wanted.folder)
+
+        def run(plan: Path) -> str:
+            found = score(EngineInference(plan), source, wanted.split)
+            record(found, plan.with_name("card.json"), wanted.name)
+            return f"{wanted.name}: Dice {found['dice']:.4f}, IoU {found['iou']:.4f}"
+
+        return run
+
+    return [scorer(word) for word in words]

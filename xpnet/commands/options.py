@@ -29,3 +29,25 @@ def add_frames(parser: argparse.ArgumentParser) -> None:
         default=ROOT / "docs" / "demo" / "colonoscopy.mp4",
         help="clip whose frames the network is given (default: the demo's)",
     )
+
+
+def add_graph_options(parser: argparse.ArgumentParser) -> None:
+    """What describes a graph: `input`, `--mode`, `--fps`, and a live source's size."""
+    parser.add_argument(
+        "input",
+        help="a video file, a folder of images, rtsp://..., /dev/video0, or decklink:0",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("every", "latest"),
+        default="every",
+        help="every: each frame waits for its own mask; latest: the clip's rate, "
+        "the newest mask on every frame (default: every)",
+    )
+    parser.add_argument("--fps", type=float, default=25.0, help="rate of a folder of images")
+    parser.add_argument(
+        "--height", type=int, default=1080, help="of a live source's frames (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--width", type=int, default=1920, help="of a live source's frames (default: %(default)s)"
+    )

@@ -8,24 +8,27 @@ import time
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import add_repository
+from xpnet.commands.options import add_graph_options, add_repository
 from xpnet.errors import UserError
 from xpnet.runtimes import RUNTIMES
-from xpnet.triton.config import DEFAULT_MODEL
+from xpnet.triton.config import DEFAULT_MODEL, DEFAULT_PLAN
 from xpnet.triton.server import HOST, ServerSettings, running_server
 
 
 def add_run(commands: Any) -> None:
     """The options of `xpnet run`."""
     p = commands.add_parser("run", help="a clip in, the clip with masks out")
-    p.add_argument("input", type=Path, help="a video file, or a folder of images")
-    p.add_argument("--output", type=Path, required=True, help="file to write, .mp4 or .mkv")
+    add_graph_options(p)
     p.add_argument(
-        "--mode",
-        choices=("every", "latest"),
-        default="every",
-        help="every: each frame waits for its own mask; latest: the clip's rate, "
-        "the newest mask on every frame (default: every)",
+        "--output",
+        required=True,
+        help="file to write, .mp4 or .mkv; 'screen'; or rtsp://HOST:PORT/NAME to serve at",
+    )
+    p.add_argument(
+        "--platform",
+        choices=("gstreamer", "deepstream"),
+        default="gstreamer",
+        help="deepstream: NVIDIA's elements and pyds (default: gstreamer)",
     )
     p.add_argument(
         "--backend",
@@ -37,16 +40,32 @@ def add_run(commands: Any) -> None:
         "--url",
         default="",
         metavar="HOST:PORT",
-        help="gRPC address of a running Triton (default: start one for this run)",
+        help="gRPC address of a running Triton (default: start one for this run; on deepstream, "
+        "serve in the graph's own process)",
     )
     p.add_argument(
-        "--model", default=DEFAULT_MODEL, help="model of the repository (default: %(default)s)"
+        "--model",
+        help=f"model of the repository (default: {DEFAULT_MODEL}; on deepstream {DEFAULT_PLAN})",
     )
     add_repository(p)
-    p.add_argument("--fps", type=float, default=25.0, help="rate of a folder of images")
+    p.add_argument(
+        "--infer-config",
+        type=Path,
+        metavar="FILE",
+        help="deepstream: nvinferserver's config (default: made from the model's card)",
+    )
+    p.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="deepstream: take the network's probabilities, not nvinferserver's mask: smoother "
+        "edges; a config of your own needs output_tensor_meta for it",
+    )
     p.add_argument("--colour", default="00e5ff", metavar="RRGGBB", help="colour of the masks")
     p.add_argument("--opacity", type=float, default=0.18, help="of the fill, 0 to 1")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
+    p.add_argument(
+        "--polyps", type=Path, metavar="FILE", help="write the polyps of each frame as JSON lines"
+    )
     p.set_defaults(command=run)
 
 
@@ -81,11 +100,17 @@ def run(args: argparse.Namespace) -> int:
             mode=args.mode,
             backend=args.backend,
             url=args.url,
-            model=args.model,
+            model=args.model or (DEFAULT_PLAN if args.platform == "deepstream" else DEFAULT_MODEL),
             repository=args.repository,
             fps=args.fps,
             json=args.json,
             style=OverlayStyle(parse_colour(args.colour), args.opacity),
+            platform=args.platform,
+            height=args.height,
+            width=args.width,
+            polyps=args.polyps,
+            infer_config=args.infer_config,
+            tensors=args.probabilities,
         )
     )
     lines, failure = describe(summary)

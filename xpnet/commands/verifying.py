@@ -37,10 +37,10 @@ def add_verify_target(commands: Any) -> None:
 
 def verify_target(args: argparse.Namespace) -> int:
     """`xpnet verify-target`: 1 where a claim did not hold."""
-    from xpnet.target.claims import CLAIMS
-    from xpnet.target.masks import store
-    from xpnet.target.report import BROKEN, write_report
-    from xpnet.target.verify import verify
+    from xpnet.verify.claims import CLAIMS
+    from xpnet.verify.masks import store
+    from xpnet.verify.report import BROKEN, write_report
+    from xpnet.verify.run import verify
 
     if args.list:
         for claim in CLAIMS:

@@ -38,11 +38,17 @@ def read_model(onnx: Path) -> Card:
     return runs_here.card
 
 
-def build(trt: Any, library: str, onnx: Path, configure: Callable[[Any], None]) -> Engine:
-    """Builds an engine that takes 1 to MAX_BATCH frames and is fastest for one.
+def build(
+    trt: Any,
+    library: str,
+    onnx: Path,
+    configure: Callable[[Any, Any], None],
+    most: int = MAX_BATCH,
+) -> Engine:
+    """Builds an engine that takes 1 to `most` frames and is fastest for one.
 
     The graph's own types are kept: FP32, FP16 and INT8 are what the file says. `library` names the
-    module `trt` in errors; `configure` is given the builder's configuration.
+    module `trt` in errors; `configure` is given the builder and its configuration.
 
     Raises:
         UserError: the file is none of `xpnet export`, its tensors are not those of its card, or
@@ -64,9 +70,9 @@ def build(trt: Any, library: str, onnx: Path, configure: Callable[[Any], None]) 
     config = builder.create_builder_config()
     profile = builder.create_optimization_profile()
     one = tuple(card.input.shape[1:])
-    profile.set_shape(card.input.name, (1, *one), (1, *one), (MAX_BATCH, *one))
+    profile.set_shape(card.input.name, (1, *one), (1, *one), (most, *one))
     config.add_optimization_profile(profile)
-    configure(config)
+    configure(builder, config)
     content = builder.build_serialized_network(network, config)
     if content is None:
         raise UserError(f"{onnx}: {library} built nothing: {logger.last}")

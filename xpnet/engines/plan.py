@@ -8,24 +8,29 @@ refused, and a plan that was there stays.
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.card import Card, read_card
-from xpnet.engines.graph import build, read_model
-from xpnet.engines.runner import EngineInference, check_version, tensorrt
-from xpnet.engines.target import check_target, describe_gpu
+from xpnet.engines.graph import read_model
+from xpnet.engines.python_api import PythonApi
+from xpnet.engines.runner import check_version
+from xpnet.engines.target import check_target, describe_gpu, most_frames
 from xpnet.engines.trtexec import Trtexec, find_trtexec
-from xpnet.errors import UserError
-from xpnet.files import check_writable, write_bytes
+from xpnet.errors import NotInstalled, UserError
+from xpnet.files import check_writable, write_bytes, write_text
 from xpnet.frames import agreement, frame_to_tensor
 from xpnet.images import sample_frames
 from xpnet.inference import OnnxInference
+from xpnet.triton.config import plan_config
 from xpnet.triton.server import REPOSITORY
 
 log = logging.getLogger("xpnet.build")
@@ -35,7 +40,6 @@ AGREEMENT = 0.98
 MEAN_DIFFERENCE = 0.01
 """The largest mean difference of a probability that is let through."""
 FRAMES = 8
-RUNS = 100
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -51,18 +55,20 @@ class PlanSettings:
     dla: int | None = None  # core of the deep learning accelerator of a Jetson Orin
     timing_cache: Path | None = None
     repository: Path = REPOSITORY
+    if_needed: bool = False  # a plan that fits is kept
 
 
 class Tool(Protocol):
-    """TensorRT, by whichever way is installed."""
+    """TensorRT, by whichever way is installed; `times` says what its milliseconds are of."""
 
     version: str
+    times: str
 
     def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
         """Writes the plan of an ONNX file."""
 
     def run(
-        self, plan: Path, card: Card, tensors: list[NDArray[np.float32]]
+        self, plan: Path, card: Card, tensors: list[NDArray[np.float32]], dla: int | None
     ) -> tuple[NDArray[np.float32], float]:
         """Probabilities N x 1 x H x W, and the median milliseconds of one frame."""
 
@@ -74,27 +80,40 @@ def build_plan(settings: PlanSettings) -> Card:
         UserError: the machine is not the target, TensorRT or the driver is missing or of a wrong
             version, a candidate is not of this model, or none agrees with its ONNX file.
     """
-    check_target(settings.target)
+    check_target(settings.target, settings.dla)
     folder = settings.repository / settings.model
     served = read_card(folder / "card.json")
     onnx = settings.onnx or tuple(graph_of(folder, p) for p in settings.precisions)
     cards = {path: _fitting(path, served, settings.dla) for path in onnx}
     output = folder / "1" / "model.plan"
-    output.parent.mkdir(exist_ok=True)
+    if not output.parent.is_dir():
+        check_writable(output.parent)
+        output.parent.mkdir()
     check_writable(output)
     tool = find_tool()
     machine = describe_gpu(settings.target)
-    made = []
+    made_by = {**machine, "tensorrt": tool.version, "dla": settings.dla}
+    if settings.if_needed and (kept := _fitting_plan(output, made_by, cards.values())):
+        log.info("%s fits: kept", output)
+        return kept
+    made, refused = [], []
     for path, card in cards.items():
         partial = output.with_name(f".{path.stem}.plan")
         try:
             made.append(_candidate(tool, path, card, partial, machine, settings))
+        except UserError as error:
+            refused.append(error)
+            log.warning("%s", error)
         finally:
             partial.unlink(missing_ok=True)
+    if not made:
+        raise refused[0]
     content, card = min(made, key=lambda pair: float(pair[1].graph["median_ms"]))
-    # The plan first: a card that names another one is found out, a plan without its card is not.
     write_bytes(output, content)
-    card.write(output.with_name("card.json"))
+    card.write(output.with_name("card.json"))  # names the plan's SHA-256: both or neither count
+    config, text = folder / "config.pbtxt", plan_config(card)
+    if config.read_text(encoding="utf-8") != text:  # another one for an accelerator (DLA) alone,
+        write_text(config, text)  # and a container may not write there
     return card
 
 
@@ -115,10 +134,11 @@ def find_tool() -> Tool:
     """
     program = find_trtexec()
     try:
-        return _PythonApi()
-    except UserError as error:
-        if program is None or "not installed" not in str(error):
+        return PythonApi()
+    except NotInstalled as error:
+        if program is None:
             raise
+        log.info("%s takes its place: %s", program, error)
     tool = Trtexec(program)
     check_version(tool.version)
     return tool
@@ -129,39 +149,73 @@ def _fitting(path: Path, served: Card, dla: int | None) -> Card:
     if (card.name, card.input, card.output) != (served.name, served.input, served.output):
         raise UserError(
             f"{path}: is {card.name} at {card.input.height} x {card.input.width}, the repository "
-            f"serves {served.name} at {served.input.height} x {served.input.width}"
+            f"serves {served.name} at {served.input.height} x {served.input.width}: `xpnet export "
+            "--precision` makes its graphs, on a machine with PyTorch"
+        )
+    if not card.same_weights(served) or card.threshold != served.threshold:
+        raise UserError(
+            f"{path}: is of other weights or threshold than {served.name} of the repository"
         )
     precision = card.graph.get("precision", "fp32")
     if precision not in PRECISIONS:
         raise UserError(f"{path}: is {precision}, TensorRT takes {', '.join(PRECISIONS)}")
-    if dla is not None and precision == "fp32":
-        raise UserError(f"{path}: is fp32, the accelerator (DLA) computes fp16 and int8 only")
+    if dla is not None and precision != "fp16":  # it knows INT8 too, but not by Q/DQ
+        raise UserError(f"{path}: is {precision}, the accelerator (DLA) takes fp16 graphs only")
     return card
+
+
+def _fitting_plan(plan: Path, made_by: Mapping[str, object], cards: Iterable[Card]) -> Card | None:
+    """The card of a plan that is there, built here and now of one of these graphs."""
+    path = plan.with_name("card.json")
+    if not (plan.is_file() and path.is_file()):
+        return None
+    found = read_card(path)
+    if found.graph.get("sha256") != sha256(plan.read_bytes()).hexdigest():
+        return None
+    plain = replace(found, graph={}, scores={})
+    for card in cards:
+        # The driver may change: a plan is tied to the GPU and to TensorRT.
+        wanted = {**card.graph, **{key: made_by[key] for key in ("gpu", "tensorrt", "dla")}}
+        same = all(found.graph.get(key) == value for key, value in wanted.items())
+        if same and replace(card, graph={}, scores={}) == plain:
+            return found
+    return None
 
 
 def _candidate(
     tool: Tool, onnx: Path, card: Card, plan: Path, machine: dict[str, str], settings: PlanSettings
 ) -> tuple[bytes, Card]:
-    cache = settings.timing_cache or settings.repository / f".timing.{tool.version}.cache"
+    gpu = re.sub(r"\W+", "-", machine["gpu"])
+    cache = settings.repository / f".timing.{gpu}.{tool.version}.cache"
+    cache = settings.timing_cache or cache
     log.info("%s: building with TensorRT %s, which takes minutes", onnx, tool.version)
     tool.build(onnx, card, plan, settings.dla, cache)
     frames = sample_frames(settings.frames, FRAMES)
     tensors = [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
-    found, median_ms = tool.run(plan, card, tensors)
-    measured = compare(found, _reference(onnx, tensors), card.threshold)
+    wanted = _reference(onnx, tensors)
+    if not (wanted > card.threshold).any():
+        raise UserError(
+            f"{settings.frames}: no polyp on {len(frames)} frames of it: checks nothing"
+        )
+    found, median_ms = tool.run(plan, card, tensors, settings.dla)
+    measured = compare(found, wanted, card.threshold)
     check_agreement(onnx, measured)
     log.info("%s: %.2f ms a frame, masks agree by %.4f", onnx, median_ms, measured["agreement"])
+    content = plan.read_bytes()
     graph = {
         **card.graph,
         "precision": card.graph.get("precision", "fp32"),
         **machine,
         "tensorrt": tool.version,
         "dla": settings.dla,
+        "max_batch": most_frames(settings.dla),
         "date": date.today().isoformat(),
         "median_ms": round(median_ms, 3),
+        "timed_by": tool.times,
+        "sha256": sha256(content).hexdigest(),
         "plan": measured,
     }
-    return plan.read_bytes(), replace(card, graph=graph, scores={})
+    return content, replace(card, graph=graph, scores={})
 
 
 def compare(
@@ -193,39 +247,3 @@ def _reference(onnx: Path, tensors: list[NDArray[np.float32]]) -> NDArray[np.flo
         return np.stack([model.submit(t).result() for t in tensors])[:, None]
     finally:
         model.close()
-
-
-class _PythonApi:
-    """TensorRT through its Python module."""
-
-    def __init__(self) -> None:
-        self._trt = tensorrt()
-        self.version = str(self._trt.__version__)
-
-    def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
-        """See `Tool`."""
-        trt, used = self._trt, []
-
-        def configure(config: Any) -> None:
-            known = config.create_timing_cache(cache.read_bytes() if cache.is_file() else b"")
-            config.set_timing_cache(known, False)  # one of another GPU is left alone
-            if dla is not None:
-                config.default_device_type = trt.DeviceType.DLA
-                config.DLA_core = dla
-                config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
-            used.append(config)
-
-        engine = build(trt, "TensorRT", onnx, configure)
-        write_bytes(output, engine.content)
-        write_bytes(cache, bytes(used[0].get_timing_cache().serialize()))
-
-    def run(
-        self, plan: Path, card: Card, tensors: list[NDArray[np.float32]]
-    ) -> tuple[NDArray[np.float32], float]:
-        """See `Tool`."""
-        model = EngineInference(plan, card)
-        try:
-            found = np.stack([model.submit(t).result() for t in tensors])[:, None]
-            return found, model.median_ms(tensors[0], RUNS)
-        finally:
-            model.close()

@@ -42,7 +42,7 @@ def build_ahead_of_time(onnx: Path, output: Path, sm: int) -> dict[str, Any]:
     check_writable(output)
     trt = bindings()
 
-    def configure(config: Any) -> None:
+    def configure(_builder: Any, config: Any) -> None:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{sm}"), 0)
 

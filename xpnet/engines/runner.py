@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ SUFFIXES = {".plan": "TensorRT", ".engine": "TensorRT-RTX"}
 class EngineInference:
     """A plan of TensorRT or an engine of TensorRT-RTX, by its suffix; see `Inference`.
 
-    `card` is given for a plan that was built a moment ago; else the one beside the file counts.
+    `card` is given for a plan that was built a moment ago; else the one beside the file counts,
+    and it must be of this very file.
 
     Raises:
         UserError: the library or the driver is missing, the file is no engine, or one of another
@@ -44,15 +46,25 @@ class EngineInference:
         if not path.is_file():
             raise UserError(f"{path}: no such {library} file")
         trt = tensorrt() if library == "TensorRT" else _tensorrt_rtx()
-        self.card, built_with = (card, trt.__version__) if card else _card(path, library)
-        if built_with != trt.__version__:
+        content = path.read_bytes()
+        self.card, built_with, digest = (card, "", "") if card else _card(path, library)
+        here = str(trt.__version__)
+        # trtexec tells three numbers, the module four.
+        if built_with and built_with.split(".")[:3] != here.split(".")[:3]:
             raise UserError(
-                f"{path}: built with {library} {built_with}, here is {trt.__version__}: build again"
+                f"{path}: built with {library} {built_with}, here is {here}: build again"
             )
-        self._pool = ThreadPoolExecutor(
-            1, "engine"
-        )  # CUDA's objects stay in the thread they are of
-        self._runner = self._pool.submit(_activate, trt, library, path).result()
+        if digest and digest != sha256(content).hexdigest():
+            raise UserError(f"{path}: the card beside it is of another file: build again")
+        dla = self.card.graph.get("dla")
+        self._runner: Any = None
+        self._pool = ThreadPoolExecutor(1, "engine")  # CUDA's objects stay in their thread
+        try:
+            made = self._pool.submit(_activate, trt, library, path, content, dla)
+            self._runner = made.result()
+        except UserError:
+            self.close()
+            raise
 
     def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
         """See `Inference`."""
@@ -116,28 +128,39 @@ def _tensorrt_rtx() -> Any:
     return trt
 
 
-def _card(path: Path, library: str) -> tuple[Card, str]:
-    """The card beside an engine, and the version of the library that built it."""
+def _card(path: Path, library: str) -> tuple[Card, str, str]:
+    """The card beside an engine, the library's version that built it, and the file's SHA-256."""
     if library == "TensorRT-RTX":
-        return read_summary(path)
+        return (*read_summary(path), "")
     card = read_card(path.with_name("card.json"))
-    return card, str(card.graph.get("tensorrt", "an unknown version"))
+    graph = card.graph
+    return card, str(graph.get("tensorrt", "an unknown version")), str(graph.get("sha256", ""))
 
 
-def _activate(trt: Any, library: str, path: Path) -> Any:
+def require_polygraphy() -> Any:
+    """Polygraphy's module for TensorRT. Raises UserError where it is not installed."""
     try:
-        from polygraphy.backend.trt import TrtRunner
-        from polygraphy.exception import PolygraphyException
-        from polygraphy.logger import G_LOGGER
+        from polygraphy.backend import trt
     except ImportError as error:
-        raise require("polygraphy", "running an engine", "scripts/setup.sh --engines") from error
+        raise require("polygraphy", "running an engine", "scripts/setup.sh") from error
+    return trt
+
+
+def _activate(trt: Any, library: str, path: Path, content: bytes, dla: int | None) -> Any:
+    runners = require_polygraphy()
+    from polygraphy.exception import PolygraphyException
+    from polygraphy.logger import G_LOGGER
+
     G_LOGGER.module_severity = G_LOGGER.CRITICAL + 1
     logger = make_logger(trt)
     try:
-        engine = trt.Runtime(logger).deserialize_cuda_engine(path.read_bytes())
+        runtime = trt.Runtime(logger)
+        if dla is not None:
+            runtime.DLA_core = dla
+        engine = runtime.deserialize_cuda_engine(content)
         if engine is None:
             raise UserError(f"{path}: {library} cannot load it: {logger.last}; {DRIVER}")
-        runner = TrtRunner(engine)
+        runner = runners.TrtRunner(engine)
         runner.activate()
     except (TypeError, OSError, PolygraphyException) as error:
         raise UserError(f"{path}: {library} cannot run it: {error}; {DRIVER}") from error

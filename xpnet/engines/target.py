@@ -8,20 +8,32 @@ import subprocess
 from pathlib import Path
 
 from xpnet.errors import UserError
+from xpnet.target import look
+from xpnet.triton.config import MAX_BATCH
 
 TARGETS = {"rtx": "x86_64", "jetson": "aarch64"}
 """What may be built for, and the architecture of such machines."""
-JETSON_MODEL = Path("/proc/device-tree/model")
-JETSON_RELEASE = Path("/etc/nv_tegra_release")
+JETSON_MODELS = (Path("/proc/device-tree/model"), Path("/etc/jetson-model"))
+"""Where a Jetson's name stands; Docker hides the first, jetson/compose.yaml hands in the second."""
 
 
-def check_target(target: str) -> None:
-    """Raises UserError unless this machine is of the kind of `target`."""
+def most_frames(dla: int | None) -> int:
+    """The largest batch of a plan: the accelerator (DLA) of a Jetson knows no dynamic one.
+
+    Source: TensorRT, DLA Supported Layers and Restrictions.
+    """
+    return MAX_BATCH if dla is None else 1
+
+
+def check_target(target: str, dla: int | None) -> None:
+    """Raises UserError unless this machine is of the kind of `target`, and has such a thing."""
+    if dla is not None and (target != "jetson" or dla not in (0, 1)):
+        raise UserError(f"--dla {dla}: expected 0 or 1, with --target jetson: an Orin has two")
     wanted, found = TARGETS[target], platform.machine()
     if found != wanted:
         raise UserError(f"--target {target}: expected a machine of {wanted}, this one is {found}")
-    if target == "jetson" and not JETSON_RELEASE.is_file():
-        raise UserError(f"--target jetson: no {JETSON_RELEASE}: this is no Jetson with JetPack")
+    if target == "jetson" and not look().jetson:
+        raise UserError("--target jetson: no /etc/nv_tegra_release: this is no Jetson with JetPack")
 
 
 def describe_gpu(target: str) -> dict[str, str]:
@@ -31,9 +43,11 @@ def describe_gpu(target: str) -> dict[str, str]:
         UserError: there is no NVIDIA driver, or it sees no GPU.
     """
     if target == "jetson":
-        model = JETSON_MODEL.read_text(encoding="utf-8").strip("\x00\n ")
-        release = JETSON_RELEASE.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-        return {"gpu": model, "driver": release}
+        found = next((path for path in JETSON_MODELS if path.is_file()), None)
+        if found is None:
+            raise UserError(f"no {' or '.join(map(str, JETSON_MODELS))}: which Jetson is this?")
+        model = found.read_text(encoding="utf-8").strip("\x00\n ")
+        return {"gpu": model, "driver": f"Jetson Linux {look().l4t}"}
     program = shutil.which("nvidia-smi")
     if program is None:
         raise UserError("no nvidia-smi: a plan is built on the GPU that runs it, with its driver")

@@ -12,13 +12,14 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.card import Card
+from xpnet.engines.target import most_frames
 from xpnet.errors import UserError
-from xpnet.triton.config import MAX_BATCH
 
 PLACES = "/usr/src/tensorrt/bin"
 """Where JetPack and NVIDIA's containers have it, beside PATH."""
@@ -31,6 +32,8 @@ def find_trtexec() -> str | None:
 
 class Trtexec:
     """TensorRT through one program; see xpnet.engines.plan.Tool."""
+
+    times = "trtexec, with CUDA graphs, copies included"
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -47,7 +50,7 @@ class Trtexec:
     def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
         """Writes the plan of an ONNX file. Raises UserError with trtexec's reason."""
         name, (_, *sizes) = card.input.name, card.input.shape
-        one, most = (f"{name}:{n}x{'x'.join(map(str, sizes))}" for n in (1, MAX_BATCH))
+        one, most = (f"{name}:{n}x{'x'.join(map(str, sizes))}" for n in (1, most_frames(dla)))
         options = [
             f"--onnx={onnx}",
             f"--saveEngine={output}",
@@ -63,7 +66,7 @@ class Trtexec:
         self._run(options, f"build a plan of {onnx}")
 
     def run(
-        self, plan: Path, card: Card, tensors: list[NDArray[np.float32]]
+        self, plan: Path, card: Card, tensors: list[NDArray[np.float32]], dla: int | None
     ) -> tuple[NDArray[np.float32], float]:
         """Probabilities N x 1 x H x W, and the median milliseconds of a frame with CUDA graphs."""
         shape = "x".join(str(n) for n in tensors[0].shape)
@@ -81,11 +84,16 @@ class Trtexec:
                         f"--exportTimes={timed}",
                         "--useCudaGraph",
                         "--duration=1",
+                        *([] if dla is None else [f"--useDLACore={dla}"]),
                     ],
                     f"run {plan}",
                 )
-                found.append(_probabilities(maps, card))
-                times += [row["latencyMs"] for row in json.loads(timed.read_text())]
+                try:
+                    found.append(_probabilities(maps, card))
+                    times += [float(row["latencyMs"]) for row in _read(timed)]
+                except (OSError, ValueError, KeyError, TypeError) as error:
+                    reason = f"its output is not what we know ({error})"
+                    raise UserError(f"trtexec cannot run {plan}: {reason}") from error
         return np.concatenate(found), float(np.median(times))
 
     def _run(self, options: list[str], what: str) -> str:
@@ -101,8 +109,14 @@ class Trtexec:
         return said
 
 
+def _read(path: Path) -> Any:
+    """trtexec's JSON, in which a number may be `nan` as C++ writes it."""
+    text = path.read_text(encoding="utf-8")
+    return json.loads(re.sub(r"(?<![\w\"])-?nan(?![\w\"])", "NaN", text))
+
+
 def _probabilities(path: Path, card: Card) -> NDArray[np.float32]:
-    outputs = {row["name"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
+    outputs = {row["name"]: row for row in _read(path)}
     row = outputs[card.output.name]
     dimensions = [int(n) for n in row["dimensions"].split("x")]
     return np.asarray(row["values"], dtype=np.float32).reshape(dimensions)

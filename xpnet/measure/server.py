@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.card import Card, read_card
-from xpnet.engines.target import JETSON_RELEASE, describe_gpu
+from xpnet.engines.target import describe_gpu
 from xpnet.errors import UserError
 from xpnet.frames import Frame, frame_to_tensor
 from xpnet.machine import describe_machine
@@ -32,6 +32,7 @@ from xpnet.measure.endpoint import Endpoint, own_endpoint
 from xpnet.measure.in_process import InProcess
 from xpnet.measure.perf_analyzer import TRANSPORTS, Load, PerfAnalyzer, write_requests
 from xpnet.runtimes import best_runtime
+from xpnet.target import look
 from xpnet.triton.config import read_config, without_batching
 from xpnet.triton.server import (
     REPOSITORY,
@@ -275,7 +276,7 @@ def _tensors(card: Card, frames: tuple[Frame, ...]) -> list[NDArray[np.float32]]
 
 def _no_cuda() -> str:
     """Why CUDA shared memory cannot be used here; empty where it can."""
-    if JETSON_RELEASE.is_file():
+    if look().jetson:
         return "a Jetson shares no CUDA memory between processes (NVIDIA, Triton on Jetson)"
     if shutil.which("nvidia-smi") is None:
         return "no NVIDIA driver on this machine: no nvidia-smi"

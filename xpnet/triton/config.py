@@ -22,7 +22,8 @@ DEFAULT_MODEL = "xpnet_lite_onnx"
 DEFAULT_PLAN = "xpnet_lite"
 """The same on DeepStream: the TensorRT plan."""
 MAX_BATCH = 8
-"""Largest dynamic batch; the plan's optimisation profile has the same bound."""
+"""Largest dynamic batch; the plan's optimisation profile has the same bound, unless its card says
+`max_batch`."""
 
 HEADER = (
     "# Made from card.json by `xpnet export`: change the card or the generator, not this file.\n"
@@ -34,7 +35,10 @@ def plan_config(card: Card) -> str:
     config = _network(card, card.name)
     config.platform = "tensorrt_plan"
     config.default_model_filename = "model.plan"
-    config.instance_group.add(count=1, kind=_proto().ModelInstanceGroup.KIND_GPU)
+    group = config.instance_group.add(count=1, kind=_proto().ModelInstanceGroup.KIND_GPU)
+    if card.graph.get("dla") is not None:
+        accelerator = _proto().ModelInstanceGroup.SecondaryDevice.KIND_NVDLA
+        group.secondary_devices.add(kind=accelerator, device_id=card.graph["dla"])
     config.optimization.cuda.graphs = True
     return _text(config)
 
@@ -61,6 +65,34 @@ def frame_config(model: str) -> str:
     config.instance_group.add(count=2, kind=proto.ModelInstanceGroup.KIND_CPU)
     config.parameters["model"].string_value = model
     return _text(config)
+
+
+def check_config(path: Path, card: Card) -> None:
+    """Raises UserError where a config.pbtxt cannot be read or its tensors are not the card's."""
+    config = _parsed(path)
+    for tensor, entries in ((card.input, config.input), (card.output, config.output)):
+        expected = f"{tensor.name} {' x '.join(map(str, tensor.shape[1:]))}"
+        found = [f"{entry.name} {' x '.join(map(str, entry.dims))}" for entry in entries]
+        if found != [expected]:
+            raise UserError(
+                f"{path}: {', '.join(found) or 'no tensor'}, but the model's card says {expected}"
+            )
+
+
+def largest_batch(path: Path) -> int:
+    """Of a config.pbtxt. Raises UserError where it cannot be read."""
+    return int(_parsed(path).max_batch_size)
+
+
+def _parsed(path: Path) -> Any:
+    from google.protobuf import text_format
+
+    config = _proto().ModelConfig()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), config)
+    except (OSError, text_format.ParseError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    return config
 
 
 def onnx_name(card: Card) -> str:
@@ -122,7 +154,7 @@ def read_config(repository: Path, model: str) -> Any:
 def _network(card: Card, name: str) -> Any:
     """What plan and ONNX share: tensors of the card, dynamic batching without a delay."""
     proto = _proto()
-    config = proto.ModelConfig(name=name, max_batch_size=MAX_BATCH)
+    config = proto.ModelConfig(name=name, max_batch_size=card.graph.get("max_batch", MAX_BATCH))
     dtype = {"float32": proto.TYPE_FP32}
     config.input.add(
         name=card.input.name, data_type=dtype[card.input.dtype], dims=card.input.shape[1:]

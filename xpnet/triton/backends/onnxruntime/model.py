@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]  # in the stub
 
-from xpnet.runtimes import AUTO, open_model
+from xpnet.runtimes import RUNTIMES, open_model
 from xpnet.triton.tensors import to_numpy, to_tensor
 
 
@@ -28,14 +28,13 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         name = config.get("default_model_filename") or "model.onnx"
         path = Path(args["model_repository"]) / args["model_version"] / name
-        self.model = open_model(
-            path,
-            _parameter(config, "cpu_runtime", AUTO),
-            int(_parameter(config, "intra_op_thread_count", "0")),
-        )
+        self.batches = config.get("max_batch_size", 0) > 0
+        # A model that says nothing, or has no batch that could be taken apart, is not ours.
+        runtime = _parameter(config, "cpu_runtime", RUNTIMES[0]) if self.batches else RUNTIMES[0]
+        threads = int(_parameter(config, "intra_op_thread_count", "0"))
+        self.model = open_model(path, runtime, threads)
         self.inputs = self.model.inputs
         self.outputs = [o["name"] for o in config["output"]]
-        self.batches = config.get("max_batch_size", 0) > 0
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One response a request, in order."""

@@ -1,0 +1,102 @@
+# XP-Net in containers; docs/containers.md tells how to run them.
+#
+#   base   Debian, GStreamer, Python packages: what cpu and train share
+#   cpu    the real Triton server and the graph, without a GPU
+#   test   cpu, with what `make test` needs
+#   train  PyTorch with CUDA
+#   rtx    NVIDIA's DeepStream with Triton and TensorRT
+#
+# What changes seldom comes first, so that an edit of our code costs its own layers alone.
+
+# DeepStream 8.0 is the last one with a released wheel of pyds; 9.1-triton-multiarch builds it.
+ARG DEEPSTREAM=8.0-triton-multiarch
+
+# Tag: github.com/docker-library/official-images library/debian (Debian 12.13).
+FROM debian:bookworm-20260202-slim AS base
+ENV PIP_NO_CACHE_DIR=1
+WORKDIR /opt/xpnet
+COPY scripts/common.sh scripts/setup.sh scripts/
+RUN scripts/setup.sh --step system && rm -rf /var/lib/apt/lists/*
+COPY requirements.txt ./
+RUN scripts/setup.sh --step python
+# A number of its own, so that it is nobody on the host. It owns no file of the project.
+RUN useradd --uid 10001 --create-home --home-dir /home/xpnet xpnet \
+    && install -d -o xpnet -g xpnet /data
+
+FROM base AS cpu
+RUN scripts/setup.sh --step server
+COPY . .
+RUN scripts/setup.sh --step project
+ENV PATH=/opt/xpnet/.venv/bin:/opt/xpnet/scripts:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+VOLUME /data
+EXPOSE 8000 8001 8002
+STOPSIGNAL SIGINT
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["docker/health.sh"]
+ENTRYPOINT ["xpnet"]
+CMD ["run", "docs/demo/colonoscopy.mp4", "--output", "/data/demo.mp4", "--json", "/data/demo.json"]
+
+FROM cpu AS test
+USER 0:0
+RUN scripts/setup.sh --dev --step system \
+    && scripts/setup.sh --dev --step python \
+    && rm -rf /var/lib/apt/lists/*
+USER 10001:10001
+ENTRYPOINT ["python", "-m", "pytest", "-p", "no:cacheprovider"]
+CMD []
+
+FROM base AS train
+# From PyPI, torch brings the CUDA that it was built with: the host gives the driver alone.
+COPY requirements-train.txt ./
+RUN scripts/setup.sh --train --step python
+COPY . .
+RUN scripts/setup.sh --step project
+ENV PATH=/opt/xpnet/.venv/bin:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 10001:10001
+VOLUME /data
+HEALTHCHECK --interval=60s --timeout=30s CMD ["python", "-c", "import torch; assert torch.cuda.is_available()"]
+ENTRYPOINT ["xpnet"]
+CMD ["train", "--help"]
+
+# Tags: github.com/NVIDIA/DeepStream, skills/deepstream-dev/references/docker_containers.md. By
+# using it you accept NVIDIA's licence: /opt/nvidia/deepstream/deepstream/LicenseAgreementContainer.pdf
+FROM nvcr.io/nvidia/deepstream:${DEEPSTREAM} AS rtx
+ARG DEEPSTREAM
+USER 0:0
+ENV PIP_NO_CACHE_DIR=1
+WORKDIR /opt/xpnet
+# NVIDIA's image comes without the codecs of the CPU, x264enc among them; this is NVIDIA's own
+# script for them (README of github.com/NVIDIA/DeepStream, deepstream_dockers).
+RUN DEBIAN_FRONTEND=noninteractive bash /opt/nvidia/deepstream/deepstream/user_additional_install.sh \
+    && rm -rf /var/lib/apt/lists/*
+COPY scripts/common.sh scripts/pyds.sh scripts/setup.sh scripts/
+RUN scripts/pyds.sh && rm -rf /var/lib/apt/lists/*
+RUN scripts/setup.sh --deepstream --step system && rm -rf /var/lib/apt/lists/*
+COPY requirements.txt ./
+RUN scripts/setup.sh --deepstream --step python && scripts/setup.sh --deepstream --step server
+# Plans are built at the first start, into a volume: a plan belongs to one GPU.
+RUN useradd --uid 10001 --create-home --home-dir /home/xpnet xpnet \
+    && install -d -o xpnet -g xpnet /data /plans /plans/xpnet_lite /plans/xpnet
+COPY . .
+RUN scripts/setup.sh --deepstream --step project \
+    && ln -s /plans/xpnet_lite triton_models/xpnet_lite/1 \
+    && ln -s /plans/xpnet triton_models/xpnet/1
+ENV PATH=/opt/xpnet/.venv/bin:/opt/xpnet/scripts:$PATH \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    XPNET_CART_DIR=/tmp/cart \
+    XPNET_TIMING_CACHE=/plans/timing-${DEEPSTREAM}.cache
+USER 10001:10001
+VOLUME ["/data", "/plans"]
+EXPOSE 8000 8001 8002
+STOPSIGNAL SIGINT
+# The first start builds a plan, which takes minutes.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15m CMD ["docker/health.sh"]
+ENTRYPOINT ["docker/target.sh"]
+CMD ["run", "docs/demo/colonoscopy.mp4", "--platform", "deepstream", "--output", "/data/demo.mp4", "--json", "/data/demo.json"]

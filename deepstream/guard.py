@@ -1,0 +1,76 @@
+"""What the probes of every platform share: whatever fails in one, the frame goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from deepstream.gstreamer import GLib, Gst
+from deepstream.results import PolypResults
+from deepstream.statistics import RunStatistics
+from xpnet.frames import Segmentation
+from xpnet.overlay import OverlayStyle
+
+log = logging.getLogger("xpnet.graph")
+
+PROBE_FAILED = "xpnet-probe-failed"
+"""Name of the structure in the warning that a failing probe posts to the bus."""
+
+
+class Probes:
+    """Base of all probes: style, statistics, results, and the guard around each handler.
+
+    `height` and `width` are the canvas's, in pixels. `on_mask`, where given, gets the
+    Segmentation of every frame drawn, in order, in the overlay's thread; `results` likewise the
+    polyps of every frame that leaves.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        style: OverlayStyle,
+        on_mask: Callable[[Segmentation], None] | None = None,
+        results: PolypResults | None = None,
+    ) -> None:
+        self.height, self.width = height, width
+        self.style, self.on_mask, self.results = style, on_mask, results
+        self.statistics = RunStatistics()
+
+    def guarded(self, name: str) -> Callable[[Any, Any], Any]:
+        """The handler called `name` as a pad probe, which always lets its buffer pass.
+
+        The first exception is logged and posted to the bus, all are counted: a flood of messages
+        would hide the first.
+        """
+        handler: Callable[[Any, Any], None] = getattr(self, name)
+
+        def probe(pad: Any, info: Any) -> Any:
+            try:
+                handler(pad, info)
+            except Exception as error:
+                first = not self.statistics.probe_error
+                self.statistics.probe_failed(error)
+                if first:
+                    log.error("probe failed (%s: %s); frames go on", type(error).__name__, error)
+                    log.debug("probe failed", exc_info=True)
+                    _post(pad, name, self.statistics.probe_error)
+            return Gst.PadProbeReturn.OK
+
+        return probe
+
+
+def _post(pad: Any, probe: str, reason: str) -> None:
+    element = pad.get_parent_element()
+    if element is None:
+        return
+    error = GLib.Error.new_literal(
+        Gst.stream_error_quark(), f"probe failed: {reason}", Gst.StreamError.FAILED
+    )
+    details = Gst.Structure.new_empty(PROBE_FAILED)
+    details.set_value("probe", probe)
+    details.set_value("reason", reason)
+    element.post_message(
+        Gst.Message.new_warning_with_details(element, error, "frames go on", details)
+    )

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Installs XP-Net on a Jetson without Docker: what only a Jetson needs, then scripts/install_cart.sh.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname "$0")/../scripts/common.sh"
+
+usage() {
+  cat <<'TEXT'
+Usage: jetson/install.sh [--service] [--uninstall] [--dry-run]
+
+  JetPack and DeepStream have to be there (docs/jetson.md). DeepStream on a Jetson comes without
+  Triton: NVIDIA's triton_backend_setup.sh fetches it, as root. The options are those of
+  scripts/install_cart.sh, which does the rest.
+TEXT
+}
+
+uninstall=""
+for word in "$@"; do
+  case $word in
+    --dry-run) dry_run=yes ;;
+    --uninstall) uninstall=yes ;;
+    -h | --help) usage && exit 0 ;;
+  esac
+done
+
+platform=$(platform jetson)
+if [ -z "$uninstall" ]; then
+  [ -n "$dry_run" ] || [ -d "$deepstream" ] || fail "no $deepstream: install NVIDIA DeepStream first (docs/jetson.md)"
+  if [ ! -f "$deepstream/lib/libtritonserver.so" ]; then
+    # Its place differs between releases.
+    setup=$(find -L "$deepstream" -maxdepth 2 -name triton_backend_setup.sh 2> /dev/null | head -n 1)
+    [ -n "$dry_run" ] || [ -n "$setup" ] || fail "no triton_backend_setup.sh in $deepstream: is this DeepStream for Jetson?"
+    as_root bash "${setup:-$deepstream/triton_backend_setup.sh}"
+  fi
+fi
+exec "$root/scripts/install_cart.sh" --platform "$platform" "$@"

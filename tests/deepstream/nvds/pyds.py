@@ -1,0 +1,137 @@
+"""The part of pyds that the probe uses: its names, over the real metadata libraries.
+
+What each does: bindings/src of github.com/NVIDIA-AI-IOT/deepstream_python_apps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from deepstream.pixels import MAP_READ, _gst, _MapInfo
+from tests.deepstream.nvds import libraries
+from tests.deepstream.nvds.structures import (
+    NvBbox_Coords,
+    NvDsBaseMeta,
+    NvDsBatchMeta,
+    NvDsComp_BboxInfo,
+    NvDsFrameMeta,
+    NvDsInferDims,
+    NvDsInferLayerInfo,
+    NvDsInferSegmentationMeta,
+    NvDsInferTensorMeta,
+    NvDsObjectMeta,
+    NvDsUserMeta,
+    NvOSD_ColorParams,
+    NvOSD_FontParams,
+    NvOSD_MaskParams,
+    NvOSD_RectParams,
+    NvOSD_TextParams,
+)
+
+meta_library, gst_library = libraries.load()
+
+NVDSINFER_TENSOR_OUTPUT_META = 12  # nvdsmeta.h, counted from NVDS_BATCH_META = 1
+NVDSINFER_SEGMENTATION_META = 13
+
+
+class NvDsInferDataType:
+    """nvdsinfer.h."""
+
+    FLOAT, HALF, INT8, INT32 = range(4)
+
+
+surface_size = (0, 0)
+"""Height and width of the surfaces: a test's buffers hold a batch of them, one after the other,
+as RGBA in system memory."""
+unmapped: list[int] = []
+"""Batch ids of the surfaces that were unmapped."""
+
+
+def gst_buffer_get_nvds_batch_meta(buffer: int) -> NvDsBatchMeta | None:
+    address = gst_library.gst_buffer_get_nvds_batch_meta(buffer)
+    return NvDsBatchMeta.from_address(address) if address else None
+
+
+def get_nvds_buf_surface(gst_buffer: int, batchID: int) -> np.ndarray:
+    """The buffer's own pixels, in place; like pyds it maps for reading and lets go at once."""
+    height, width = surface_size
+    mapping = _MapInfo()
+    assert _gst.gst_buffer_map(gst_buffer, ctypes.byref(mapping), MAP_READ)
+    pixels = np.ctypeslib.as_array(mapping.data, shape=(mapping.size,))
+    _gst.gst_buffer_unmap(gst_buffer, ctypes.byref(mapping))
+    return pixels.reshape(-1, height, width, 4)[batchID]
+
+
+def unmap_nvds_buf_surface(gst_buffer: int, batchID: int) -> None:
+    unmapped.append(batchID)
+
+
+def get_segmentation_masks(data: NvDsInferSegmentationMeta) -> np.ndarray:
+    values = ctypes.cast(data.class_map, ctypes.POINTER(ctypes.c_int))
+    return np.ctypeslib.as_array(values, shape=(data.height, data.width)).copy()
+
+
+def get_ptr(ptr: Any) -> int:
+    return int(ptr)
+
+
+def get_string(ptr: int) -> str:
+    return ctypes.string_at(ptr).decode()
+
+
+def nvds_acquire_meta_lock(batch_meta: NvDsBatchMeta) -> None:
+    meta_library.nvds_acquire_meta_lock(ctypes.addressof(batch_meta))
+
+
+def nvds_release_meta_lock(batch_meta: NvDsBatchMeta) -> None:
+    meta_library.nvds_release_meta_lock(ctypes.addressof(batch_meta))
+
+
+def nvds_acquire_obj_meta_from_pool(batch_meta: NvDsBatchMeta) -> NvDsObjectMeta:
+    address = meta_library.nvds_acquire_obj_meta_from_pool(ctypes.addressof(batch_meta))
+    return NvDsObjectMeta.from_address(address)
+
+
+def nvds_add_obj_meta_to_frame(
+    frame_meta: NvDsFrameMeta, obj_meta: NvDsObjectMeta, obj_parent: NvDsObjectMeta | None
+) -> None:
+    parent = None if obj_parent is None else ctypes.addressof(obj_parent)
+    meta_library.nvds_add_obj_meta_to_frame(
+        ctypes.addressof(frame_meta), ctypes.addressof(obj_meta), parent
+    )
+
+
+__all__ = [
+    "NVDSINFER_SEGMENTATION_META",
+    "NVDSINFER_TENSOR_OUTPUT_META",
+    "NvBbox_Coords",
+    "NvDsBaseMeta",
+    "NvDsBatchMeta",
+    "NvDsComp_BboxInfo",
+    "NvDsFrameMeta",
+    "NvDsInferDataType",
+    "NvDsInferDims",
+    "NvDsInferLayerInfo",
+    "NvDsInferSegmentationMeta",
+    "NvDsInferTensorMeta",
+    "NvDsObjectMeta",
+    "NvDsUserMeta",
+    "NvOSD_ColorParams",
+    "NvOSD_FontParams",
+    "NvOSD_MaskParams",
+    "NvOSD_RectParams",
+    "NvOSD_TextParams",
+    "get_nvds_buf_surface",
+    "get_ptr",
+    "get_segmentation_masks",
+    "get_string",
+    "gst_buffer_get_nvds_batch_meta",
+    "nvds_acquire_meta_lock",
+    "nvds_acquire_obj_meta_from_pool",
+    "nvds_add_obj_meta_to_frame",
+    "nvds_release_meta_lock",
+    "unmap_nvds_buf_surface",
+]

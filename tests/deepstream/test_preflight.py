@@ -1,0 +1,202 @@
+"""What is missing for DeepStream gets one line: elements, Triton, pyds, plan, config, card."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepstream import nvinferserver_schema, preflight
+from deepstream.deploy import LABELS
+from tests.conftest import CLIP, one_line
+from tests.deepstream.nvds import pyds as offered
+from xpnet.card import Card, read_card
+from xpnet.errors import UserError
+from xpnet.target import Module
+from xpnet.triton.server import REPOSITORY
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def card() -> Card:
+    return read_card(REPOSITORY / "xpnet_lite" / "card.json")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """The plan's folder with a file in the plan's place."""
+    folder = tmp_path / "models" / "xpnet_lite"
+    shutil.copytree(REPOSITORY / "xpnet_lite", folder)
+    (folder / "1").mkdir(exist_ok=True)
+    (folder / "1" / "model.plan").write_bytes(b"a plan")
+    return tmp_path / "models"
+
+
+def config(
+    repository: Path, path: Path | None = None, url: str = "", tensors: bool = False
+) -> tuple[Card, Any]:
+    """The checked config, parsed."""
+    with preflight.checked_config(path, repository, "xpnet_lite", url, tensors, False) as found:
+        return found[0], nvinferserver_schema.parse(found[1].read_text(), str(found[1]))
+
+
+def written(folder: Path, repository: Path, change: Any) -> Path:
+    """The config that would be made, changed."""
+    _, control = config(repository)
+    change(control)
+    path = folder / "infer.txt"
+    (folder / LABELS).write_text("polyp\n")
+    path.write_text(nvinferserver_schema.to_text(control))
+    return path
+
+
+def test_this_machine_has_no_deepstream(xpnet, tmp_path: Path) -> None:
+    result = xpnet("run", CLIP, "--output", tmp_path / "o.mp4", "--platform", "deepstream")
+    assert "GStreamer lacks nvstreammux, nvvideoconvert, nvdsosd" in one_line(result)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_deepstream_without_triton() -> None:
+    with pytest.raises(UserError, match="no nvinferserver: it is not built with Triton"):
+        preflight.check_deepstream(lambda name: name != "nvinferserver")
+    preflight.check_deepstream(lambda name: True)
+
+
+def test_pyds_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pyds", raising=False)
+    with pytest.raises(UserError, match="pyds is missing: in NVIDIA's container run"):
+        preflight.load_pyds()
+
+
+def test_the_other_package_called_pyds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of the package index reads the labels of NASA's Planetary Data System."""
+    (tmp_path / "pyds.py").write_text("class Label:\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pyds", raising=False)
+    with pytest.raises(UserError, match=r"is not NVIDIA's pyds but an unrelated") as caught:
+        preflight.load_pyds()
+    assert str(tmp_path / "pyds.py") in str(caught.value)
+    assert "pyds" not in sys.modules
+
+
+def test_pyds_that_is_old_broken_or_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Module("/usr/lib/python3/pyds.so", "1.0.0")
+    monkeypatch.setattr(preflight, "find_module", lambda _: library)
+    monkeypatch.setattr(preflight, "PYDS_NEEDS", ("get_nvds_buf_surface", "get_everything"))
+    monkeypatch.setitem(sys.modules, "pyds", offered)
+    with pytest.raises(UserError, match=r"pyds lacks get_everything: expected 1.1.11 or newer"):
+        preflight.load_pyds()
+    monkeypatch.setattr(preflight, "PYDS_NEEDS", ("get_nvds_buf_surface",))
+    assert preflight.load_pyds() is offered
+    monkeypatch.delitem(sys.modules, "pyds")
+    with pytest.raises(UserError, match="pyds cannot be loaded: No module named 'pyds'"):
+        preflight.load_pyds()
+
+
+def test_a_plan_that_was_not_built() -> None:
+    with pytest.raises(UserError, match=r"model\.plan: no TensorRT plan yet.*: xpnet build"):
+        config(REPOSITORY)
+
+
+def test_a_model_whose_card_does_not_fit(repository: Path, card: Card) -> None:
+    card.at_size(512, 512).write(repository / "xpnet_lite" / "card.json")
+    with pytest.raises(UserError) as caught:
+        config(repository)
+    assert str(caught.value).endswith(
+        "config.pbtxt: frames 3 x 256 x 256, but the model's card says frames 3 x 512 x 512"
+    )
+    (repository / "xpnet_lite" / "config.pbtxt").write_text("nonsense")
+    with pytest.raises(UserError, match=r"config.pbtxt: cannot be read"):
+        config(repository)
+    with (
+        pytest.raises(UserError, match=r"nosuch/card.json: model card cannot be read"),
+        preflight.checked_config(None, repository, "nosuch", "", False, False),
+    ):
+        pass
+
+
+def test_the_config_is_made_of_the_card(repository: Path, card: Card) -> None:
+    found, control = config(repository)
+    assert found == card
+    infer = control.infer_config
+    assert list(infer.backend.triton.model_repo.root) == [str(repository)]
+    assert infer.postprocess.segmentation.num_segmentation_classes == 1
+    assert infer.postprocess.segmentation.threshold == pytest.approx(card.threshold)
+    assert not control.output_control.output_tensor_meta
+    assert config(repository, tensors=True)[1].output_control.output_tensor_meta
+    grpc = config(repository, url="127.0.0.1:8001")[1].infer_config.backend.triton.grpc
+    assert (grpc.url, grpc.enable_cuda_buffer_sharing) == ("127.0.0.1:8001", True)
+    far = config(repository, url="10.0.0.2:8001")[1].infer_config.backend.triton.grpc
+    assert not far.enable_cuda_buffer_sharing
+
+
+def test_the_config_is_gone_after_the_run(repository: Path) -> None:
+    with preflight.checked_config(None, repository, "xpnet_lite", "", False, False) as (_, path):
+        assert path.is_file()
+    assert not path.parent.exists()
+
+
+def test_a_config_of_ones_own(tmp_path: Path, repository: Path) -> None:
+    path = written(tmp_path, repository, lambda control: None)
+    with preflight.checked_config(path, repository, "xpnet_lite", "", False, False) as (_, found):
+        assert found == path
+
+
+@pytest.mark.parametrize(
+    ("change", "tensors", "message"),
+    [
+        (
+            lambda c: setattr(c.infer_config.postprocess.segmentation, "threshold", 0.3),
+            False,
+            "threshold 0.3, the card says 0.5",
+        ),
+        (
+            lambda c: setattr(
+                c.infer_config.postprocess.segmentation, "num_segmentation_classes", 2
+            ),
+            False,
+            "classes 2, the card says 1",
+        ),
+        (
+            lambda c: setattr(c.infer_config.postprocess.other, "type_name", "masks"),
+            False,
+            "no postprocess {segmentation}: it makes no masks",
+        ),
+        (lambda c: None, True, "--probabilities needs output_control {output_tensor_meta: true}"),
+    ],
+    ids=["threshold", "classes", "no segmentation", "no tensors"],
+)
+def test_a_config_that_does_not_fit(
+    tmp_path: Path, repository: Path, change: Any, tensors: bool, message: str
+) -> None:
+    path = written(tmp_path, repository, change)
+    with pytest.raises(UserError) as caught:
+        config(repository, path, tensors=tensors)
+    assert message in str(caught.value)
+
+
+def test_a_config_of_another_model(tmp_path: Path, repository: Path) -> None:
+    shutil.copytree(repository / "xpnet_lite", repository / "other")
+    path = written(
+        tmp_path, repository,
+        lambda c: setattr(c.infer_config.backend.triton, "model_name", "other"),
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"infer.txt: serves other, expected xpnet_lite"):
+        config(repository, path)
+
+
+def test_a_config_that_is_not_there(tmp_path: Path, repository: Path) -> None:
+    with pytest.raises(UserError, match=r"none.txt: no such file"):
+        config(repository, tmp_path / "none.txt")
+
+
+def test_no_hardware_encoder_here() -> None:
+    assert not preflight.has_hardware_encoder()
+
+
+def test_this_is_no_jetson() -> None:
+    assert preflight.detect_platform() == "deepstream"
