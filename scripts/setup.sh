@@ -8,12 +8,13 @@ cd "$root"
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/setup.sh [--train] [--engines] [--dev] [--deepstream] [--step STEP]
+Usage: scripts/setup.sh [--bench] [--train] [--engines] [--dev] [--deepstream] [--step STEP]
 
   (nothing)     GStreamer, Python packages and the Triton server: enough for `xpnet run` and `serve`
+  --bench       perf_analyzer and plots for `xpnet bench`, too
   --train       PyTorch and what training and export need, too
   --engines     FP16 graphs and TensorRT-RTX engines, too; includes --train
-  --dev         tests and lint, too; includes --engines
+  --dev         tests and lint, too; includes --engines and --bench
   --deepstream  on a target with NVIDIA DeepStream: its Triton instead of ours, its pyds
                 (scripts/pyds.sh), and numpy below 2, as pyds wants it
   --step STEP   of all this only: system, python, server or project
@@ -26,9 +27,10 @@ TEXT
 extras=() steps=(system python server project) target=""
 while [ $# -gt 0 ]; do
   case $1 in
-    --train) extras=(train) ;;
-    --engines) extras=(train engines) ;;
-    --dev) extras=(train engines nvds dev) ;;
+    --bench) extras+=(bench) ;;
+    --train) extras+=(train) ;;
+    --engines) extras+=(train engines) ;;
+    --dev) extras+=(bench train engines nvds dev) ;;
     --deepstream) target=yes ;;
     --step)
       need "$@"
@@ -165,6 +167,11 @@ step_project() {
     || [ ! -x .venv/bin/xpnet ]; then
     say "xpnet itself, in place"
     pip_install --no-deps --no-build-isolation -e .
+  fi
+  # A target has NVIDIA's own, in the container of Triton's SDK.
+  if [[ ${extras[*]-} == *bench* && -z $target ]]; then
+    step="installing perf_analyzer"
+    .venv/bin/python scripts/fetch_perf_analyzer.py
   fi
   say "done: .venv/bin/xpnet is ready (.venv/bin/xpnet doctor tells what else there is)"
 }

@@ -12,6 +12,8 @@ from training.ablation import as_markdown as ablation_table
 from training.bench_network import as_markdown as runtimes_table
 from training.table import as_markdown, short_table
 from xpnet.card import Card, read_card
+from xpnet.measure.server_report import as_markdown as server_table
+from xpnet.measure.server_report import comparison
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -36,6 +38,20 @@ def test_the_page_of_the_ablation_is_that_of_its_results() -> None:
     page = (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
     rows = json.loads((ROOT / "docs" / "ablation.json").read_text(encoding="utf-8"))
     assert page.endswith(ablation_table(rows))
+
+
+def test_the_page_of_the_servers_speed_is_that_of_its_results() -> None:
+    page = (ROOT / "docs" / "serving-speed.md").read_text(encoding="utf-8")
+    found = {
+        name: json.loads((ROOT / "docs" / f"serving-{name}.json").read_text(encoding="utf-8"))
+        for name in ("speed", "against")
+    }
+    assert page.endswith(server_table(found["speed"]))
+    assert "\n".join(comparison(found["against"])) in page
+    assert {row["model"] for row in found["speed"]["rows"]} == {
+        "xpnet_frame",
+        *(row["model"] for row in found["against"]["against"]),
+    }
 
 
 def test_the_page_of_engines_is_that_of_its_results() -> None:
@@ -66,6 +82,8 @@ def test_the_readme_names_the_scores_of_both_models() -> None:
         "docs/training.md",
         "docs/serving.md",
         "docs/engines.md",
+        "docs/serving-speed.md",
+        "docs/verify-target.md",
         "docs/running.md",
         "docs/deepstream.md",
         "docs/compatibility.md",

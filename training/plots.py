@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from xpnet.errors import UserError
-from xpnet.files import replacing
+from xpnet.figures import new_figure, save_figure
 
 SHOWN = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Thresholds that are written beside their points."""
@@ -29,8 +26,7 @@ def draw_curves(models: dict[str, dict[str, Any]], path: Path) -> None:
     Raises:
         UserError: scores without curves, an unknown suffix, or the file cannot be written.
     """
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 4.4)
     left, right = figure.subplots(1, 2)
     for name, scores in models.items():
         table = scores.get("curves")
@@ -45,11 +41,7 @@ def draw_curves(models: dict[str, dict[str, Any]], path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
     left.legend(loc="lower left")
-    suffix = path.suffix.lstrip(".").lower()
-    if suffix not in ("png", "svg", "pdf"):
-        raise UserError(f"{path}: expected a name that ends in .png, .svg or .pdf")
-    with replacing(path) as partial:
-        figure.savefig(partial, format=suffix, dpi=110)
+    save_figure(figure, path)
 
 
 def _line(axes: Any, x: list[float], y: list[float], thresholds: list[float], name: str) -> None:

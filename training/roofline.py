@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import nn
 
 from training.counts import Layer, layers
 from training.deploy import deploy, forms_of
 from training.zoo import NETWORKS
 from xpnet.errors import UserError
-from xpnet.files import replacing
+from xpnet.figures import new_figure, save_figure
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 """Of one value, activations and weights alike."""
@@ -167,11 +165,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     Raises:
         UserError: an unknown suffix, or the file cannot be written.
     """
-    suffix = path.suffix.lstrip(".").lower()
-    if suffix not in ("png", "svg", "pdf"):
-        raise UserError(f"{path}: expected a name that ends in .png, .svg or .pdf")
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 5)
     axes = figure.subplots()
     width = 0.8 / len(SHOWN)
     names = [device.name for device in DEVICES]
@@ -191,8 +185,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     axes.set_title(f"Roofline at {found['size']} x {found['size']}, fp16: counted, not measured")
     axes.grid(axis="y", alpha=0.3)
     axes.legend()
-    with replacing(path) as partial:
-        figure.savefig(partial, format=suffix, dpi=110)
+    save_figure(figure, path)
 
 
 def _parts(found: list[Layer], device: Device) -> dict[str, float]:

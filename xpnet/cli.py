@@ -21,6 +21,7 @@ from xpnet.commands import (
     scoring,
     serving,
     training,
+    verifying,
 )
 from xpnet.errors import UserError, first_process
 
@@ -104,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         deploying.add_deploy,
         training.add_pack,
         bench.add_bench,
+        verifying.add_verify_target,
         about.add_info,
         about.add_doctor,
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -43,19 +44,38 @@ def sample_frames(path: Path, count: int = 8) -> list[Frame]:
     Raises:
         UserError: the clip cannot be read.
     """
+    step = max(1, frame_count(path) // count)
+    frames = [frame for number, frame in enumerate(clip_frames(path)) if number % step == 0]
+    return frames[:count]
+
+
+def clip_frames(path: Path) -> Iterator[Frame]:
+    """Every frame of a clip in order, H x W x 3, RGB.
+
+    Raises:
+        UserError: the clip cannot be read.
+    """
     clip = cv2.VideoCapture(str(path))
+    number = 0
     try:
-        total = int(clip.get(cv2.CAP_PROP_FRAME_COUNT))
-        frames = []
-        for number in range(total):
+        while True:
             read, bgr = clip.read()
-            if read and number % max(1, total // count) == 0:
-                frames.append(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8))
+            if not read:
+                break
+            number += 1
+            yield np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     finally:
         clip.release()
-    if not frames:
+    if number == 0:
         raise UserError(f"{path}: no frame can be read from this clip")
-    return frames[:count]
+
+
+def frame_count(path: Path) -> int:
+    """How many frames a clip says it has; 0 where it cannot be read."""
+    clip = cv2.VideoCapture(str(path))
+    count = int(clip.get(cv2.CAP_PROP_FRAME_COUNT))
+    clip.release()
+    return max(0, count)
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

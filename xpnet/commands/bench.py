@@ -50,6 +50,67 @@ def add_bench(commands: Any) -> None:
     add_repository(net)
     add_frames(net)
     net.set_defaults(command=network)
+    _add_server(kinds)
+    _add_tegrastats(kinds)
+
+
+def _add_server(kinds: Any) -> None:
+    p = kinds.add_parser(
+        "server", help="NVIDIA's perf_analyzer on the served models, and what Triton adds"
+    )
+    p.add_argument("--models", nargs="+", default=[], help="(default: all that can be served)")
+    p.add_argument(
+        "--transports",
+        nargs="+",
+        default=["http", "grpc", "grpc+system", "grpc+cuda"],
+        help="the last one is compared with inference in process (default: %(default)s)",
+    )
+    p.add_argument(
+        "--batching",
+        nargs="+",
+        choices=("on", "off"),
+        default=["on", "off"],
+        help="dynamic batching, of a server that is started here (default: both)",
+    )
+    p.add_argument(
+        "--concurrency", type=int, default=8, help="1 to so many requests at a time (default: 8)"
+    )
+    p.add_argument("--window-ms", type=int, default=2000, help="(default: %(default)s)")
+    p.add_argument(
+        "--rounds", type=int, default=7, help="of Triton and in process by turns (default: 7)"
+    )
+    p.add_argument(
+        "--url", default="", metavar="HOST:PORT", help="gRPC of a running Triton, here or elsewhere"
+    )
+    p.add_argument("--http-url", default="", metavar="HOST:PORT", help="its HTTP address")
+    p.add_argument(
+        "--csv",
+        type=Path,
+        default=ROOT / "build" / "perf_analyzer",
+        metavar="DIR",
+        help="folder for perf_analyzer's files (default: build/perf_analyzer)",
+    )
+    p.add_argument("--json", type=Path, metavar="FILE", help="write all rows as JSON")
+    p.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
+    p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
+    add_repository(p)
+    add_frames(p)
+    p.set_defaults(command=server)
+
+
+def _add_tegrastats(kinds: Any) -> None:
+    p = kinds.add_parser("tegrastats", help="load, memory, power and heat from a Jetson's log")
+    p.add_argument("log", type=Path, help="file of `tegrastats --logfile`")
+    p.add_argument(
+        "--interval",
+        type=int,
+        default=1000,
+        metavar="MS",
+        help="between lines without a date (default: %(default)s, as tegrastats')",
+    )
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
+    p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
+    p.set_defaults(command=tegrastats)
 
 
 def roofline(args: argparse.Namespace) -> int:
@@ -101,4 +162,63 @@ def network(args: argparse.Namespace) -> int:
     print(as_markdown(found), end="")
     if args.json:
         write_text(args.json, json.dumps(found, indent=2) + "\n")
+    return 0
+
+
+def server(args: argparse.Namespace) -> int:
+    """`xpnet bench server`."""
+    from xpnet.figures import check_figure
+    from xpnet.images import sample_frames
+    from xpnet.measure.server import BenchSettings, bench_server
+    from xpnet.measure.server_report import as_markdown, draw
+
+    for path in (args.json, args.markdown):
+        if path:
+            check_writable(path)
+    if args.plot:
+        check_figure(args.plot)
+    found = bench_server(
+        BenchSettings(
+            frames=tuple(sample_frames(args.frames, 8)),
+            csv=args.csv,
+            models=tuple(args.models),
+            transports=tuple(args.transports),
+            batching=tuple(args.batching),
+            concurrency=args.concurrency,
+            window_ms=args.window_ms,
+            rounds=args.rounds,
+            url=args.url,
+            http_url=args.http_url,
+            repository=args.repository,
+        )
+    )
+    table = as_markdown(found)
+    print(table, end="")
+    if args.json:
+        write_text(args.json, json.dumps(found, indent=2) + "\n")
+    if args.markdown:
+        write_text(args.markdown, table)
+    if args.plot:
+        draw(found, args.plot)
+    return 0
+
+
+def tegrastats(args: argparse.Namespace) -> int:
+    """`xpnet bench tegrastats`."""
+    from xpnet.figures import check_figure
+    from xpnet.measure.tegrastats import as_lines, draw, read_log, summarise
+
+    if args.interval < 1:
+        raise UserError(f"--interval {args.interval}: expected at least 1 ms")
+    if args.json:
+        check_writable(args.json)
+    if args.plot:
+        check_figure(args.plot)
+    log = read_log(args.log, args.interval)
+    found = summarise(log)
+    print("\n".join(as_lines(found)))
+    if args.json:
+        write_text(args.json, json.dumps(found, indent=2) + "\n")
+    if args.plot:
+        draw(log, args.plot)
     return 0

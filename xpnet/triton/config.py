@@ -8,6 +8,7 @@ places. Fields: Triton's model_config.proto, which tritonclient carries.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,40 @@ def write_repository(repository: Path, plan: Card, onnx: Card) -> None:
         write_text(folder / "config.pbtxt", text)
         if card is not None:
             card.write(folder / "card.json")
+
+
+def without_batching(repository: Path, models: Iterable[str], copy: Path) -> None:
+    """Makes `copy` a repository of the same models whose dynamic batching is off.
+
+    Weights, code and cards are links to those of `repository`, which stays as it is.
+    """
+    from google.protobuf import text_format
+
+    for name in models:
+        (copy / name).mkdir(parents=True)
+        for path in (repository / name).iterdir():
+            (copy / name / path.name).symlink_to(path.absolute())
+        config = read_config(repository, name)
+        config.ClearField("dynamic_batching")
+        (copy / name / "config.pbtxt").unlink()
+        write_text(copy / name / "config.pbtxt", text_format.MessageToString(config))
+
+
+def read_config(repository: Path, model: str) -> Any:
+    """A model's config.pbtxt, parsed as the server does.
+
+    Raises:
+        UserError: it is missing or broken.
+    """
+    from google.protobuf import text_format
+
+    path = repository / model / "config.pbtxt"
+    config = _proto().ModelConfig()
+    try:
+        text_format.Parse(path.read_text(encoding="utf-8"), config)
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise UserError(f"{path}: no model configuration of Triton: {error}") from error
+    return config
 
 
 def _network(card: Card, name: str) -> Any:

@@ -1,0 +1,46 @@
+"""Pictures of figures: one way to start a plot, and one to write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from xpnet.errors import UserError, require
+from xpnet.files import check_writable, replacing
+
+SUFFIXES = ("png", "svg", "pdf")
+
+
+def check_figure(path: Path) -> None:
+    """Raises UserError, before any work is done, where no plot could be written to `path`."""
+    if path.suffix.lstrip(".").lower() not in SUFFIXES:
+        raise UserError(f"{path}: expected a name that ends in .png, .svg or .pdf")
+    check_writable(path)
+    _matplotlib()
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of matplotlib, `width` x `height` inches, that needs no screen.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    figure = _matplotlib().figure.Figure(figsize=(width, height), layout="constrained")
+    _matplotlib().backends.backend_agg.FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a figure as .png, .svg or .pdf. Raises UserError as `check_figure`."""
+    check_figure(path)
+    with replacing(path) as partial:
+        figure.savefig(partial, format=path.suffix.lstrip(".").lower(), dpi=110)
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure
+    except ImportError as error:
+        raise require("matplotlib", "a plot", "scripts/setup.sh --bench") from error
+    return matplotlib

@@ -1,0 +1,1 @@
+"""What a machine reaches: the server under load, and the log of a Jetson."""
