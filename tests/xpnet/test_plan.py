@@ -150,6 +150,23 @@ def test_a_plan_that_fits_is_kept(
     assert len(calls(log)) > built + 1
 
 
+def test_another_choice_of_graphs_is_built_and_a_config_that_was_cut_off_is_mended(
+    trtexec, settings: PlanSettings
+) -> None:
+    log = trtexec()
+    one = replace(settings, precisions=("fp16",), if_needed=True)
+    assert build_plan(one).graph["precision"] == "fp16"
+    both = build_plan(replace(one, precisions=("fp16", "int8")))
+    assert both.graph["precision"] == "int8"  # the faster one
+    config = settings.repository / "xpnet_lite" / "config.pbtxt"
+    before = config.read_text()
+    config.write_text(before.replace("max_batch_size: 8", "max_batch_size: 1"))
+    built = len(calls(log))
+    assert build_plan(replace(one, precisions=("int8", "fp16"))) == both
+    assert len(calls(log)) == built + 1  # kept
+    assert config.read_text() == before
+
+
 def test_a_container_keeps_its_plans_in_a_volume(
     trtexec, settings: PlanSettings, tmp_path: Path
 ) -> None:

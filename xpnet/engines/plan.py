@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
@@ -93,8 +93,10 @@ def build_plan(settings: PlanSettings) -> Card:
     tool = find_tool()
     machine = describe_gpu(settings.target)
     made_by = {**machine, "tensorrt": tool.version, "dla": settings.dla}
+    config = folder / "config.pbtxt"
     if settings.if_needed and (kept := _fitting_plan(output, made_by, cards.values())):
         log.info("%s fits: kept", output)
+        _write_config(config, kept)  # a build may have been cut off before it
         return kept
     made, refused = [], []
     for path, card in cards.items():
@@ -109,12 +111,22 @@ def build_plan(settings: PlanSettings) -> Card:
     if not made:
         raise refused[0]
     content, card = min(made, key=lambda pair: float(pair[1].graph["median_ms"]))
+    card = replace(card, graph={**card.graph, "candidates": _precisions(cards.values())})
     write_bytes(output, content)
     card.write(output.with_name("card.json"))  # names the plan's SHA-256: both or neither count
-    config, text = folder / "config.pbtxt", plan_config(card)
-    if config.read_text(encoding="utf-8") != text:  # another one for an accelerator (DLA) alone,
-        write_text(config, text)  # and a container may not write there
+    _write_config(config, card)
     return card
+
+
+def _write_config(path: Path, card: Card) -> None:
+    """Another one for an accelerator (DLA) alone, and a container may not write there."""
+    text = plan_config(card)
+    if path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _precisions(cards: Iterable[Card]) -> list[str]:
+    return sorted(str(card.graph.get("precision", "fp32")) for card in cards)
 
 
 def graph_of(folder: Path, precision: str) -> Path:
@@ -164,13 +176,17 @@ def _fitting(path: Path, served: Card, dla: int | None) -> Card:
     return card
 
 
-def _fitting_plan(plan: Path, made_by: Mapping[str, object], cards: Iterable[Card]) -> Card | None:
-    """The card of a plan that is there, built here and now of one of these graphs."""
+def _fitting_plan(
+    plan: Path, made_by: Mapping[str, object], cards: Collection[Card]
+) -> Card | None:
+    """The card of a plan that is there, the best of these very graphs on this machine."""
     path = plan.with_name("card.json")
     if not (plan.is_file() and path.is_file()):
         return None
     found = read_card(path)
     if found.graph.get("sha256") != sha256(plan.read_bytes()).hexdigest():
+        return None
+    if found.graph.get("candidates") != _precisions(cards):
         return None
     plain = replace(found, graph={}, scores={})
     for card in cards:

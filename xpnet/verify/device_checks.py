@@ -34,11 +34,15 @@ DEEPSTREAM = "NVIDIA DeepStream"
 
 
 def plans(site: Site) -> Result:
-    """Builds each model's plan; `xpnet build` refuses one that differs from ONNX Runtime."""
+    """Builds each model's plan; `xpnet build` refuses one that differs from ONNX Runtime.
+
+    A plan that is there stays as it is: it may be of another precision, or of the accelerator.
+    """
     site.gpu()
     said = []
     for model in _plan_models(site):
-        site.xpnet("build", "--target", site.target, "--model", model, *_repository(site))
+        if not _plan(site, model).is_file():
+            site.xpnet("build", "--target", site.target, "--model", model, *_repository(site))
         card = _plan_card(site, model)
         made = card.graph
         said.append(f"{model} {made['precision']} {made['plan']['agreement']:.4f}")

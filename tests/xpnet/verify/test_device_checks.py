@@ -72,6 +72,17 @@ def test_plans_are_built_compared_and_timed(site: Site, program, tmp_path: Path)
     ]
 
 
+def test_a_plan_that_is_there_stays(site: Site, program, tmp_path: Path) -> None:
+    put_trtexec(program, tmp_path)
+    device_checks.plans(site)
+    log = tmp_path / "calls.jsonl"
+    built = log.read_text()
+    held, found = device_checks.plans(site)
+    assert held
+    assert found.startswith("Dice with ONNX Runtime: xpnet_lite fp16 ")
+    assert log.read_text() == built
+
+
 def test_a_plan_that_computes_something_else_is_told(site: Site, program, tmp_path: Path) -> None:
     put_trtexec(program, tmp_path, "wrong")
     with pytest.raises(UserError, match="its plan is refused"):
