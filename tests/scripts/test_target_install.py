@@ -90,6 +90,18 @@ def test_what_broke_off_is_begun_afresh(tmp_path: Path) -> None:
     assert target.run("pyds.sh", "--where").returncode == 0
 
 
+def test_what_somebody_else_put_there_is_kept(tmp_path: Path) -> None:
+    target = Target(tmp_path, "8.0.0")
+    sources = target.deepstream / "sources"
+    (sources / "deepstream_python_apps").mkdir()
+    (sources / "deepstream_python_apps" / "mine.py").touch()
+    result = target.run("pyds.sh")
+    assert result.returncode == 0, result.stderr
+    (kept,) = sources.glob("deepstream_python_apps.*")
+    assert (kept / "mine.py").exists()
+    assert f"holds no wheel of pyds: kept as {kept}" in result.stdout
+
+
 def test_packages_of_a_target(tmp_path: Path) -> None:
     target = Target(tmp_path, "8.0.0")
     wheels = tmp_path / "wheels"
