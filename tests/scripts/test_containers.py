@@ -102,7 +102,7 @@ def test_an_image_leaves_out_what_git_does() -> None:
 
 
 def test_links_to_plans_take_the_place_of_folders(tmp_path: Path) -> None:
-    """`xpnet build` makes those folders, and a build context may hold them; the line itself runs."""
+    """`xpnet build` makes those folders, and a build context may hold them. The line runs."""
     (line,) = (words for _, words in stage_instructions("rtx") if "ln -s" in words)
     for model in PLANS:
         (tmp_path / "triton_models" / model / "1").mkdir(parents=True)
