@@ -42,6 +42,7 @@ FROM cpu AS test
 USER 0:0
 RUN scripts/setup.sh --dev --step system \
     && scripts/setup.sh --dev --step python \
+    && scripts/setup.sh --dev --step project \
     && rm -rf /var/lib/apt/lists/*
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "pytest", "-p", "no:cacheprovider"]
@@ -84,7 +85,9 @@ RUN scripts/setup.sh --deepstream --step python && scripts/setup.sh --deepstream
 RUN useradd --uid 10001 --create-home --home-dir /home/xpnet xpnet \
     && install -d -o xpnet -g xpnet /data /plans /plans/xpnet_lite /plans/xpnet
 COPY . .
+# `ln -s` onto a folder makes its link inside it.
 RUN scripts/setup.sh --deepstream --step project \
+    && rm -rf triton_models/xpnet_lite/1 triton_models/xpnet/1 \
     && ln -s /plans/xpnet_lite triton_models/xpnet_lite/1 \
     && ln -s /plans/xpnet triton_models/xpnet/1
 ENV PATH=/opt/xpnet/.venv/bin:/opt/xpnet/scripts:$PATH \

@@ -10,7 +10,8 @@ Usage: jetson/power.sh [--mode ID] [--yes] [--dry-run]
        jetson/power.sh --undo [--yes] [--dry-run]
 
   --mode ID  nvpmodel's power mode (default: the one that is set); NVIDIA takes 0 for the most
-             power, and 2 on an Orin Nano (MAXN SUPER)
+             power, and 2 (MAXN SUPER) on an Orin Nano that was flashed with the Super
+             configuration; any other Orin Nano has no mode 2
   --undo     mode and clocks as they were before
   --yes      do not ask
   --dry-run  only show
@@ -55,7 +56,8 @@ ask() {
 query=$(nvpmodel -q 2>&1) || fail "nvpmodel -q: $(tail -n 1 <<< "$query"); try it as root"
 now=$(tail -n 1 <<< "$query")
 say "mode now: $(sed -n 's/^NV Power Mode: //p' <<< "$query") ($now)"
-say "modes: $(nvpmodel -p --verbose | sed -n 's/.*POWER_MODEL: ID=\([0-9]*\) NAME=\(.*\)/\1 \2,/p' | tr '\n' ' ')"
+modes=$(nvpmodel -p --verbose) || fail "nvpmodel -p --verbose: $(tail -n 1 <<< "$modes")"
+say "modes: $(sed -n 's/.*POWER_MODEL: ID=\([0-9]*\) NAME=\(.*\)/\1 \2,/p' <<< "$modes" | tr '\n' ' ')"
 
 if [ -n "$undo" ]; then
   [ -f "$state/mode" ] || fail "$state/mode: nothing to undo"
@@ -70,11 +72,13 @@ fi
 
 mode=${mode:-$now}
 [[ $mode =~ ^[0-9]+$ ]] || fail "--mode $mode: expected a number"
-nvpmodel -p --verbose | grep -q "POWER_MODEL: ID=$mode " || fail "--mode $mode: this Jetson has no such mode (see above)"
+# Not by a pipe, which grep -q may close while nvpmodel still writes: that would read as no such mode.
+grep -q "POWER_MODEL: ID=$mode " <<< "$modes" || fail "--mode $mode: this Jetson has no such mode (see above)"
 say "would set mode $mode and lock the clocks at its highest"
 ask
 if [ ! -f "$state/mode" ]; then # what was stored first is what --undo restores
   as_root mkdir -p "$state"
+  as_root rm -f "$state/clocks.conf" # of a run that was cut off: jetson_clocks asks before it writes over
   as_root jetson_clocks --store "$state/clocks.conf"
   as_root sh -c "echo $now > '$state/mode'"
 fi

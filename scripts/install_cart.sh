@@ -40,7 +40,8 @@ if [ -n "$uninstall" ]; then
 fi
 
 platform=$(platform "$wanted")
-need_space "$root" 4000
+# What is installed takes no more; setup.sh asks again before each thing that is missing.
+[ -n "$dry_run" ] || [ -x "$root/.venv/bin/xpnet" ] || need_space "$root" 4000
 if [ "$platform" = cpu ]; then
   run "$root/scripts/setup.sh"
 else

@@ -41,8 +41,18 @@ case $(sed -n 's/.*Version:[[:space:]]*//p' "$deepstream/version" | head -n 1) i
   8.0*) how=(--version 1.2.2) ;;
   *) how=(--build-bindings) ;;
 esac
-# What broke off half-way stands in the way of NVIDIA's script: it clones anew.
-[ ! -e "$sources" ] || as_root rm -rf "$sources"
+# What is there stands in the way of NVIDIA's script, which clones anew. What it broke off for us goes;
+# what somebody else put there is kept.
+begun=$deepstream/sources/.deepstream_python_apps-begun
+if [ -e "$sources" ]; then
+  if [ -f "$begun" ]; then as_root rm -rf "$sources"; else
+    aside=$sources.$(date +%Y%m%d-%H%M%S)
+    say "$sources holds no wheel of pyds: kept as $aside"
+    as_root mv "$sources" "$aside"
+  fi
+fi
+as_root touch "$begun"
 # Its exit code says nothing, for it goes on after errors; the wheel does.
 as_root env DEBIAN_FRONTEND=noninteractive bash "$installer" "${how[@]}" || true
 [ -n "$dry_run" ] || find_wheel || fail "NVIDIA's script made no wheel of pyds (see above); running it again starts afresh"
+as_root rm "$begun"

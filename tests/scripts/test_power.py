@@ -18,7 +18,7 @@ NVPMODEL = """#!/bin/sh
 case $1 in
   -q) echo 'NVPM WARN: fan mode is not set!'; echo 'NV Power Mode: MODE_15W'; cat {state}/mode ;;
   -p) for mode in '0 NAME=MAXN' '1 NAME=MODE_15W' '2 NAME=MODE_30W'; do
-        echo "NVPM VERB: POWER_MODEL: ID=$mode"; done ;;
+        echo "NVPM VERB: POWER_MODEL: ID=$mode"; done; seq -f 'NVPM VERB: line %f' 20000 ;;
   -m) echo "nvpmodel -m $2" >> {state}/calls; echo $2 > {state}/mode ;;
 esac
 """
@@ -89,6 +89,19 @@ def test_only_yes_is_yes(jetson: Jetson, answer: str) -> None:
     result = jetson.power("--mode", "0", said=answer)
     assert (result.returncode, jetson.calls()) == (0, [])
     assert "nothing was changed" in result.stdout
+
+
+def test_a_run_cut_off_between_store_and_mode(jetson: Jetson) -> None:
+    """jetson_clocks asks before it writes over what is there: then it is not there."""
+    jetson.state.mkdir()
+    (jetson.state / "clocks.conf").write_text("half")
+    jetson.put(
+        jetson.folder / "bin" / "jetson_clocks",
+        CLOCKS.format(state=jetson.folder).replace("[ ", '[ -e "$2" ] && exit 9\n[ ', 1),
+    )
+    result = jetson.power("--mode", "0", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert (jetson.state / "clocks.conf").read_text() == "stored\n"
 
 
 def test_set_twice_and_undone(jetson: Jetson) -> None:

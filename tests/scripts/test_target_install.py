@@ -90,6 +90,18 @@ def test_what_broke_off_is_begun_afresh(tmp_path: Path) -> None:
     assert target.run("pyds.sh", "--where").returncode == 0
 
 
+def test_what_somebody_else_put_there_is_kept(tmp_path: Path) -> None:
+    target = Target(tmp_path, "8.0.0")
+    sources = target.deepstream / "sources"
+    (sources / "deepstream_python_apps").mkdir()
+    (sources / "deepstream_python_apps" / "mine.py").touch()
+    result = target.run("pyds.sh")
+    assert result.returncode == 0, result.stderr
+    (kept,) = sources.glob("deepstream_python_apps.*")
+    assert (kept / "mine.py").exists()
+    assert f"holds no wheel of pyds: kept as {kept}" in result.stdout
+
+
 def test_packages_of_a_target(tmp_path: Path) -> None:
     target = Target(tmp_path, "8.0.0")
     wheels = tmp_path / "wheels"
@@ -111,3 +123,36 @@ def test_packages_of_a_target(tmp_path: Path) -> None:
     found = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["1.26.4", "1.0"]  # numpy below 2, as pyds wants it
     assert not (target.checkout / ".triton").exists()
+
+
+def test_a_target_stays_one(tmp_path: Path) -> None:
+    """--bench afterwards, without --deepstream, leaves numpy as pyds wants it."""
+    target = Target(tmp_path, "8.0.0")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for name, version in (("numpy", "2.2.6"), ("numpy", "1.26.4"), ("plots", "1.0")):
+        wheel(wheels, name, version)
+    (target.checkout / "requirements.txt").write_text("numpy==2.2.6\n")
+    (target.checkout / "requirements-bench.txt").write_text("plots==1.0\n")
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull}
+    python = target.checkout / ".venv" / "bin" / "python"
+
+    def numpy_after(*words: str) -> str:
+        result = target.run("setup.sh", *words, "--step", "python", **offline)
+        assert result.returncode == 0, result.stderr
+        ask = "import importlib.metadata as m; print(m.version('numpy'))"
+        return subprocess.check_output([python, "-c", ask], text=True).strip()
+
+    assert numpy_after() == "2.2.6"  # no target yet
+    assert numpy_after("--deepstream") == "1.26.4"
+    assert numpy_after("--bench") == "1.26.4"
+    (target.programs / "uname").write_text("#!/bin/sh\necho aarch64\n")  # nor is a Jetson refused
+    (target.programs / "uname").chmod(0o755)
+    assert numpy_after("--bench") == "1.26.4"
+    no = target.run("setup.sh", "--dev", "--step", "python", **offline)
+    assert (no.returncode, len(no.stderr.splitlines())) == (2, 1)
+    assert no.stderr.startswith("setup: --dev: machine is aarch64: ")
+    shutil.rmtree(target.deepstream)
+    gone = target.run("setup.sh", "--bench", "--step", "python", **offline)
+    assert gone.returncode == 2
+    assert "remembered in .venv/target/requirements.txt" in gone.stderr

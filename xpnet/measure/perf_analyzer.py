@@ -97,8 +97,8 @@ class PerfAnalyzer:
         program = Path(found) if found else BUNDLED / "perf_analyzer"
         if not program.is_file():
             raise UserError(
-                "perf_analyzer is not installed: it comes with NVIDIA's Triton SDK container, and "
-                "with scripts/setup.sh --bench"
+                "perf_analyzer is not installed: scripts/setup.sh --bench brings it; on a target "
+                "with DeepStream put NVIDIA's, of the Triton SDK container, on PATH"
             )
         self._program = str(program)
         self._environment = dict(os.environ)

@@ -129,7 +129,7 @@ def gpu_tests(site: Site) -> Result:
     """The project's tests that are marked gpu."""
     site.gpu()
     if util.find_spec("pytest") is None or not (ROOT / "tests").is_dir():
-        raise Skipped("no pytest here: scripts/setup.sh --dev installs it")
+        raise Skipped("no pytest here: scripts/setup.sh --dev installs it, on x86_64 alone")
     result = _run([sys.executable, "-m", "pytest", "-m", "gpu", "tests"], ROOT)
     said = _last_line(result)
     if result.returncode == 0 and " passed" not in said:
