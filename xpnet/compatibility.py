@@ -220,7 +220,7 @@ TRAPS = (
     Trap(
         "the package `pyds` of the package index reads labels of planetary data",
         "it is in no requirements file; `xpnet doctor` tells it from NVIDIA's",
-        "pypi.org/project/pyds 0.2.0",
+        "the package index, pyds 0.2.0",
     ),
     Trap(
         "NVIDIA releases no wheels of pyds from DeepStream 9.0 on",

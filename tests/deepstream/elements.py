@@ -21,7 +21,7 @@ class Known:
 
     source: str
     properties: dict[str, str] = field(default_factory=dict)
-    library: str = ""
+    shared_object: str = ""
 
 
 NVIDIA = {

@@ -104,11 +104,11 @@ def test_a_mistake_in_a_name_or_value_would_be_seen() -> None:
     assert "batchsize" not in NVIDIA["nvstreammux"].properties
 
 
-@pytest.mark.parametrize("factory", [f for f in NVIDIA if NVIDIA[f].library])
+@pytest.mark.parametrize("factory", [f for f in NVIDIA if NVIDIA[f].shared_object])
 def test_nvidias_own_library_holds_the_names_of_the_properties(factory: str) -> None:
     libraries = folder()
     assert libraries is not None
-    content = (libraries / NVIDIA[factory].library).read_bytes()
+    content = (libraries / NVIDIA[factory].shared_object).read_bytes()
     for name in NVIDIA[factory].properties:
         # No zero before it: the linker lets a string begin inside a longer one (peak-bitrate).
         assert f"{name}\0".encode() in content, name
