@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from deepstream.gstreamer import GLib, Gst
 from deepstream.results import PolypResults
 from deepstream.statistics import RunStatistics
 from xpnet.frames import Segmentation
+from xpnet.inference import InferenceError
 from xpnet.overlay import OverlayStyle
 
 log = logging.getLogger("xpnet.graph")
@@ -50,6 +52,18 @@ class Probes:
             return Gst.PadProbeReturn.OK
 
         return probe
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Around a frame's mask: counts the frame that gets none, and keeps inference's reason."""
+        try:
+            yield
+        except InferenceError as error:
+            self.statistics.frames_without_mask += 1
+            self.statistics.inference_failed(error)
+        except Exception:  # counted here, told by the guard
+            self.statistics.frames_without_mask += 1
+            raise
 
     def failed(self, pad: Any, name: str, error: Exception) -> None:
         """Logs the first mistake of all handlers and posts it to the bus, and counts every one.

@@ -69,14 +69,9 @@ class NvdsProbes(Probes):
         stamp = None if frame_meta.buf_pts == CLOCK_TIME_NONE else frame_meta.buf_pts
         segmentation = None
         try:
-            segmentation = self._segment(frame_meta, stamp)
-            self._draw(buffer, frame_meta.batch_id, segmentation)
-        except InferenceError as error:
-            self.statistics.frames_without_mask += 1
-            self.statistics.inference_failed(error)
-        except Exception:  # counted here, told by the guard
-            self.statistics.frames_without_mask += 1
-            raise
+            with self.counted():
+                segmentation = self._segment(frame_meta, stamp)
+                self._draw(buffer, frame_meta.batch_id, segmentation)
         finally:
             now = time.monotonic()
             self.statistics.frame_drawn(now, stamp)

@@ -130,14 +130,9 @@ class EveryProbes(MaskProbes):
         submitted = self._pending.popleft()
         segmentation = None
         try:
-            segmentation = self._segment(submitted)
-            self._draw(info, segmentation)
-        except InferenceError as error:
-            self.statistics.frames_without_mask += 1
-            self.statistics.inference_failed(error)
-        except Exception:  # counted here, told by the guard
-            self.statistics.frames_without_mask += 1
-            raise
+            with self.counted():
+                segmentation = self._segment(submitted)
+                self._draw(info, segmentation)
         finally:
             now = time.monotonic()
             self.statistics.frame_drawn(now, submitted.timestamp_ns)
