@@ -32,10 +32,10 @@ from deepstream.building import build
 from deepstream.capture import rate_caps
 from deepstream.description import Description, describe
 from deepstream.gstreamer import Gst
-from deepstream.guard import Probes
 from deepstream.live import LiveSource
-from deepstream.pixels import timestamp_ns
 from deepstream.platforms import MEMORY, TABLES
+from deepstream.probes.guard import Probes
+from deepstream.probes.pixels import timestamp_ns
 from deepstream.source import Clip, ImageFeeder
 from xpnet.inference import IN_FLIGHT
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from deepstream.description import Description
 from deepstream.gstreamer import Gst
-from deepstream.pixels import timestamp_ns
+from deepstream.probes.pixels import timestamp_ns
 
 ENDED = "xpnet-source-ended"
 """Name of the application message that a live source said goodbye."""

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from deepstream.description import Description
 from deepstream.graph import Graph
 from deepstream.gstreamer import GLib, Gst
-from deepstream.guard import Probes
 from deepstream.live import ENDED, LiveSource
 from deepstream.output import Output
+from deepstream.probes.guard import Probes
 from deepstream.source import Clip
 from xpnet.errors import UserError
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from deepstream import nvinferserver_schema
-from deepstream.check import Checker
-from deepstream.deploy import LABELS
+from deepstream.carts import nvinferserver_schema
+from deepstream.carts.check import Checker
+from deepstream.carts.deploy import LABELS
+from deepstream.carts.infer_config import Server, in_process, over_grpc
 from deepstream.gstreamer import Gst, has_element
-from deepstream.infer_config import Server, in_process, over_grpc
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.platforms import DGPU, JETSON

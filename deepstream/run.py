@@ -14,13 +14,13 @@ from typing import Any
 from deepstream.description import Description
 from deepstream.graph import describe_graph
 from deepstream.gstreamer import require_elements
-from deepstream.guard import Probes
-from deepstream.nvds_probe import NvdsProbes
 from deepstream.output import Output, parse_output
 from deepstream.player import Ending, OnMessage, play
 from deepstream.preflight import Preflight, check_machine, checked_config, has_hardware_encoder
-from deepstream.probe import MODES
-from deepstream.results import OnPolyps, PolypResults
+from deepstream.probes.guard import Probes
+from deepstream.probes.nvds_probe import NvdsProbes
+from deepstream.probes.results import OnPolyps, PolypResults
+from deepstream.probes.triton_probe import MODES
 from deepstream.source import Clip, open_source
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError

@@ -237,7 +237,7 @@ TRAPS = (
         "bilinearly; both skip pixels, and masks of our networks change",
         "frame_scaling_filter 3 on the GPU, super-sampling: it averages areas as our preprocessing "
         "does; `--check` refuses another",
-        "nvbufsurftransform.h of DeepStream 9.1, tests/deepstream/test_deploy.py",
+        "nvbufsurftransform.h of DeepStream 9.1, tests/deepstream/carts/test_deploy.py",
     ),
     Trap(
         "while NVDS_ENABLE_LATENCY_MEASUREMENT is set, a file sink writes bare H.264",

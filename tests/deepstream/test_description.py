@@ -15,10 +15,10 @@ from deepstream.description import Description, Row, describe
 from deepstream.drawing import as_dot
 from deepstream.graph import describe_graph
 from deepstream.gstreamer import GObject, Gst
-from deepstream.guard import Probes
-from deepstream.nvds_probe import NvdsProbes
 from deepstream.platforms import FRESH, TABLES
-from deepstream.probe import EveryProbes, LatestProbes
+from deepstream.probes.guard import Probes
+from deepstream.probes.nvds_probe import NvdsProbes
+from deepstream.probes.triton_probe import EveryProbes, LatestProbes
 from deepstream.source import LIVE, Clip, open_clip
 from tests.conftest import CLIP, ROOT, one_line
 from tests.deepstream.elements import MUX_PADS, NVIDIA

@@ -8,7 +8,7 @@ import pytest
 
 from deepstream.graph import Graph, describe_graph
 from deepstream.gstreamer import GLib, Gst
-from deepstream.probe import EveryProbes
+from deepstream.probes.triton_probe import EveryProbes
 from deepstream.source import Clip
 from xpnet.overlay import OverlayStyle
 

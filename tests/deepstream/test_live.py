@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -63,6 +64,9 @@ def pulled(pipeline: Any, timeout_s: float = 0.3) -> Iterator[int]:
 def test_a_graph_that_is_slower_than_its_source_sees_the_newest_frame() -> None:
     with playing() as pipeline:
         push(pipeline, *range(1, 101))
+        source = pipeline.get_by_name("source")
+        while source.get_property("current-level-bytes"):  # until all have come to the queue
+            time.sleep(0.01)
         seen = list(pulled(pipeline))
     assert seen[-1] == 100
     assert len(seen) <= 5

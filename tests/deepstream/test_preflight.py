@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from deepstream import nvinferserver_schema, preflight
-from deepstream.deploy import LABELS
-from deepstream.infer_config import Server
+from deepstream import preflight
+from deepstream.carts import nvinferserver_schema
+from deepstream.carts.deploy import LABELS
+from deepstream.carts.infer_config import Server
 from tests.conftest import CLIP, one_line
 from tests.deepstream.nvds import pyds as offered
 from xpnet.card import Card, read_card

@@ -147,7 +147,7 @@ def test_a_server_that_stalls_does_not_stop_the_video(
     mortal_server: TritonServer, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xpnet.triton.client.TIMEOUT_S", 1.0)
-    monkeypatch.setattr("deepstream.probe.STALL_S", 2.0)
+    monkeypatch.setattr("deepstream.probes.triton_probe.STALL_S", 2.0)
     seen = 0
 
     def freeze_at_the_tenth(_: Segmentation) -> None:

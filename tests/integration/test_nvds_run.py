@@ -20,8 +20,8 @@ import pytest
 
 from deepstream import platforms, run
 from deepstream.description import Row, Table
-from deepstream.nvds_probe import NvdsProbes
-from deepstream.pixels import buffer_address, mapped_frame, timestamp_ns
+from deepstream.probes.nvds_probe import NvdsProbes
+from deepstream.probes.pixels import buffer_address, mapped_frame, timestamp_ns
 from deepstream.run import RunSettings
 from deepstream.source import open_clip
 from tests.conftest import ffmpeg

@@ -72,9 +72,9 @@ def add_deploy(commands: Any) -> None:
 
 def deploy(args: argparse.Namespace) -> int:
     """`xpnet deploy`."""
-    from deepstream.cart import EXAMPLES, sink_kind
-    from deepstream.check import Checker
-    from deepstream.deploy import RTSP_WARNING, write
+    from deepstream.carts.cart import EXAMPLES, sink_kind
+    from deepstream.carts.check import Checker
+    from deepstream.carts.deploy import RTSP_WARNING, write
 
     if args.check:
         checker = Checker(args.repository)
@@ -93,7 +93,7 @@ def deploy(args: argparse.Namespace) -> int:
 
 
 def _cart(args: argparse.Namespace) -> Any:
-    from deepstream.cart import Cart
+    from deepstream.carts.cart import Cart
 
     for name in ("platform", "source", "sink", "triton"):
         if not getattr(args, name):
@@ -123,8 +123,8 @@ def _cart(args: argparse.Namespace) -> Any:
 
 def _warn_of_plan(platform: str, model: str, repository: Path) -> None:
     """A plan is built on the target: its absence is no error where files are only written."""
-    from deepstream.deploy import plan_file
-    from deepstream.infer_config import plan_command
+    from deepstream.carts.deploy import plan_file
+    from deepstream.carts.infer_config import plan_command
     from xpnet.card import read_card
 
     plan = plan_file(model, repository)

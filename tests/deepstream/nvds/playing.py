@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from deepstream.gstreamer import Gst
-from deepstream.guard import Probes
-from deepstream.nvds_probe import NvdsProbes
+from deepstream.probes.guard import Probes
+from deepstream.probes.nvds_probe import NvdsProbes
 from tests.deepstream.nvds import buffers, pyds
 from xpnet.card import Card
 from xpnet.overlay import OverlayStyle

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepstream.pixels import MAP_READ, _gst, _MapInfo
+from deepstream.probes.pixels import MAP_READ, _gst, _MapInfo
 from tests.deepstream.nvds import libraries
 from tests.deepstream.nvds.structures import (
     NvBbox_Coords,

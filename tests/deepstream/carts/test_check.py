@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from deepstream.cart import Cart
-from deepstream.check import Checker
-from deepstream.deploy import write
-from deepstream.keys import APP, NVINFER
-from deepstream.nvinferserver_schema import ENUMS, MESSAGES, parse, to_text
+from deepstream.carts.cart import Cart
+from deepstream.carts.check import Checker
+from deepstream.carts.deploy import write
+from deepstream.carts.keys import APP, NVINFER
+from deepstream.carts.nvinferserver_schema import ENUMS, MESSAGES, parse, to_text
 from tests.conftest import CLIP, one_line
 from xpnet.errors import UserError
 from xpnet.triton.server import REPOSITORY

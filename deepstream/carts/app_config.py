@@ -1,6 +1,7 @@
 """The groups of a deepstream-app file as dataclasses; their fields are NVIDIA's keys.
 
-What a key may take stands in `deepstream.keys`, which writes these and checks files of others.
+What a key may take stands in `deepstream.carts.keys`, which writes these and checks files of
+others.
 """
 
 from __future__ import annotations

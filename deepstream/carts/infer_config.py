@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deepstream import key_files
-from deepstream.keys import NVINFER
-from deepstream.nvinferserver_schema import new_control, to_text
+from deepstream.carts import key_files
+from deepstream.carts.keys import NVINFER
+from deepstream.carts.nvinferserver_schema import new_control, to_text
 from xpnet.addresses import check_server, is_loopback
 from xpnet.card import Card, TensorSpec
 from xpnet.errors import UserError

@@ -18,7 +18,7 @@ from tests.deepstream.nvds import pyds
 
 pytestmark = pytest.mark.integration
 
-MODULES = ("nvds_probe.py", "nvds_objects.py", "preflight.py")
+MODULES = ("probes/nvds_probe.py", "probes/nvds_objects.py", "preflight.py")
 
 
 @pytest.fixture(scope="module")

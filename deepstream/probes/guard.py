@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from deepstream.gstreamer import GLib, Gst
-from deepstream.results import PolypResults
+from deepstream.probes.results import PolypResults
 from deepstream.statistics import RunStatistics
 from xpnet.frames import Segmentation
 from xpnet.inference import InferenceError

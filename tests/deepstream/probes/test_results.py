@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepstream.results import PolypResults
+from deepstream.probes.results import PolypResults
 from xpnet.frames import Segmentation
 from xpnet.polyps import CONFIRM, FORGET_S
 
@@ -55,7 +55,7 @@ def test_a_frame_without_a_mask_breaks_the_row() -> None:
 
 def test_without_timestamps_the_clock_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("deepstream.results.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("deepstream.probes.results.time.monotonic", lambda: now[0])
     results = PolypResults()
 
     def seen() -> int | None:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from onnxruntime import InferenceSession
 
-from deepstream.cart import EXAMPLES, Cart
-from deepstream.check import Checker
-from deepstream.deploy import CONFIGS, render, write
-from deepstream.key_files import group_name
-from deepstream.keys import APP, NVINFER
-from deepstream.nvinferserver_schema import parse
+from deepstream.carts.cart import EXAMPLES, Cart
+from deepstream.carts.check import Checker
+from deepstream.carts.deploy import CONFIGS, render, write
+from deepstream.carts.key_files import group_name
+from deepstream.carts.keys import APP, NVINFER
+from deepstream.carts.nvinferserver_schema import parse
 from tests.conftest import CLIP
 from xpnet.card import read_card
 from xpnet.errors import UserError

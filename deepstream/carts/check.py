@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepstream import fits, infer_config, key_files, nvinferserver_schema
-from deepstream.keys import APP, NVINFER
+from deepstream.carts import fits, infer_config, key_files, nvinferserver_schema
+from deepstream.carts.keys import APP, NVINFER
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.triton.config import largest_batch

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deepstream.gstreamer import Gst
-from deepstream.pixels import mapped_frame, timestamp_ns
+from deepstream.probes.pixels import mapped_frame, timestamp_ns
 
 pytestmark = pytest.mark.integration
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from deepstream.guard import Probes
-from deepstream.nvds_objects import attach_polyp
-from deepstream.pixels import CLOCK_TIME_NONE, buffer_address
-from deepstream.results import PolypResults
+from deepstream.probes.guard import Probes
+from deepstream.probes.nvds_objects import attach_polyp
+from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address
+from deepstream.probes.results import PolypResults
 from xpnet.card import Card
 from xpnet.frames import Frame, ProbabilityMap, Segmentation, probabilities_to_mask
 from xpnet.inference import InferenceError

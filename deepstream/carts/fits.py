@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from deepstream import app_config, infer_config, key_files, nvinferserver_schema
-from deepstream.keys import APP
+from deepstream.carts import app_config, infer_config, key_files, nvinferserver_schema
+from deepstream.carts.keys import APP
 from xpnet.card import Card
 from xpnet.errors import UserError
 

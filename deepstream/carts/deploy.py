@@ -11,10 +11,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from deepstream import app_config as app
-from deepstream import infer_config, key_files
-from deepstream.cart import PLATFORMS, Cart, Platform, sink_kind, source_kind
-from deepstream.keys import APP
+from deepstream.carts import app_config as app
+from deepstream.carts import infer_config, key_files
+from deepstream.carts.cart import PLATFORMS, Cart, Platform, sink_kind, source_kind
+from deepstream.carts.keys import APP
 from xpnet.addresses import check_port, public
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError

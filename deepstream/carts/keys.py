@@ -10,7 +10,7 @@ deepstream-app only warns of an unknown key, and says nothing of an unknown grou
 
 from __future__ import annotations
 
-from deepstream.key_files import table_of
+from deepstream.carts.key_files import table_of
 
 _MEMORY = "nvbuf-memory-type:0|1|2|3|4 gpu-id:int"
 _GIE = f"""

@@ -12,7 +12,7 @@ import re
 from functools import cache
 from typing import Any
 
-from deepstream.key_files import nearest
+from deepstream.carts.key_files import nearest
 from xpnet.errors import UserError
 
 ROOT = "PluginControl"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepstream.nvds_probe import NvdsProbes
+from deepstream.probes.nvds_probe import NvdsProbes
 from tests.deepstream.nvds import buffers
 from tests.deepstream.nvds.playing import NVMM_POINTS, nvds_probes, one_by_one, pipeline
 from xpnet.card import Card, read_card

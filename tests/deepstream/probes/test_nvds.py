@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from deepstream.gstreamer import Gst
-from deepstream.guard import PROBE_FAILED
-from deepstream.nvds_objects import COMPONENT_ID, UNTRACKED
-from deepstream.nvds_probe import NvdsProbes, each
-from deepstream.probe import EveryProbes
-from deepstream.results import PolypResults
+from deepstream.probes.guard import PROBE_FAILED
+from deepstream.probes.nvds_objects import COMPONENT_ID, UNTRACKED
+from deepstream.probes.nvds_probe import NvdsProbes, each
+from deepstream.probes.results import PolypResults
+from deepstream.probes.triton_probe import EveryProbes
 from tests.deepstream.nvds import buffers, pyds, structures
 from tests.deepstream.nvds.playing import (
     NVMM_POINTS,
@@ -197,7 +197,7 @@ def test_a_jetsons_surface_is_unmapped_even_where_drawing_fails(
     probes = nvds_probes(card, jetson=True)
     through(probes, buffers.batched(np.stack([frame] * 2), [None, buffers.segmentation(classes)]))
     assert pyds.unmapped == [1]
-    monkeypatch.setattr("deepstream.nvds_probe.draw_mask", lambda *_: 1 / 0)
+    monkeypatch.setattr("deepstream.probes.nvds_probe.draw_mask", lambda *_: 1 / 0)
     through(probes, buffers.batched(frame[None], [buffers.segmentation(classes)]))
     assert pyds.unmapped == [1, 0]
     nothing = nvds_probes(card)
