@@ -16,7 +16,8 @@ from tests.training.conftest import make_discs
 from training.export import export_onnx
 from training.precision import convert
 from training.weights import load_network
-from xpnet.engines.plan import check_agreement, compare, graph_of
+from xpnet.engines.agreement import check_agreement, compare
+from xpnet.engines.plan import graph_of
 from xpnet.engines.runner import EngineInference
 from xpnet.frames import frame_to_tensor
 from xpnet.inference import OnnxInference

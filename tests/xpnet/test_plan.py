@@ -19,8 +19,9 @@ from tests.conftest import CLIP, ffmpeg, one_line
 from xpnet.card import Card, read_card
 from xpnet.engines import plan, python_api, target
 from xpnet.engines import trtexec as trtexec_module
+from xpnet.engines.agreement import check_agreement
 from xpnet.engines.graph import build, read_model
-from xpnet.engines.plan import PlanSettings, build_plan, check_agreement, find_tool
+from xpnet.engines.plan import PlanSettings, build_plan, find_tool
 from xpnet.engines.rtx import bindings
 from xpnet.engines.runner import EngineInference, check_version
 from xpnet.engines.trtexec import Trtexec
@@ -362,13 +363,13 @@ class RtxAsTensorRt:
     def __getattr__(self, name: str) -> object:
         return "10.9.0.1" if name == "__version__" else getattr(self._trt, name)
 
-    def build(self, trt, library, onnx, configure, most):  # type: ignore[no-untyped-def]
+    def build(self, trt, library, onnx, configure, most, typed):  # type: ignore[no-untyped-def]
         def both(builder, config) -> None:  # type: ignore[no-untyped-def]
             config.num_compute_capabilities = 1
             config.set_compute_capability(self._trt.ComputeCapability.SM86, 0)
             configure(builder, config)
 
-        return build(self._trt, library, onnx, both, most)
+        return build(self._trt, library, onnx, both, most, typed)
 
 
 def test_the_module_builds_with_a_timing_cache(
@@ -377,8 +378,9 @@ def test_the_module_builds_with_a_timing_cache(
     trt = RtxAsTensorRt()
     monkeypatch.setattr(python_api, "tensorrt", lambda: trt)
     monkeypatch.setattr(python_api, "build", trt.build)
+    monkeypatch.setattr(python_api, "require_cuda_runtime", lambda: None)
     tool = find_tool()
-    assert (tool.version, tool.times) == ("10.9.0.1", "Python, copies included")
+    assert (tool.version, tool.times(None)) == ("10.9.0.1", "Python, copies included")
     onnx = plan.graph_of(REPOSITORY / "xpnet_lite", "fp16")
     output, cache = tmp_path / "x.plan", tmp_path / "timings"
     cache.write_bytes(b"of something else")

@@ -44,11 +44,12 @@ def build(
     onnx: Path,
     configure: Callable[[Any, Any], None],
     most: int = MAX_BATCH,
+    typed: bool = True,
 ) -> Engine:
     """Builds an engine that takes 1 to `most` frames and is fastest for one.
 
-    The graph's own types are kept: FP32, FP16 and INT8 are what the file says. `library` names the
-    module `trt` in errors; `configure` is given the builder and its configuration.
+    `typed`: the graph's own types are kept: FP32, FP16 and INT8 are what the file says. `library`
+    names the module `trt` in errors; `configure` is given the builder and its configuration.
 
     Raises:
         UserError: the file is none of `xpnet export`, its tensors are not those of its card, or
@@ -61,9 +62,10 @@ def build(
     except TypeError as error:  # the binding's answer where the library gives no builder
         raise UserError(f"{library} cannot start: {logger.last}; {DRIVER}") from error
     # TensorRT 11 knows no other typing and takes the flag without a word.
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    flag = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flag if typed else 0)
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse(onnx.read_bytes()):
+    if not parser.parse_from_file(str(onnx)):
         first = parser.get_error(0).desc() if parser.num_errors else logger.last
         raise UserError(f"{onnx}: {library} cannot parse it: {first}")
     _check_tensors(onnx, network, card)

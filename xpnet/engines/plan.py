@@ -20,14 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.card import Card, read_card
+from xpnet.engines.agreement import check_agreement, compare
 from xpnet.engines.graph import read_model
+from xpnet.engines.installed import card_of_plan, plan_of
 from xpnet.engines.python_api import PythonApi
 from xpnet.engines.runner import check_version
+from xpnet.engines.scratch import alone, timings
 from xpnet.engines.target import check_target, describe_gpu, most_frames
 from xpnet.engines.trtexec import Trtexec, find_trtexec
 from xpnet.errors import NotInstalled, UserError
 from xpnet.files import check_writable, write_bytes, write_text
-from xpnet.frames import agreement, frame_to_tensor
+from xpnet.frames import Frame, frame_to_tensor
 from xpnet.images import sample_frames
 from xpnet.inference import OnnxInference
 from xpnet.triton.config import plan_config
@@ -35,10 +38,6 @@ from xpnet.triton.server import REPOSITORY
 
 log = logging.getLogger("xpnet.build")
 
-AGREEMENT = 0.98
-"""Dice of a plan's masks with those of ONNX Runtime that is let through."""
-MEAN_DIFFERENCE = 0.01
-"""The largest mean difference of a probability that is let through."""
 FRAMES = 8
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -59,13 +58,15 @@ class PlanSettings:
 
 
 class Tool(Protocol):
-    """TensorRT, by whichever way is installed; `times` says what its milliseconds are of."""
+    """TensorRT, by whichever way is installed."""
 
     version: str
-    times: str
+
+    def times(self, dla: int | None) -> str:
+        """What the milliseconds of `run` are of, for the card."""
 
     def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
-        """Writes the plan of an ONNX file."""
+        """Writes the plan of an ONNX file; reads and writes timings in `cache`."""
 
     def run(
         self, plan: Path, card: Card, tensors: list[NDArray[np.float32]], dla: int | None
@@ -85,37 +86,54 @@ def build_plan(settings: PlanSettings) -> Card:
     served = read_card(folder / "card.json")
     onnx = settings.onnx or tuple(graph_of(folder, p) for p in settings.precisions)
     cards = {path: _fitting(path, served, settings.dla) for path in onnx}
-    output = folder / "1" / "model.plan"
+    frames = sample_frames(settings.frames, FRAMES)
+    output = plan_of(folder)
     if not output.parent.is_dir():
         check_writable(output.parent)
-        output.parent.mkdir()
+        try:
+            output.parent.mkdir()
+        except OSError as error:
+            raise UserError(f"{output.parent}: cannot be made: {error.strerror}") from error
     check_writable(output)
     tool = find_tool()
     machine = describe_gpu(settings.target)
-    made_by = {**machine, "tensorrt": tool.version, "dla": settings.dla}
-    config = folder / "config.pbtxt"
-    if settings.if_needed and (kept := _fitting_plan(output, made_by, cards.values())):
-        log.info("%s fits: kept", output)
-        _write_config(config, kept)  # a build may have been cut off before it
-        return kept
+    with alone(output.parent):
+        made_by = {**machine, "tensorrt": tool.version, "dla": settings.dla}
+        kept = _fitting_plan(output, made_by, cards.values()) if settings.if_needed else None
+        if kept:
+            log.info("%s fits: kept", output)
+        else:
+            content, kept = _best(tool, cards, frames, output, machine, settings)
+            write_bytes(output, content)
+            kept.write(output.with_name("card.json"))  # names the plan's SHA-256: both or neither
+        _write_config(folder / "config.pbtxt", kept)  # a build may have been cut off before it
+    return kept
+
+
+def _best(
+    tool: Tool,
+    cards: Mapping[Path, Card],
+    frames: list[Frame],
+    output: Path,
+    machine: dict[str, str],
+    settings: PlanSettings,
+) -> tuple[bytes, Card]:
+    """The fastest candidate that agrees with its ONNX file. Raises UserError where none does."""
     made, refused = [], []
     for path, card in cards.items():
         partial = output.with_name(f".{path.stem}.plan")
         try:
-            made.append(_candidate(tool, path, card, partial, machine, settings))
+            made.append(_candidate(tool, path, card, partial, frames, machine, settings))
         except UserError as error:
             refused.append(error)
-            log.warning("%s", error)
         finally:
             partial.unlink(missing_ok=True)
+    for other in refused if made else refused[1:]:
+        log.warning("%s", other)
     if not made:
         raise refused[0]
     content, card = min(made, key=lambda pair: float(pair[1].graph["median_ms"]))
-    card = replace(card, graph={**card.graph, "candidates": _precisions(cards.values())})
-    write_bytes(output, content)
-    card.write(output.with_name("card.json"))  # names the plan's SHA-256: both or neither count
-    _write_config(config, card)
-    return card
+    return content, replace(card, graph={**card.graph, "candidates": _precisions(cards.values())})
 
 
 def _write_config(path: Path, card: Card) -> None:
@@ -180,11 +198,8 @@ def _fitting_plan(
     plan: Path, made_by: Mapping[str, object], cards: Collection[Card]
 ) -> Card | None:
     """The card of a plan that is there, the best of these very graphs on this machine."""
-    path = plan.with_name("card.json")
-    if not (plan.is_file() and path.is_file()):
-        return None
-    found = read_card(path)
-    if found.graph.get("sha256") != sha256(plan.read_bytes()).hexdigest():
+    found = card_of_plan(plan)
+    if found is None:
         return None
     if found.graph.get("candidates") != _precisions(cards):
         return None
@@ -199,20 +214,25 @@ def _fitting_plan(
 
 
 def _candidate(
-    tool: Tool, onnx: Path, card: Card, plan: Path, machine: dict[str, str], settings: PlanSettings
+    tool: Tool,
+    onnx: Path,
+    card: Card,
+    plan: Path,
+    frames: list[Frame],
+    machine: dict[str, str],
+    settings: PlanSettings,
 ) -> tuple[bytes, Card]:
-    gpu = re.sub(r"\W+", "-", machine["gpu"])
-    cache = settings.repository / f".timing.{gpu}.{tool.version}.cache"
-    cache = settings.timing_cache or cache
-    log.info("%s: building with TensorRT %s, which takes minutes", onnx, tool.version)
-    tool.build(onnx, card, plan, settings.dla, cache)
-    frames = sample_frames(settings.frames, FRAMES)
     tensors = [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
     wanted = _reference(onnx, tensors)
     if not (wanted > card.threshold).any():
         raise UserError(
             f"{settings.frames}: no polyp on {len(frames)} frames of it: checks nothing"
         )
+    gpu = re.sub(r"\W+", "-", machine["gpu"])
+    cache = settings.repository / f".timing.{gpu}.{tool.version}.cache"
+    log.info("%s: building with TensorRT %s, which takes minutes", onnx, tool.version)
+    with timings(settings.timing_cache or cache) as own:
+        tool.build(onnx, card, plan, settings.dla, own)
     found, median_ms = tool.run(plan, card, tensors, settings.dla)
     measured = compare(found, wanted, card.threshold)
     check_agreement(onnx, measured)
@@ -227,34 +247,11 @@ def _candidate(
         "max_batch": most_frames(settings.dla),
         "date": date.today().isoformat(),
         "median_ms": round(median_ms, 3),
-        "timed_by": tool.times,
+        "timed_by": tool.times(settings.dla),
         "sha256": sha256(content).hexdigest(),
         "plan": measured,
     }
     return content, replace(card, graph=graph, scores={})
-
-
-def compare(
-    found: NDArray[np.float32], wanted: NDArray[np.float32], threshold: float
-) -> dict[str, float]:
-    """What a plan changes: `largest_difference`, `mean_difference`, `agreement` of the masks."""
-    difference = np.abs(found - wanted)
-    return {
-        "largest_difference": float(difference.max()),
-        "mean_difference": float(difference.mean()),
-        "agreement": agreement(found, wanted, threshold),
-    }
-
-
-def check_agreement(onnx: Path, measured: dict[str, float]) -> None:
-    """Raises UserError for a plan that does not compute what its ONNX file does; NaN included."""
-    good = measured["mean_difference"] <= MEAN_DIFFERENCE and measured["agreement"] >= AGREEMENT
-    if not good:
-        raise UserError(
-            f"{onnx}: its plan is refused: masks agree with ONNX Runtime's by Dice "
-            f"{measured['agreement']:.4f}, expected {AGREEMENT}; mean difference "
-            f"{measured['mean_difference']:.4f}, expected at most {MEAN_DIFFERENCE}"
-        )
 
 
 def _reference(onnx: Path, tensors: list[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from xpnet.card import Card
 from xpnet.engines.graph import build
-from xpnet.engines.runner import EngineInference, require_polygraphy, tensorrt
+from xpnet.engines.runner import (
+    EngineInference,
+    require_cuda_runtime,
+    require_polygraphy,
+    tensorrt,
+)
 from xpnet.engines.target import most_frames
 from xpnet.errors import UserError
 from xpnet.files import write_bytes
-
-log = logging.getLogger("xpnet.build")
 
 RUNS = 100
 
@@ -25,19 +28,29 @@ class PythonApi:
     """See xpnet.engines.plan.Tool.
 
     Raises:
-        UserError: TensorRT's module or Polygraphy is not installed, or of a wrong version.
+        UserError: TensorRT's module, Polygraphy or CUDA's runtime is not installed, or TensorRT
+            is of a wrong version.
     """
-
-    times = "Python, copies included"
 
     def __init__(self) -> None:
         self._trt = tensorrt()
         require_polygraphy()  # before minutes of building, not after
+        require_cuda_runtime()
         self.version = str(self._trt.__version__)
 
+    def times(self, dla: int | None) -> str:
+        """See xpnet.engines.plan.Tool."""
+        return "Python, copies included"
+
     def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
-        """Writes the plan of an ONNX file."""
+        """Writes the plan of an ONNX file.
+
+        The accelerator of TensorRT 10 takes FP16 by a builder flag, which a strongly typed network
+        refuses; so NVIDIA's trtexec sets these flags for it. TensorRT 11 has neither (NVIDIA,
+        Strongly Typed Networks for DLA, 11.4.1).
+        """
         trt = self._trt
+        by_flag = dla is not None and self.version.startswith("10.")
         alive: list[Any] = []  # a timing cache ends with the builder and config that it came from
 
         def configure(builder: Any, config: Any) -> None:
@@ -51,16 +64,19 @@ class PythonApi:
                 config.default_device_type = trt.DeviceType.DLA
                 config.DLA_core = dla
                 config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+            if by_flag:
+                config.set_flag(trt.BuilderFlag.FP16)
+                config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
 
-        engine = build(trt, "TensorRT", onnx, configure, most_frames(dla))
+        engine = build(trt, "TensorRT", onnx, configure, most_frames(dla), not by_flag)
         write_bytes(output, engine.content)
-        _keep(alive[-1], cache)
+        cache.write_bytes(bytes(alive[-1].serialize()))
 
     def run(
         self, plan: Path, card: Card, tensors: list[NDArray[np.float32]], dla: int | None
     ) -> tuple[NDArray[np.float32], float]:
         """Probabilities N x 1 x H x W, and the median milliseconds of one frame."""
-        model = EngineInference(plan, card)
+        model = EngineInference(plan, replace(card, graph={**card.graph, "dla": dla}))
         try:
             found = np.stack([model.submit(t).result() for t in tensors])[:, None]
             return found, model.median_ms(tensors[0], RUNS)
@@ -75,11 +91,3 @@ def _timing_cache(config: Any, path: Path) -> Any:
         known = config.create_timing_cache(b"")
         config.set_timing_cache(known, False)
     return known
-
-
-def _keep(timings: Any, path: Path) -> None:
-    """A plan is worth more than the time of the next build."""
-    try:
-        write_bytes(path, bytes(timings.serialize()))
-    except UserError as error:
-        log.warning("the timing cache is not kept: %s", error)

@@ -11,6 +11,7 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +147,47 @@ def require_polygraphy() -> Any:
     return trt
 
 
-def _activate(trt: Any, library: str, path: Path, content: bytes, dla: int | None) -> Any:
-    runners = require_polygraphy()
-    from polygraphy.exception import PolygraphyException
+def require_cuda_runtime() -> None:
+    """Loads the library that Polygraphy copies with.
+
+    It looks in LD_LIBRARY_PATH, in CUDA's folder, and in the wheel of CUDA 12; that of CUDA 13,
+    which comes with TensorRT's own, keeps it elsewhere (nvidia-cuda-runtime: nvidia/cu13/lib).
+
+    Raises:
+        UserError: it is not installed.
+    """
+    from polygraphy import cuda
     from polygraphy.logger import G_LOGGER
 
     G_LOGGER.module_severity = G_LOGGER.CRITICAL + 1
+    before = os.environ.get("LD_LIBRARY_PATH")
+    for folders in ("", os.pathsep.join(_wheels_of_cuda())):
+        try:
+            if folders:
+                os.environ["LD_LIBRARY_PATH"] = folders
+            cuda.wrapper()
+            return
+        except OSError:
+            continue
+        finally:  # programs that we start are to find what they found before
+            if before is None:
+                os.environ.pop("LD_LIBRARY_PATH", None)
+            else:
+                os.environ["LD_LIBRARY_PATH"] = before
+    how = "it comes with CUDA and with JetPack, or as the package nvidia-cuda-runtime"
+    raise require("CUDA's runtime (libcudart)", "running an engine", how)
+
+
+def _wheels_of_cuda() -> list[str]:
+    spec = util.find_spec("nvidia")
+    places = list(spec.submodule_search_locations or []) if spec else []
+    return [str(found) for place in places for found in sorted(Path(place).glob("cu*/lib"))]
+
+
+def _activate(trt: Any, library: str, path: Path, content: bytes, dla: int | None) -> Any:
+    runners = require_polygraphy()
+    from polygraphy.exception import PolygraphyException
+
     logger = make_logger(trt)
     try:
         runtime = trt.Runtime(logger)
@@ -160,6 +196,7 @@ def _activate(trt: Any, library: str, path: Path, content: bytes, dla: int | Non
         engine = runtime.deserialize_cuda_engine(content)
         if engine is None:
             raise UserError(f"{path}: {library} cannot load it: {logger.last}; {DRIVER}")
+        require_cuda_runtime()
         runner = runners.TrtRunner(engine)
         runner.activate()
     except (TypeError, OSError, PolygraphyException) as error:

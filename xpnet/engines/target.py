@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from xpnet.triton.config import MAX_BATCH
 
 TARGETS = {"rtx": "x86_64", "jetson": "aarch64"}
 """What may be built for, and the architecture of such machines."""
+DRIVER_S = 30.0
+"""How long nvidia-smi may take: a driver that hangs lets it hang, too."""
 JETSON_MODELS = (Path("/proc/device-tree/model"), Path("/etc/jetson-model"))
 """Where a Jetson's name stands; Docker hides the first, jetson/compose.yaml hands in the second."""
 
@@ -40,7 +43,7 @@ def describe_gpu(target: str) -> dict[str, str]:
     """`gpu` and `driver` of this machine, for the card of a plan.
 
     Raises:
-        UserError: there is no NVIDIA driver, or it sees no GPU.
+        UserError: there is no NVIDIA driver, it sees no GPU, or it sees several kinds.
     """
     if target == "jetson":
         found = next((path for path in JETSON_MODELS if path.is_file()), None)
@@ -51,11 +54,25 @@ def describe_gpu(target: str) -> dict[str, str]:
     program = shutil.which("nvidia-smi")
     if program is None:
         raise UserError("no nvidia-smi: a plan is built on the GPU that runs it, with its driver")
-    command = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    first = result.stdout.strip().splitlines()[:1]
-    name, comma, driver = (first or [""])[0].rpartition(", ")
-    if result.returncode or not comma:
+    command = [program, "--query-gpu=name,driver_version,uuid", "--format=csv,noheader"]
+    try:
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=DRIVER_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"nvidia-smi sees no GPU: {error}") from error
+    rows = [row for line in result.stdout.splitlines() if len(row := line.rsplit(", ", 2)) == 3]
+    if result.returncode or not rows:
         reason = (result.stderr or result.stdout).strip().splitlines()[:1]
         raise UserError(f"nvidia-smi sees no GPU: {(reason or ['it says nothing'])[0]}")
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0]
+    if chosen.startswith("GPU-"):
+        rows = [row for row in rows if row[2].startswith(chosen)] or rows
+    names = sorted({name for name, _, _ in rows})
+    if len(names) > 1:  # CUDA counts them in another order than nvidia-smi
+        raise UserError(
+            f"several kinds of GPU here: {', '.join(names)}: choose one by its UUID in "
+            "CUDA_VISIBLE_DEVICES (nvidia-smi -L)"
+        )
+    name, driver, _ = rows[0]
     return {"gpu": name, "driver": driver}

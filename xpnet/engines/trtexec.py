@@ -1,7 +1,8 @@
 """TensorRT by its command line, trtexec, where its Python module is not installed.
 
-Source: NVIDIA's trtexec of TensorRT 10 (`--help`), and its sampleReporting.cpp for the files that
-it writes. Builds are strongly typed: TensorRT 11 does nothing else, and passes over the option.
+Source: NVIDIA's trtexec of TensorRT 10.0 to 11.1: sampleOptions.cpp and sampleEngines.cpp for the
+options and what they set, sampleReporting.cpp for the files that it writes, logging.h for its
+first line, sampleDevice.cpp for how it ends without a GPU.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from xpnet.card import Card
 from xpnet.engines.target import most_frames
 from xpnet.errors import UserError
+from xpnet.processes import die_with_parent
 
 PLACES = "/usr/src/tensorrt/bin"
 """Where JetPack and NVIDIA's containers have it, beside PATH."""
@@ -33,8 +36,6 @@ def find_trtexec() -> str | None:
 class Trtexec:
     """TensorRT through one program; see xpnet.engines.plan.Tool."""
 
-    times = "trtexec, with CUDA graphs, copies included"
-
     def __init__(self, program: str) -> None:
         self._program = program
         said = self._run(["--help"], "tell its version")
@@ -44,8 +45,12 @@ class Trtexec:
         number = int(found[1])
         # 100600 is 10.6.0; up to TensorRT 8 it was 8601 for 8.6.1.
         base = 100 if number >= 100_000 else 10
-        major, rest = divmod(number, 10_000 if base == 100 else 1_000)
-        self.version = f"{major}.{rest // 100}.{rest % 100}"
+        self._major, rest = divmod(number, 10_000 if base == 100 else 1_000)
+        self.version = f"{self._major}.{rest // 100}.{rest % 100}"
+
+    def times(self, dla: int | None) -> str:
+        """See xpnet.engines.plan.Tool."""
+        return f"trtexec, {'with' if dla is None else 'without'} CUDA graphs, copies included"
 
     def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
         """Writes the plan of an ONNX file. Raises UserError with trtexec's reason."""
@@ -57,20 +62,26 @@ class Trtexec:
             f"--minShapes={one}",
             f"--optShapes={one}",
             f"--maxShapes={most}",
-            "--stronglyTyped",
             "--skipInference",
             f"--timingCacheFile={cache}",
         ]
-        if dla is not None:
+        if dla is None:
+            options.append("--stronglyTyped")  # TensorRT 11 does nothing else, and passes it over
+        else:
+            # For an accelerator trtexec 10 itself sets the FP16 flag, which a strongly typed
+            # network refuses.
             options += [f"--useDLACore={dla}", "--allowGPUFallback"]
         self._run(options, f"build a plan of {onnx}")
 
     def run(
         self, plan: Path, card: Card, tensors: list[NDArray[np.float32]], dla: int | None
     ) -> tuple[NDArray[np.float32], float]:
-        """Probabilities N x 1 x H x W, and the median milliseconds of a frame with CUDA graphs."""
+        """Probabilities N x 1 x H x W, and the median milliseconds of a frame."""
         shape = "x".join(str(n) for n in tensors[0].shape)
         found, times = [], []
+        how = ["--useCudaGraph"] if dla is None else [f"--useDLACore={dla}"]
+        if self._major >= 11:  # which leaves the copies out unless told otherwise
+            how.append("--includeDataTransfers")
         with tempfile.TemporaryDirectory() as folder:
             given, maps, timed = (Path(folder) / n for n in ("in.bin", "out.json", "times.json"))
             for tensor in tensors:
@@ -82,9 +93,8 @@ class Trtexec:
                         f"--loadInputs={card.input.name}:{given}",
                         f"--exportOutput={maps}",
                         f"--exportTimes={timed}",
-                        "--useCudaGraph",
                         "--duration=1",
-                        *([] if dla is None else [f"--useDLACore={dla}"]),
+                        *how,
                     ],
                     f"run {plan}",
                 )
@@ -97,16 +107,33 @@ class Trtexec:
         return np.concatenate(found), float(np.median(times))
 
     def _run(self, options: list[str], what: str) -> str:
-        result = subprocess.run(
-            [self._program, *options], capture_output=True, text=True, check=False
-        )
+        try:
+            result = subprocess.run(
+                [self._program, *options],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                preexec_fn=die_with_parent,
+            )
+        except OSError as error:  # of another architecture, or no program
+            raise UserError(f"{self._program}: cannot be run: {error.strerror}") from error
         said = result.stdout + result.stderr
         if result.returncode:
-            errors = [x for x in said.splitlines() if "[E]" in x]
-            reason = (errors or said.strip().splitlines() or ["it says nothing"])[0]
-            reason = re.sub(r"^\[[\d/:-]+\] \[E\] ", "", reason)
-            raise UserError(f"trtexec cannot {what}: {reason}")
+            raise UserError(f"trtexec cannot {what}: {_reason(said, result.returncode)}")
         return said
+
+
+def _reason(said: str, code: int) -> str:
+    """Its first error; where it ends without one, as on a machine without a GPU, its last word."""
+    if code == -signal.SIGKILL:
+        return "killed by SIGKILL: was the memory full?"
+    lines = [line for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if "[E]" in line]
+    words = [line for line in lines if not re.search(r"^&&&& |\[[IW]\]", line)]
+    reason = (errors[:1] or words[-1:] or lines[-1:] or ["it says nothing"])[0].strip()
+    reason = re.sub(r"^\[[\d/:-]+\] \[[EIW]\] (\[TRT\] )?", "", reason)
+    return f"killed by {signal.Signals(-code).name}: {reason}" if code < 0 else reason
 
 
 def _read(path: Path) -> Any:

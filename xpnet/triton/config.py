@@ -39,7 +39,8 @@ def plan_config(card: Card) -> str:
     if card.graph.get("dla") is not None:
         accelerator = _proto().ModelInstanceGroup.SecondaryDevice.KIND_NVDLA
         group.secondary_devices.add(kind=accelerator, device_id=card.graph["dla"])
-    config.optimization.cuda.graphs = True
+    else:  # CUDA graphs and an accelerator exclude each other (NVIDIA's sampleOptions.cpp)
+        config.optimization.cuda.graphs = True
     return _text(config)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import re
@@ -23,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from xpnet.engines.installed import check_plan
 from xpnet.errors import UserError
+from xpnet.processes import die_with_parent
 
 log = logging.getLogger("xpnet.triton")
 
@@ -66,6 +67,9 @@ class TritonServer:
         binary, backends = find_tritonserver()
         self.shm_prefix = f"xpnet-triton-{secrets.token_hex(4)}"
         self.models = servable_models(settings.repository, settings.models)
+        for name in self.models:
+            if _weights(settings.repository, name).suffix == ".plan":
+                check_plan(settings.repository / name)
         ports = {
             "http": _port(settings.host, settings.http_port),
             "grpc": _port(settings.host, settings.grpc_port),
@@ -102,7 +106,7 @@ class TritonServer:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # Ctrl-C reaches us; we stop the server in order
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         self._log: deque[str] = deque(maxlen=400)
         assert self._process.stdout is not None
@@ -285,9 +289,3 @@ def _http_ok(url: str) -> bool:
 def _without_prefix(line: str) -> str:
     """A log line without Triton's severity, time, thread and source position."""
     return re.sub(r"^[EWI]\d{4} [\d:.]+ \d+ [\w.]+:\d+\] ", "", line).strip().strip('"')
-
-
-def _die_with_parent() -> None:
-    """In the child: Linux ends it when its parent does, however that ends (prctl(2))."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
