@@ -6,6 +6,7 @@ that what is served is what was scored and timed.
 
 from __future__ import annotations
 
+import re
 import sys
 from importlib import util
 from pathlib import Path
@@ -22,14 +23,27 @@ AUTO = "auto"
 """Instead of a name: the one that `best_runtime` chooses."""
 BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 HINT = "scripts/setup.sh"
+FATAL = 4
+"""Of ONNX Runtime's severities: no other is printed."""
+NOISE = (
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?"
+    r"|/onnxruntime_src/\S+:\d+ [^(]*\(.*?\) (const )?"
+)
+"""In ONNX Runtime's errors: its codes, and where in its sources it stood."""
 Feeds = dict[str, NDArray[Any]]
 """Inputs by name; of each the first dimension is the batch."""
 
 
 class CpuModel(Protocol):
-    """A loaded ONNX file. `metadata` is what the file says of itself, by key."""
+    """A loaded ONNX file.
+
+    `shapes` are those of all inputs and outputs by name, -1 where the file leaves a size open;
+    `metadata` is what the file says of itself, by key.
+    """
 
     inputs: list[str]
+    outputs: list[str]
+    shapes: dict[str, tuple[int, ...]]
     metadata: dict[str, str]
 
     def run(self, outputs: list[str], feeds: Feeds) -> list[NDArray[Any]]:
@@ -79,13 +93,21 @@ class _OnnxRuntime:
             raise require("onnxruntime", "inference on a CPU", HINT) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.log_severity_level = FATAL  # what is wrong comes as an exception, said once
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime has one exception class for each of its codes
-            raise UserError(f"{path}: not a model that ONNX Runtime loads: {error}") from error
-        self.inputs = [i.name for i in self._session.get_inputs()]
+            reason = re.sub(NOISE, "", str(error))
+            raise UserError(f"{path}: not a model that ONNX Runtime loads: {reason}") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self.inputs = [i.name for i in inputs]
+        self.outputs = [o.name for o in outputs]
+        self.shapes = {
+            t.name: tuple(n if isinstance(n, int) else -1 for n in t.shape)
+            for t in inputs + outputs
+        }
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
 
     def run(self, outputs: list[str], feeds: Feeds) -> list[NDArray[Any]]:
@@ -114,6 +136,8 @@ class _OpenVino:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
             model = openvino.Core().read_model(str(path))
+            tensors = [*model.inputs, *model.outputs]
+            self.shapes = {t.get_any_name(): _sizes(t.get_partial_shape()) for t in tensors}
             model.reshape({i: _one_frame(i.get_partial_shape()) for i in model.inputs})
             compiled = openvino.Core().compile_model(model, "CPU", settings)
         except Exception as error:  # OpenVINO raises RuntimeError for everything
@@ -121,6 +145,7 @@ class _OpenVino:
             raise UserError(f"{path}: not a model that OpenVINO loads: {reason}") from error
         self._request = compiled.create_infer_request()
         self.inputs = [i.get_any_name() for i in model.inputs]
+        self.outputs = [o.get_any_name() for o in model.outputs]
         self.metadata = _metadata(model)
 
     def run(self, outputs: list[str], feeds: Feeds) -> list[NDArray[Any]]:
@@ -135,6 +160,10 @@ class _OpenVino:
 
 def _one_frame(shape: Any) -> list[int]:
     return [1, *(d.get_length() for d in list(shape)[1:])]
+
+
+def _sizes(shape: Any) -> tuple[int, ...]:
+    return tuple(d.get_length() if d.is_static else -1 for d in shape)
 
 
 def _metadata(model: Any) -> dict[str, str]:

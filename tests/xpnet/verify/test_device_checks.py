@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import pytest
 
-from tests.xpnet.test_plan import STAND_IN
+from tests.xpnet.engines.conftest import stand_in
 from xpnet.errors import UserError
 from xpnet.images import clip_frames
 from xpnet.overlay import OverlayStyle, draw_mask
@@ -43,7 +42,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 @pytest.fixture
 def site(tmp_path: Path, program) -> Iterator[Site]:
     """A machine with a GPU, so it says, and a repository of its own."""
-    program("nvidia-smi", "#!/bin/sh\necho RTX 3070 Laptop, 595.1\n")
+    program("nvidia-smi", "#!/bin/sh\necho RTX 3070 Laptop, 595.1, GPU-1\n")
     for name in ("xpnet_lite", "xpnet_lite_onnx"):
         shutil.copytree(REPOSITORY / name, tmp_path / "models" / name)
     made = Site(tmp_path / "models")
@@ -52,9 +51,7 @@ def site(tmp_path: Path, program) -> Iterator[Site]:
 
 
 def put_trtexec(program, tmp_path: Path, mood: str = "") -> None:
-    log = tmp_path / "calls.jsonl"
-    text = STAND_IN.format(python=sys.executable, number=100600, mood=mood, log=log)
-    program("trtexec", text)
+    program("trtexec", stand_in(100600, mood, tmp_path / "calls.jsonl"))
 
 
 def test_plans_are_built_compared_and_timed(site: Site, program, tmp_path: Path) -> None:

@@ -1,13 +1,7 @@
-"""Plans: what goes in, what is refused, what is written; TensorRT itself is on a target only.
-
-A stand-in for trtexec takes its options, writes the files that NVIDIA's program writes, and
-computes with ONNX Runtime; so all that is ours runs, and nothing is said of TensorRT.
-"""
+"""Plans: what goes in, what is refused, what is written; TensorRT itself is on a target only."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import sys
 from dataclasses import replace
@@ -15,94 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CLIP, ffmpeg, one_line
+from tests.conftest import ffmpeg, one_line
+from tests.xpnet.engines.conftest import calls
 from xpnet.card import Card, read_card
 from xpnet.engines import plan, python_api, target
-from xpnet.engines import trtexec as trtexec_module
 from xpnet.engines.agreement import check_agreement
 from xpnet.engines.graph import build, read_model
 from xpnet.engines.plan import PlanSettings, build_plan, find_tool
 from xpnet.engines.rtx import bindings
 from xpnet.engines.runner import EngineInference, check_version
 from xpnet.engines.trtexec import Trtexec
-from xpnet.errors import NotInstalled, UserError
+from xpnet.errors import UserError
 from xpnet.triton.server import REPOSITORY, servable_models
-
-STAND_IN = """#!{python}
-import json, os, shutil, sys
-import numpy as np
-options = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
-print("&&&& RUNNING TensorRT.trtexec [TensorRT v{number}] [b26] # trtexec")
-with open("{log}", "a") as log:
-    print(json.dumps(options), file=log)
-if "fails" in "{mood}" and "onnx" in options:
-    print("[11/24/2026-12:00:00] [E] Error[4]: no such tactic")
-    sys.exit(1)
-if "onnx" in options:
-    shutil.copy(options["onnx"], options["saveEngine"])
-elif "loadEngine" in options:
-    import onnxruntime
-    name, _, path = options["loadInputs"].partition(":")
-    shape = [int(n) for n in options["shapes"].partition(":")[2].split("x")]
-    given = np.fromfile(path, np.float32).reshape(shape)
-    session = onnxruntime.InferenceSession(
-        open(options["loadEngine"], "rb").read(), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {{name: given}})
-    if "wrong" in "{mood}" or ("bad-int8" in "{mood}" and "int8" in options["loadEngine"]):
-        found = 1 - found
-    if "nan" in "{mood}":
-        found[0, 0, 0, 0] = np.nan
-    dims = "x".join(map(str, found.shape))
-    row = {{"name": "probabilities", "dimensions": dims, "values": found.ravel().tolist()}}
-    with open(options["exportOutput"], "w") as out:
-        out.write(json.dumps([row]).replace("NaN", "nan"))  # as C++ writes it
-    ms = 1.0 if "int8" in options["loadEngine"] else 2.0
-    json.dump([{{"latencyMs": ms - 0.5}}, {{"latencyMs": ms + 0.5}}, {{"latencyMs": ms}}],
-              open(options["exportTimes"], "w"))
-"""
-
-
-@pytest.fixture
-def trtexec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Puts a stand-in on PATH; returns the file of its calls."""
-    log = tmp_path / "calls.jsonl"
-
-    def absent() -> None:
-        raise NotInstalled("a plan needs TensorRT, which is not installed: it comes")
-
-    monkeypatch.setattr(python_api, "tensorrt", absent)  # a target has it, and more of trtexec
-    monkeypatch.setattr(trtexec_module, "PLACES", "")
-
-    def put(number: int = 100600, mood: str = "") -> Path:
-        folder = tmp_path / "bin"
-        folder.mkdir(exist_ok=True)
-        program = folder / "trtexec"
-        text = STAND_IN.format(python=sys.executable, number=number, mood=mood, log=log)
-        program.write_text(text)
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-        return log
-
-    return put
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    folder = tmp_path / "models"
-    for name in ("xpnet_lite", "xpnet_lite_onnx"):
-        shutil.copytree(REPOSITORY / name, folder / name)
-    return folder
-
-
-@pytest.fixture
-def settings(repository: Path, monkeypatch: pytest.MonkeyPatch) -> PlanSettings:
-    monkeypatch.setattr(plan, "describe_gpu", lambda _: {"gpu": "RTX 3070", "driver": "595.1"})
-    monkeypatch.setattr(plan, "check_target", lambda _target, _dla: None)
-    return PlanSettings("rtx", "xpnet_lite", CLIP, precisions=("fp32",), repository=repository)
-
-
-def calls(log: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def test_a_plan_is_built_checked_and_written_with_its_card(
