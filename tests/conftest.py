@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+from xpnet.engines.target import describe_gpu
+from xpnet.errors import UserError
+from xpnet.target import look
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "docs" / "demo" / "colonoscopy.mp4"
@@ -52,6 +58,21 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ffmpeg(*arguments: str) -> None:
     """Runs ffmpeg quietly; it makes the videos that the tests break."""
     subprocess.run(["ffmpeg", "-y", "-loglevel", "error", *arguments], check=True)
+
+
+def put_plan(folder: Path) -> Path:
+    """What stands for a TensorRT plan in a model's folder, with its card."""
+    plan = folder / "1" / "model.plan"
+    plan.parent.mkdir(exist_ok=True)
+    plan.write_bytes(b"a plan")
+    card = json.loads((folder / "card.json").read_text())
+    try:
+        machine = describe_gpu("jetson" if look().jetson else "rtx")
+    except UserError:  # no GPU here
+        machine = {}
+    card["graph"] = {"sha256": hashlib.sha256(b"a plan").hexdigest(), **machine}
+    plan.with_name("card.json").write_text(json.dumps(card))
+    return plan
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 from deepstream.carts import fits, infer_config, key_files, nvinferserver_schema
 from deepstream.carts.keys import APP, NVINFER
 from xpnet.card import Card, read_card
+from xpnet.engines.installed import check_plan
 from xpnet.errors import UserError
 from xpnet.triton.config import largest_batch
 from xpnet.triton.server import REPOSITORY
@@ -217,7 +218,11 @@ def _weights(model: Path) -> Path:
 
 def _weights_there(inference: Inference) -> None:
     path, card = inference.weights, inference.card
-    if path is None or path.is_file():
+    if path is None:
+        return
+    if path.is_file():
+        if path.suffix == ".plan":
+            check_plan(path.parents[1])
         return
     if path.suffix != ".plan":
         raise UserError(f"{path}: no such file")

@@ -13,7 +13,7 @@ from deepstream import preflight
 from deepstream.carts import nvinferserver_schema
 from deepstream.carts.deploy import LABELS
 from deepstream.carts.infer_config import Server
-from tests.conftest import CLIP, one_line
+from tests.conftest import CLIP, one_line, put_plan
 from tests.deepstream.nvds import pyds as offered
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
@@ -33,8 +33,7 @@ def repository(tmp_path: Path) -> Path:
     """The plan's folder with a file in the plan's place."""
     folder = tmp_path / "models" / "xpnet_lite"
     shutil.copytree(REPOSITORY / "xpnet_lite", folder)
-    (folder / "1").mkdir(exist_ok=True)
-    (folder / "1" / "model.plan").write_bytes(b"a plan")
+    put_plan(folder)
     return tmp_path / "models"
 
 

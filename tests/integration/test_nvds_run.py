@@ -24,7 +24,7 @@ from deepstream.probes.nvds_probe import NvdsProbes
 from deepstream.probes.pixels import buffer_address, mapped_frame, timestamp_ns
 from deepstream.run import RunSettings
 from deepstream.source import open_clip
-from tests.conftest import ffmpeg
+from tests.conftest import ffmpeg, put_plan
 from tests.deepstream.nvds import buffers, pyds
 from tests.integration.camera import Camera, free_tcp_port
 from xpnet.errors import UserError
@@ -75,8 +75,7 @@ def plain_table() -> Table:
 def settings(tmp_path: Path, short_clip: Path) -> RunSettings:
     folder = tmp_path / "models" / MODEL
     shutil.copytree(REPOSITORY / MODEL, folder)
-    (folder / "1").mkdir(exist_ok=True)
-    (folder / "1" / "model.plan").write_bytes(b"a plan")
+    put_plan(folder)
     return RunSettings(
         short_clip, tmp_path / "o.mp4", platform="deepstream", model=MODEL,
         repository=tmp_path / "models", polyps=tmp_path / "polyps.jsonl",

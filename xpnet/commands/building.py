@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import add_frames, add_repository
-from xpnet.errors import UserError
+from xpnet.errors import NotInstalled, UserError
 from xpnet.platforms import TARGETS
 
 
@@ -121,9 +121,13 @@ def _scores(words: list[str]) -> list[Callable[[Path], str]]:
     from training.evaluation import record
     from training.readers import read_source
     from training.scored_sets import parse_set, score
-    from xpnet.engines.runner import EngineInference, require_polygraphy, tensorrt
+    from xpnet.engines.python_api import PythonApi
+    from xpnet.engines.runner import EngineInference
 
-    tensorrt(), require_polygraphy()  # trtexec alone cannot score
+    try:
+        PythonApi()
+    except NotInstalled as error:
+        raise UserError(f"--score takes TensorRT's Python module, not trtexec: {error}") from error
 
     def scorer(word: str) -> Callable[[Path], str]:
         wanted = parse_set(word)

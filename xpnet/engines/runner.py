@@ -11,7 +11,6 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -179,9 +178,8 @@ def require_cuda_runtime() -> None:
 
 
 def _wheels_of_cuda() -> list[str]:
-    spec = util.find_spec("nvidia")
-    places = list(spec.submodule_search_locations or []) if spec else []
-    return [str(found) for place in places for found in sorted(Path(place).glob("cu*/lib"))]
+    found = (sorted(Path(place or ".").glob("nvidia/cu*/lib")) for place in sys.path)
+    return [str(folder.absolute()) for folders in found for folder in folders]
 
 
 def _activate(trt: Any, library: str, path: Path, content: bytes, dla: int | None) -> Any:

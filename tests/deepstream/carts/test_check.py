@@ -15,7 +15,7 @@ from deepstream.carts.check import Checker
 from deepstream.carts.deploy import write
 from deepstream.carts.keys import APP, NVINFER
 from deepstream.carts.nvinferserver_schema import ENUMS, MESSAGES, parse, to_text
-from tests.conftest import CLIP, one_line
+from tests.conftest import CLIP, one_line, put_plan
 from xpnet.errors import UserError
 from xpnet.triton.server import REPOSITORY
 
@@ -174,7 +174,10 @@ def test_a_missing_plan_comes_with_the_command_that_builds_it(
     with pytest.raises(UserError, match=re.escape("unknown group [osb]")):
         Checker(repository).check(cart)
     change(cart, "[osb]", "[osd]")
-    plan.write_bytes(b"a plan")
+    plan.write_bytes(b"a plan of somebody")
+    with pytest.raises(UserError, match=r"card\.json beside it is not of this file"):
+        Checker(repository).check(cart)
+    put_plan(plan.parents[1])
     assert "xpnet_lite at 256 x 256, batch 1" in Checker(repository).check(cart)
 
 
