@@ -86,7 +86,7 @@ def repository(tmp_path: Path) -> Path:
 def settings(repository: Path, monkeypatch: pytest.MonkeyPatch) -> PlanSettings:
     monkeypatch.setattr(plan, "describe_gpu", lambda _: {"gpu": "RTX 3070", "driver": "595.1"})
     monkeypatch.setattr(plan, "check_target", lambda _target, _dla: None)
-    monkeypatch.setattr(plan, "FRAMES", 1)  # each starts the stand-in anew
+    monkeypatch.setattr(plan, "FRAMES", 2)  # each starts the stand-in anew
     return PlanSettings("rtx", "xpnet_lite", CLIP, precisions=("fp32",), repository=repository)
 
 

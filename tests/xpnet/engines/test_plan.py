@@ -152,7 +152,7 @@ def test_frames_without_a_polyp_check_nothing(
     trtexec()
     black = tmp_path / "black.mp4"
     ffmpeg("-f", "lavfi", "-i", "color=black:s=320x240:d=1", str(black))
-    with pytest.raises(UserError, match=r"black\.mp4: no polyp on 1 frames"):
+    with pytest.raises(UserError, match=r"black\.mp4: no polyp on 2 frames"):
         build_plan(replace(settings, frames=black))
 
 
