@@ -56,3 +56,7 @@ def test_table_picture_and_json(xpnet, tmp_path: Path) -> None:
     assert sum(found["parts"]["H100 SXM"].values()) == pytest.approx(1)
     assert b"<svg" in picture.read_bytes()[:1000]
     assert "divisible by 16" in one_line(xpnet("bench", "roofline", "--size", 100))
+    assert "--size 0: expected pixels" in one_line(xpnet("bench", "roofline", "--size", 0))
+    refused = xpnet("bench", "roofline", "--plot", tmp_path / "x.gif")
+    assert "x.gif: expected a name that ends in .png" in one_line(refused)
+    assert refused.stdout == ""  # before anything is counted

@@ -115,14 +115,19 @@ def _add_tegrastats(kinds: Any) -> None:
 
 def roofline(args: argparse.Namespace) -> int:
     """`xpnet bench roofline`."""
+    from xpnet.figures import check_figure
+
     try:
         from training.roofline import as_lines, draw
         from training.roofline import roofline as count
     except ImportError as error:
         raise require(str(error.name), "the roofline", TRAIN_HINT) from error
-    for path in (args.json, args.plot):
-        if path:
-            check_writable(path)
+    if args.size < 1:
+        raise UserError(f"--size {args.size}: expected pixels, a multiple of 16")
+    if args.json:
+        check_writable(args.json)
+    if args.plot:
+        check_figure(args.plot)
     try:
         found = count(args.size)
     except ValueError as error:

@@ -10,9 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from xpnet.card import Card, read_card
-from xpnet.engines.target import describe_gpu
+from xpnet.engines.target import JETSON_LINUX, describe_gpu
 from xpnet.errors import UserError
-from xpnet.target import look
 
 
 def plan_of(folder: Path) -> Path:
@@ -45,8 +44,9 @@ def check_plan(folder: Path) -> None:
     same = (found.name, found.input, found.output) == (served.name, served.input, served.output)
     if not (same and found.same_weights(served)):
         raise UserError(f"{plan}: is of other weights or of another size than the model; {again}")
+    jetson = str(found.graph.get("driver")).startswith(JETSON_LINUX)
     try:
-        here = describe_gpu("jetson" if look().jetson else "rtx")["gpu"]
+        here = describe_gpu("jetson" if jetson else "rtx")["gpu"]
     except UserError:  # then Triton says it
         return
     if found.graph.get("gpu") != here:

@@ -14,6 +14,8 @@ from xpnet.triton.config import MAX_BATCH
 
 TARGETS = {"rtx": "x86_64", "jetson": "aarch64"}
 """What may be built for, and the architecture of such machines."""
+JETSON_LINUX = "Jetson Linux"
+"""Takes the place of a driver there; so a plan's card tells which kind of machine built it."""
 DRIVER_S = 30.0
 """How long nvidia-smi may take: a driver that hangs lets it hang, too."""
 JETSON_MODELS = (Path("/proc/device-tree/model"), Path("/etc/jetson-model"))
@@ -50,7 +52,7 @@ def describe_gpu(target: str) -> dict[str, str]:
         if found is None:
             raise UserError(f"no {' or '.join(map(str, JETSON_MODELS))}: which Jetson is this?")
         model = found.read_text(encoding="utf-8").strip("\x00\n ")
-        return {"gpu": model, "driver": f"Jetson Linux {look().l4t}"}
+        return {"gpu": model, "driver": f"{JETSON_LINUX} {look().l4t}"}
     program = shutil.which("nvidia-smi")
     if program is None:
         raise UserError("no nvidia-smi: a plan is built on the GPU that runs it, with its driver")
