@@ -27,6 +27,7 @@ PYDS_NEEDS = (
     "get_nvds_buf_surface",
     "get_segmentation_masks",
     "NvDsInferSegmentationMeta",
+    "NvBufSurfaceSyncForDevice",
 )
 INSTALL = f"in NVIDIA's container run {INSTALL_PYDS}; `xpnet doctor` says which version fits"
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from deepstream.probes.guard import Probes
 from deepstream.probes.nvds_objects import attach_polyp
-from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address
+from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_address
 from deepstream.probes.results import PolypResults
 from xpnet.card import Card
 from xpnet.frames import Frame, ProbabilityMap, Segmentation, probabilities_to_mask
@@ -25,6 +25,8 @@ from xpnet.overlay import draw_mask
 
 POLYP_CLASS = 0
 """nvinferserver's class of a pixel: the channel above the threshold, or -1 for background."""
+ALL_PLANES = -1
+"""Of a surface (nvbufsurface.h)."""
 HALF = 0.5
 """Where a class map, scaled as a map of 0 and 1, is cut: its edge is smooth, and stays in place."""
 
@@ -141,9 +143,19 @@ class NvdsProbes(Probes):
             finally:
                 del surface
                 if self.jetson:
-                    self.pyds.unmap_nvds_buf_surface(buffer, batch_id)
+                    self._hand_back(buffer, batch_id)
         if self.on_mask is not None:
             self.on_mask(segmentation)
+
+    def _hand_back(self, buffer: int, batch_id: int) -> None:
+        """Lets a Jetson's hardware see what was drawn: pyds maps a surface and unmaps it, but what
+        the CPU wrote may still lie in its cache (NvBufSurfaceMap in nvbufsurface.h)."""
+        try:
+            surface = self.pyds.NvBufSurface.cast(data_address(buffer))
+            if self.pyds.NvBufSurfaceSyncForDevice(surface, batch_id, ALL_PLANES) != 0:
+                raise RuntimeError("NvBufSurfaceSyncForDevice failed")
+        finally:
+            self.pyds.unmap_nvds_buf_surface(buffer, batch_id)
 
 
 def each(node: Any, kind: Any) -> Iterator[Any]:

@@ -28,6 +28,7 @@ def nvds_probes(card: Card, size: tuple[int, int] = SIZE, **options: Any) -> Nvd
     """The shipping probe over the offered pyds, for surfaces of a size."""
     pyds.surface_size, pyds.surface_pitch = size, pyds.pitch_of(size[1])
     pyds.unmapped.clear()
+    pyds.synced.clear()
     return NvdsProbes(*size, OverlayStyle(), card=card, pyds=pyds, **options)
 
 

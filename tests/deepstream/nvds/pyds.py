@@ -50,6 +50,8 @@ surface_pitch = 0
 """Bytes from row to row of a surface."""
 unmapped: list[int] = []
 """Batch ids of the surfaces that were unmapped."""
+synced: list[tuple[int, int]] = []
+"""Address and batch id of the surfaces that were handed back to the hardware while mapped."""
 
 
 def pitch_of(width: int) -> int:
@@ -76,6 +78,25 @@ def get_nvds_buf_surface(gst_buffer: int, batchID: int) -> np.ndarray:
 
 def unmap_nvds_buf_surface(gst_buffer: int, batchID: int) -> None:
     unmapped.append(batchID)
+
+
+class NvBufSurface:
+    """What a buffer of NVIDIA's memory holds: here the pixels themselves."""
+
+    def __init__(self) -> None:
+        self._address = 0
+
+    @staticmethod
+    def cast(data: int) -> NvBufSurface:
+        surface = NvBufSurface()
+        surface._address = data
+        return surface
+
+
+def NvBufSurfaceSyncForDevice(surf: NvBufSurface, index: int, plane: int) -> int:
+    assert (plane, index in unmapped) == (-1, False)
+    synced.append((surf._address, index))
+    return 0
 
 
 def get_segmentation_masks(data: NvDsInferSegmentationMeta) -> np.ndarray:
@@ -117,6 +138,8 @@ __all__ = [
     "NVDSINFER_SEGMENTATION_META",
     "NVDSINFER_TENSOR_OUTPUT_META",
     "NvBbox_Coords",
+    "NvBufSurface",
+    "NvBufSurfaceSyncForDevice",
     "NvDsBaseMeta",
     "NvDsBatchMeta",
     "NvDsComp_BboxInfo",

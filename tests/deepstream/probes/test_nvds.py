@@ -16,6 +16,7 @@ from deepstream.gstreamer import Gst
 from deepstream.probes.guard import PROBE_FAILED
 from deepstream.probes.nvds_objects import COMPONENT_ID, UNTRACKED
 from deepstream.probes.nvds_probe import NvdsProbes, each
+from deepstream.probes.pixels import data_address
 from deepstream.probes.results import PolypResults
 from deepstream.probes.triton_probe import EveryProbes
 from tests.deepstream.nvds import buffers, pyds, structures
@@ -190,16 +191,27 @@ def test_a_polyp_that_is_not_confirmed_is_untracked(card: Card, frame: np.ndarra
     assert pyds.get_string(meta.text_params.display_text).startswith("polyp  ")
 
 
-def test_a_jetsons_surface_is_unmapped_even_where_drawing_fails(
+def test_a_jetsons_surface_is_handed_back_even_where_drawing_fails(
     card: Card, frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What the CPU drew is synchronised for the hardware first, then unmapped."""
     classes = np.zeros((256, 256), np.int32)
     probes = nvds_probes(card, jetson=True)
-    through(probes, buffers.batched(np.stack([frame] * 2), [None, buffers.segmentation(classes)]))
-    assert pyds.unmapped == [1]
-    monkeypatch.setattr("deepstream.probes.nvds_probe.draw_mask", lambda *_: 1 / 0)
+    made = through(
+        probes, buffers.batched(np.stack([frame] * 2), [None, buffers.segmentation(classes)])
+    )
+    assert (pyds.synced, pyds.unmapped) == ([(data_address(hash(made[0])), 1)], [1])
+    assert probes.statistics.probe_errors == 0
+    pyds.unmapped.clear()
+    with monkeypatch.context() as broken:
+        broken.setattr("deepstream.probes.nvds_probe.draw_mask", lambda *_: 1 / 0)
+        through(probes, buffers.batched(frame[None], [buffers.segmentation(classes)]))
+    assert (len(pyds.synced), pyds.unmapped) == (2, [0])
+    pyds.unmapped.clear()
+    monkeypatch.setattr(pyds, "NvBufSurfaceSyncForDevice", lambda *_: -1)
     through(probes, buffers.batched(frame[None], [buffers.segmentation(classes)]))
-    assert pyds.unmapped == [1, 0]
+    assert pyds.unmapped == [0]
+    assert probes.statistics.probe_errors == 2
     nothing = nvds_probes(card)
     through(nothing, buffers.batched(frame[None], [None]))
     assert pyds.unmapped == []
