@@ -135,7 +135,12 @@ NVURISRCBIN = {"uri": "{uri}", "disable-audio": "true"}
 HARDWARE = (
     Row("nvvideoconvert"),
     Row("capsfilter", properties={"caps": f"{NVMM},format=I420"}),
-    Row("nvv4l2h264enc", "encoder", {"bitrate": "{bits}", "iframeinterval": "50"}),
+    # Who joins a stream, or seeks in a file, needs an IDR frame: one in 256 unless told.
+    Row(
+        "nvv4l2h264enc",
+        "encoder",
+        {"bitrate": "{bits}", "iframeinterval": "50", "idrinterval": "50"},
+    ),
 )
 FROM_GPU = (
     Row("nvvideoconvert"),

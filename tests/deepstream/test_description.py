@@ -141,6 +141,16 @@ def test_every_live_source_loses_its_oldest_frame_rather_than_lag() -> None:
             assert FRESH in table[f"source.{kind}"], kind
 
 
+def test_whoever_joins_a_stream_waits_two_seconds_at_most() -> None:
+    """Each 50 frames a frame that decoding can begin with; nvv4l2h264enc counts those apart."""
+    for graph in GRAPHS:
+        for row in graph.elements:
+            if row.name == "encoder":
+                apart = ("iframeinterval", "idrinterval")
+                keys = apart if row.factory == "nvv4l2h264enc" else ("key-int-max",)
+                assert [row.properties[key] for key in keys] == ["50"] * len(keys)
+
+
 def test_what_differs_between_the_platforms_is_the_table_alone() -> None:
     table = {
         name: (Row("identity", name.split(".")[0], head=True),) for name in TABLES["gstreamer"]
