@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from deepstream.carts.infer_config import check_size
 from deepstream.description import Description
 from deepstream.graph import describe_graph
 from deepstream.gstreamer import require_elements
@@ -111,6 +112,7 @@ def run(
             clip = clip.even()
             ready = _ready(settings, *machine, opened)
             card = ready.card
+            check_size(f"{clip.where} on DeepStream:", clip.height, clip.width, card)
             probes = NvdsProbes(
                 clip.height, clip.width, settings.style, on_mask, results,
                 card=card, pyds=ready.pyds, tensors=settings.tensors, jetson=ready.jetson,

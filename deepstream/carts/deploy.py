@@ -44,11 +44,7 @@ def render(cart: Cart, folder: Path, repository: Path = REPOSITORY) -> dict[str,
     folder = folder.absolute()
     platform = PLATFORMS[cart.platform]
     card = read_card(repository / cart.model / "card.json")
-    if cart.width < card.input.width or cart.height < card.input.height:
-        raise UserError(
-            f"--size {cart.width}x{cart.height}, expected {card.input.width}x{card.input.height} "
-            f"or more: {card.name} averages areas, it does not enlarge"
-        )
+    infer_config.check_size("--size", cart.height, cart.width, card)
     infer_name = f"infer_{cart.infer_name}.txt"
     inference = _inference(cart, platform, card, folder, repository)
     return {

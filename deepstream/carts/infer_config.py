@@ -79,6 +79,15 @@ def scale_factor(tensor: TensorSpec) -> float:
     return high / 255
 
 
+def check_size(what: str, height: int, width: int, card: Card) -> None:
+    """Raises UserError for frames smaller than the network's: super-sampling only shrinks."""
+    if height < card.input.height or width < card.input.width:
+        raise UserError(
+            f"{what} {width}x{height}, expected {card.input.width}x{card.input.height} or more: "
+            f"{card.name} averages areas, it does not enlarge"
+        )
+
+
 def in_process(card: Card, batch: int, repository: str, labels: str, raw: bool) -> str:
     """nvinferserver's config with the plan of `repository` in its own process.
 

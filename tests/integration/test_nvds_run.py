@@ -158,6 +158,16 @@ def test_sound_that_is_not_in_the_graph_may_be_longer_than_the_picture(
     assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
 
 
+def test_frames_that_would_have_to_be_enlarged_are_refused(
+    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.mp4"
+    ffmpeg("-i", str(short_clip), "-vf", "scale=320:180", "-t", "0.2", str(small))
+    with pytest.raises(UserError, match=r"small.mp4 on DeepStream: 320x180, expected 256x256 or"):
+        run.run(replace(settings, input=small))
+    assert not Path(settings.output).exists()
+
+
 def failing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """nvinferserver's answer to an inference that fails: an error on the bus, and no more flow."""
     table = plain_table()
@@ -190,7 +200,7 @@ def test_a_live_picture_goes_on_without_masks_where_inference_fails(
     try:
         address = f"rtsp://127.0.0.1:{free_tcp_port()}/masks"
         summary = run.run(
-            replace(settings, input=camera.address, output=address, height=202, width=360)
+            replace(settings, input=camera.address, output=address, height=258, width=458)
         )
     finally:
         camera.unplug()
