@@ -13,7 +13,7 @@ from typing import Any
 
 from deepstream.carts.infer_config import check_size
 from deepstream.description import Description
-from deepstream.graph import describe_graph
+from deepstream.graph import checked_interval, describe_graph
 from deepstream.gstreamer import require_elements
 from deepstream.output import Output, parse_output
 from deepstream.player import Ending, OnMessage, play
@@ -61,6 +61,7 @@ class RunSettings:
     polyps: Path | None = None  # where to write the polyps of each frame, as JSON lines
     infer_config: Path | None = None  # deepstream: nvinferserver's config; none: made of the card
     tensors: bool = False  # deepstream: the network's probabilities, cut by us
+    interval: int | None = None  # deepstream, mode latest: frames left out after one (1)
 
     def __post_init__(self) -> None:
         for value, known in (
@@ -70,6 +71,12 @@ class RunSettings:
         ):
             if value not in known:
                 raise UserError(f"'{value}': expected {' or '.join(known)}")
+        checked_interval(self.interval, self.platform, self.mode)
+
+    @property
+    def left_out(self) -> int:
+        """How many frames nvinferserver leaves out after each that it looks at."""
+        return checked_interval(self.interval, self.platform, self.mode)
 
 
 OnMask = Callable[[Segmentation], None]
@@ -116,6 +123,7 @@ def run(
             probes = NvdsProbes(
                 clip.height, clip.width, settings.style, on_mask, results,
                 card=card, pyds=ready.pyds, tensors=settings.tensors, jetson=ready.jetson,
+                interval=settings.left_out,
             )  # fmt: skip
         else:
             inference = opened.enter_context(opened_inference(settings))
@@ -150,6 +158,7 @@ def _summary(
         "reason": ending[1],
         "platform": settings.platform,
         "mode": settings.mode,
+        "interval": settings.left_out,
         "backend": "nvinferserver" if deepstream else settings.backend,
         "model": settings.model,
         "network_size": [card.input.height, card.input.width],
@@ -192,7 +201,7 @@ def _describe(
             log.warning("no hardware encoder here: x264enc encodes on the CPU")
         description = describe_graph(
             ready.platform, clip, output.kind, words, settings.mode if inference else "none",
-            str(ready.infer_config), hardware,
+            str(ready.infer_config), hardware, settings.left_out,
         )  # fmt: skip
     require_elements(row.factory for row in description.elements)
     log.debug("gst-launch-1.0 %s", clip.redacted(description.as_launch()))

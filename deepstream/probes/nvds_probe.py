@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deepstream.probes.guard import Probes
+from deepstream.probes.guard import OLDEST_MASK_S, Probes, age_s
 from deepstream.probes.nvds_objects import attach_polyp
 from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_address
 from deepstream.probes.results import PolypResults
@@ -37,6 +37,8 @@ class NvdsProbes(Probes):
     `tensors`: take the network's own probabilities (NvDsInferTensorMeta, `output_tensor_meta` in
     nvinferserver's config) and cut them at the card's threshold, instead of the class map that
     nvinferserver cut (NvDsInferSegmentationMeta). `jetson`: surfaces are mapped, and unmapped.
+    `interval`: so many frames after one with a mask nvinferserver leaves out, and they show the
+    mask of that one (mode `latest`).
     """
 
     def __init__(
@@ -46,11 +48,14 @@ class NvdsProbes(Probes):
         pyds: Any,
         tensors: bool = False,
         jetson: bool = False,
+        interval: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.card, self.pyds = card, pyds
-        self.tensors, self.jetson = tensors, jetson
+        self.tensors, self.jetson, self.interval = tensors, jetson, interval
+        self._newest: dict[int, tuple[Segmentation, int]] = {}
+        """By source: its newest mask, and how many frames without one of their own showed it."""
         if self.results is None:
             self.results = PolypResults()  # the text on the screen needs them in any case
 
@@ -72,7 +77,7 @@ class NvdsProbes(Probes):
         segmentation = None
         try:
             with self.counted():
-                segmentation = self._segment(frame_meta, stamp)
+                segmentation = self._newest_mask(frame_meta, stamp)
                 self._draw(buffer, frame_meta.batch_id, segmentation)
         finally:
             now = time.monotonic()
@@ -82,6 +87,27 @@ class NvdsProbes(Probes):
             polyps = self.results.frame(segmentation, stamp)
         for polyp in polyps or ():
             attach_polyp(self.pyds, batch, frame_meta, polyp)
+
+    def _newest_mask(self, frame_meta: Any, stamp: int | None) -> Segmentation:
+        """The frame's own mask, or the newest of its source where it was left out, and its age.
+
+        Raises InferenceError as `_segment`, where there is none, or it is too old.
+        """
+        source = frame_meta.pad_index
+        try:
+            segmentation, shown = self._segment(frame_meta, stamp), 0
+        except InferenceError:
+            if source not in self._newest:
+                raise
+            segmentation, shown = self._newest[source]
+            age = age_s(segmentation.timestamp_ns, stamp)
+            if shown == self.interval or age > OLDEST_MASK_S:
+                raise
+            shown += 1
+        if self.interval:
+            self._newest[source] = segmentation, shown
+            self.statistics.mask_age_s.append(age_s(segmentation.timestamp_ns, stamp))
+        return segmentation
 
     def _segment(self, frame_meta: Any, stamp: int | None) -> Segmentation:
         """The frame's mask. Raises InferenceError where nvinferserver left none."""

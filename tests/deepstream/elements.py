@@ -48,7 +48,7 @@ NVIDIA = {
     ),
     "nvinferserver": Known(
         DEEPSTREAM + "src/gst-plugins/gst-nvinferserver/gstnvinferserver.cpp",
-        {"config-file-path": ".+"},
+        {"config-file-path": ".+", "interval": NUMBER},  # batches that are left out
     ),
     "nvvideoconvert": Known(
         DEEPSTREAM + "src/apps/common/src/deepstream_sink_bin.c",

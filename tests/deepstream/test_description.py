@@ -164,8 +164,8 @@ def test_what_differs_between_the_platforms_is_the_table_alone() -> None:
 def test_what_a_platform_lacks_is_named() -> None:
     with pytest.raises(UserError, match="platform deepstream: no source images: it has decklink"):
         describe_graph("deepstream", CLIPS["images"], "file", WORDS)
-    with pytest.raises(UserError, match="no inference latest: it has every, none"):
-        describe_graph("deepstream", CLIPS["file"], "file", WORDS, mode="latest")
+    with pytest.raises(UserError, match="no inference none: it has every, latest"):
+        describe_graph("gstreamer", CLIPS["file"], "file", WORDS, mode="none")
 
 
 def test_the_launch_line_is_what_gstreamer_parses() -> None:

@@ -61,6 +61,10 @@ def plain_table() -> Table:
             Row("identity", "inference", probes=(("src", "leave_metadata"),)),
             Row("queue", "inflight"),
         ),
+        "inference.latest": (
+            Row("identity", "inference", probes=(("src", "leave_metadata"),)),
+            Row("queue", "inflight"),
+        ),
         "inference.none": (
             Row("identity", "muxed", probes=(("src", "leave_nothing"),)),
             Row("queue", "inflight"),
@@ -89,9 +93,14 @@ def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> 
     limit = [10**9]
 
     class WithServer(NvdsProbes):
-        """Beside the probe, what nvinferserver does to a frame."""
+        """Beside the probe, what nvinferserver does to a frame, and to those it leaves out
+        (GstNvInferServerImpl::processFullFrame)."""
 
         def leave_metadata(self, _pad: Any, info: Any) -> None:
+            self.passed = getattr(self, "passed", -1) + 1
+            if self.passed % (self.interval + 1) > 0:
+                self.leave_nothing(_pad, info)
+                return
             pyds.surface_size, pyds.surface_pitch = (self.height, self.width), 4 * self.width
             size = self.card.input
             with mapped_frame(info, self.height, self.width, write=True) as frame:
@@ -146,6 +155,37 @@ def test_it_gives_what_the_plain_graph_gives(
             for a, b in zip(mine, other, strict=True):
                 assert a["area"] == pytest.approx(b["area"], rel=0.1)
                 assert a["probability"] is None
+
+
+@pytest.mark.parametrize("interval", [None, 3])
+def test_the_newest_mask_is_on_every_frame_in_mode_latest(
+    silent_after: list[int], settings: RunSettings, interval: int | None
+) -> None:
+    before, left_out = silent_after[0], interval or 1
+    summary = run.run(replace(settings, mode="latest", interval=interval))
+    assert before - silent_after[0] == 40 // (left_out + 1)  # masks that were computed
+    assert (summary["frames"], summary["frames_without_mask"]) == (40, 0)
+    assert (summary["ending"], summary["mode"], summary["interval"]) == (
+        "complete", "latest", left_out,
+    )  # fmt: skip
+    assert summary["mask_age_ms"]["p99"] == pytest.approx(left_out * 40, abs=1)
+    assert summary["lateness_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"interval": 2}, "--interval belongs to --mode latest on DeepStream"),
+        ({"interval": 2, "mode": "latest", "platform": "gstreamer"}, "--interval belongs to"),
+        ({"interval": 0, "mode": "latest"}, "--interval 0, expected 1 to 30"),
+        ({"interval": 31, "mode": "latest"}, "--interval 31, expected 1 to 30"),
+    ],
+)
+def test_an_interval_where_none_belongs(
+    settings: RunSettings, changed: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
+        replace(settings, **changed)
 
 
 def test_sound_that_is_not_in_the_graph_may_be_longer_than_the_picture(
