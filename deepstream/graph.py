@@ -21,6 +21,7 @@ On DeepStream:
     nvdsosd               <- probe    draws the masks, then text beside them
     drawn (queue) nvvideoconvert nvv4l2h264enc h264parse
     mp4mux | matroskamux  filesink
+      ^ filesrc parsebin queue      where there is sound, as it is stored in the clip
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def describe_graph(
     values = {
         **words,
         "uri": clip.uri,
+        "path": str(clip.path),
+        "stored_sound": clip.stored_sound,
         "device": clip.device,
         "rate": rate_caps(clip.fps),
         "height": str(clip.height),
@@ -89,8 +92,22 @@ def describe_graph(
     encoder = "hardware" if hardware_encoder else "software"
     if clip.live or sink == "rtsp":
         encoder += "-live"
-    sound = clip.has_audio and sink == "file" and "sound" in TABLES[platform]
+    sound = sink == "file" and has_sound(platform, clip, words["muxer"])
     return describe(platform, TABLES[platform], clip.kind, sink, mode, encoder, values, sound)
+
+
+def has_sound(platform: str, clip: Clip, muxer: str) -> bool:
+    """Whether the sound of a clip goes into the file; without a `muxer` there is no file.
+
+    DeepStream's graph hands it on as it is stored, which not every container takes.
+    """
+    if not (clip.has_audio and muxer) or platform == GSTREAMER:
+        return clip.has_audio and bool(muxer)
+    stored = Gst.Caps.from_string(clip.audio_caps)
+    return any(
+        template.direction == Gst.PadDirection.SINK and template.get_caps().can_intersect(stored)
+        for template in Gst.ElementFactory.find(muxer).get_static_pad_templates()
+    )
 
 
 def checked_interval(interval: int | None, platform: str, mode: str) -> int:

@@ -8,7 +8,7 @@
     overlay         where the masks are drawn
     encoder.KIND    H.264, in hardware or software
     sink.KIND       a file, the screen, or RTP to the RTSP server
-    sound           beside the picture, into the muxer
+    sound           beside the picture, into the muxer; on DeepStream as it is stored in the file
 
 Names and properties are NVIDIA's and GStreamer's own; where each was looked up stands in
 tests/deepstream/elements.py, and a test compares the two.
@@ -213,6 +213,13 @@ DEEPSTREAM_TABLE: Table = {
     "encoder.software-live": (*FROM_GPU, Row("x264enc", "encoder", X264_LIVE)),
     "sink.file": FILE,
     "sink.rtsp": RTSP,
+    # NVIDIA's containers have no decoders of sound, so it is not decoded.
+    "sound": (
+        Row("filesrc", "listening", {"location": "{path}"}, apart=True),
+        Row("parsebin", "streams", delayed=True),
+        Row("queue", "sound", head=True),
+        Row("capsfilter", properties={"caps": "{stored_sound}"}),  # tells the muxer which pad
+    ),
     "sink.screen": (
         Row("nvvideoconvert"),
         Row("capsfilter", properties={"caps": NVMM}),

@@ -13,7 +13,7 @@ from typing import Any
 
 from deepstream.carts.infer_config import check_size
 from deepstream.description import Description
-from deepstream.graph import checked_interval, describe_graph
+from deepstream.graph import checked_interval, describe_graph, has_sound
 from deepstream.gstreamer import require_elements
 from deepstream.output import Output, parse_output
 from deepstream.player import Ending, OnMessage, play
@@ -165,7 +165,7 @@ def _summary(
         "frame_size": [clip.height, clip.width],
         "clip_fps": round(clip.fps, 3),
         "clip_seconds": round(clip.seconds, 3),
-        "audio": clip.has_audio and not deepstream,
+        "audio": has_sound(settings.platform, clip, output.muxer),
         **probes.statistics.summary(),
         "polyps_error": probes.results.error if probes.results else "",
         "polyps_errors": probes.results.errors if probes.results else 0,
@@ -196,6 +196,9 @@ def _describe(
     if ready is None:
         description = describe_graph(GSTREAMER, clip, output.kind, words, settings.mode)
     else:
+        if clip.has_audio and output.muxer and not has_sound(ready.platform, clip, output.muxer):
+            log.warning("%s: its sound, %s, does not go into %s: left out", clip.where,
+                        clip.stored_sound, output.where)  # fmt: skip
         hardware = has_hardware_encoder()
         if not hardware and output.kind != "screen":
             log.warning("no hardware encoder here: x264enc encodes on the CPU")

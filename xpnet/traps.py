@@ -60,6 +60,12 @@ TRAPS = (
         "bus_callback in deepstream_app.c of DeepStream 9.1",
     ),
     Trap(
+        "nvmultistreamtiler keeps the last frame of a source: a tile whose stream is away stands "
+        "still and looks like a picture",
+        "read the rates in the `**PERF` line; our graph says that a source is away",
+        "docs.nvidia.com DS_plugin_gst-nvmultistreamtiler",
+    ),
+    Trap(
         "deepstream-app polls its input for keys: at /dev/null, as in a service, it writes an "
         "empty line each 40 ms",
         "`scripts/launch_cart.sh` gives it a pipe that nobody writes to",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -188,14 +189,62 @@ def test_an_interval_where_none_belongs(
         replace(settings, **changed)
 
 
-def test_sound_that_is_not_in_the_graph_may_be_longer_than_the_picture(
-    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path
-) -> None:
-    long = tmp_path / "long.mp4"
-    ffmpeg("-i", str(short_clip), "-f", "lavfi", "-i", "sine=300", "-map", "0:v", "-map", "1:a",
-           "-t", "5", "-c:v", "copy", "-c:a", "aac", str(long))  # fmt: skip
+def sounding(clip: Path, path: Path, codec: str, seconds: float) -> Path:
+    """A clip with a tone."""
+    ffmpeg("-i", str(clip), "-f", "lavfi", "-i", "sine=300", "-map", "0:v", "-map", "1:a",
+           "-t", str(seconds), "-c:v", "copy", "-c:a", codec, str(path))  # fmt: skip
+    return path
+
+
+def stored_sound(path: Path) -> list[bytes]:
+    """A hash of each packet of a file's sound, as it is stored."""
+    asked = ["ffmpeg", "-loglevel", "error", "-i", str(path), "-map", "0:a", "-c", "copy",
+             "-f", "framehash", "-"]  # fmt: skip
+    lines = subprocess.run(asked, capture_output=True, check=True).stdout.splitlines()
+    return [line.rpartition(b",")[2] for line in lines if not line.startswith(b"#")]
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "output"),
+    [("a.mp4", "aac", "o.mp4"), ("a.mp4", "aac", "o.mkv"), ("a.mkv", "libmp3lame", "o.mp4"),
+     ("a.mkv", "pcm_s16le", "o.mkv")],
+)  # fmt: skip
+def test_sound_goes_into_the_file_as_it_is_stored(
+    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
+    source: str, codec: str, output: str,
+) -> None:  # fmt: skip
+    clip = sounding(short_clip, tmp_path / source, codec, 1.6)
+    summary = run.run(replace(settings, input=clip, output=tmp_path / output))
+    assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
+    assert summary["audio"] is True
+    assert len(list(shown(tmp_path / output))) == 40
+    wanted, found = stored_sound(clip), stored_sound(tmp_path / output)
+    # A packet before the beginning, of the encoder's delay, may be told or not.
+    assert [x for x in wanted if x in found] == [x for x in found if x in wanted]
+    assert len(set(wanted) & set(found)) > 0.9 * max(len(wanted), len(found))
+
+
+def test_sound_that_the_container_does_not_take_is_left_out_and_may_be_longer(
+    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    long = sounding(short_clip, tmp_path / "long.mkv", "pcm_s16le", 5)
     summary = run.run(replace(settings, input=long))
     assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
+    assert summary["audio"] is False
+    assert not open_clip(Path(settings.output), 0).has_audio
+    assert f"its sound, audio/x-raw, does not go into {settings.output}: left out" in caplog.text
+
+
+def test_a_run_that_is_stopped_ends_its_sound_too(
+    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    failing(monkeypatch, after=20)
+    clip = sounding(short_clip, tmp_path / "a.mp4", "aac", 1.6)
+    summary = run.run(replace(settings, input=clip))
+    assert (summary["ending"], summary["frames"]) == ("broken graph", 19)
+    assert open_clip(Path(settings.output), 0).has_audio
 
 
 def test_frames_that_would_have_to_be_enlarged_are_refused(
@@ -224,7 +273,7 @@ def test_an_inference_that_fails_half_way_leaves_a_finished_recording(
     assert summary["ending"] == "broken graph"
     frames = summary["frames"]
     assert frames == 19
-    assert open_clip(Path(settings.output), 0).frames == frames
+    assert len(list(shown(Path(settings.output)))) == frames
     assert len(Path(settings.polyps or "").read_text().splitlines()) == frames
     failure = run.describe(summary)[1]
     assert failure.startswith("identity (inference): ")
