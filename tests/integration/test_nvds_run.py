@@ -8,6 +8,7 @@ Settings, checks, description, graph, player, the DeepStream probe and the resul
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -222,6 +223,29 @@ def test_sound_goes_into_the_file_as_it_is_stored(
     # A packet before the beginning, of the encoder's delay, may be told or not.
     assert [x for x in wanted if x in found] == [x for x in found if x in wanted]
     assert len(set(wanted) & set(found)) > 0.9 * max(len(wanted), len(found))
+
+
+def test_a_flash_and_its_tone_stay_together(
+    silent_after: list[int], settings: RunSettings, tmp_path: Path
+) -> None:
+    clip = tmp_path / "flash.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=black:s=320x256:r=25,drawbox=color=white:t=fill:"
+           "enable='between(t,0.6,0.8)'", "-f", "lavfi", "-i",
+           "aevalsrc='if(between(t,0.6,0.8),sin(5529*t),0)':s=44100", "-t", "1.2", "-bf", "2",
+           str(clip))  # fmt: skip
+    run.run(replace(settings, input=clip, mode="latest"))
+    assert heard_s(Path(settings.output)) == pytest.approx(heard_s(clip), abs=0.01)
+    flashes = [number for number, frame in enumerate(shown(Path(settings.output)))
+               if frame.mean() > 128]  # fmt: skip
+    assert flashes[0] / 25 == pytest.approx(heard_s(clip), abs=0.04)
+
+
+def heard_s(path: Path) -> float:
+    """When a file's sound begins to be heard."""
+    asked = ["ffmpeg", "-i", str(path), "-af", "silencedetect=n=-30dB:d=0.1", "-vn", "-f", "null",
+             "-"]  # fmt: skip
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stderr
+    return float(re.findall(r"silence_end: ([\d.]+)", said)[0])
 
 
 def test_sound_that_the_container_does_not_take_is_left_out_and_may_be_longer(
