@@ -85,6 +85,15 @@ TRAPS = (
         "set_streammux_properties in deepstream_streammux.c of DeepStream 9.1",
     ),
     Trap(
+        "with output_tensor_meta every frame holds one of nvinferserver's output buffers, of which "
+        "there are 2 unless told, for as long as any element keeps it; x264enc keeps more, and "
+        "both then wait for each other for ever",
+        "our probe gives the tensor back as soon as it is read; `xpnet deploy --probabilities` "
+        "asks for 32 buffers",
+        "copy_tensor_output_meta in gstnvinferserver_meta_utils.cpp and acquireBuffer in "
+        "infer_utils.h of DeepStream 9.1",
+    ),
+    Trap(
         "pyds lets a Jetson's surface go without a word to the hardware of what the CPU wrote",
         "our probe calls NvBufSurfaceSyncForDevice first, as NVIDIA's own C code does",
         "NvBufSurfaceMap in nvbufsurface.h and gstdsexample.cpp of DeepStream 9.1; "

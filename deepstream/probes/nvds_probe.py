@@ -119,7 +119,7 @@ class NvdsProbes(Probes):
         for user_meta in each(frame_meta.frame_user_meta_list, self.pyds.NvDsUserMeta):
             if user_meta.base_meta.meta_type == wanted:
                 if self.tensors:
-                    probabilities = self._tensor(user_meta.user_meta_data)
+                    probabilities = self._taken_tensor(frame_meta, user_meta)
                     threshold = self.card.threshold
                 else:
                     probabilities, threshold = self._class_map(user_meta.user_meta_data), HALF
@@ -133,6 +133,18 @@ class NvdsProbes(Probes):
         meta = self.pyds.NvDsInferSegmentationMeta.cast(data)
         self._check((meta.classes, meta.height, meta.width))
         return (self.pyds.get_segmentation_masks(meta) == POLYP_CLASS).astype(np.float32)
+
+    def _taken_tensor(self, frame_meta: Any, user_meta: Any) -> ProbabilityMap:
+        """As `_tensor`, and the tensor is nvinferserver's again.
+
+        On its way through the graph every copy of this metadata holds one of its few output
+        buffers, an encoder keeps frames, and nvinferserver waits for ever for a buffer to be free
+        (copy_tensor_output_meta in gstnvinferserver_meta_utils.cpp).
+        """
+        try:
+            return self._tensor(user_meta.user_meta_data)
+        finally:
+            self.pyds.nvds_remove_user_meta_from_frame(frame_meta, user_meta)
 
     def _tensor(self, data: Any) -> ProbabilityMap:
         """The card's output of NvDsInferTensorMeta, in memory of our own."""

@@ -163,6 +163,7 @@ def test_probabilities_come_beside_the_mask_where_asked_for(tmp_path: Path) -> N
             (tmp_path / f"infer_rtx_inprocess_xpnet_lite_b1{end}.txt").read_text(), "infer"
         )
         assert control.output_control.output_tensor_meta is wanted
+        assert control.infer_config.extra.output_buffer_pool_size == (32 if wanted else 4)
         assert control.infer_config.postprocess.HasField("segmentation")
 
 

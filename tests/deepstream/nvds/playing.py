@@ -59,6 +59,12 @@ def one_by_one(playing: Any, buffers: Iterable[Any]) -> Iterator[Any]:
         del sample
 
 
+def through(probes: NvdsProbes, *made: Any) -> list[Any]:
+    """Plays buffers past the DeepStream probe."""
+    with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
+        return list(one_by_one(playing, made))
+
+
 def pixels(buffer: Any, height: int, width: int) -> np.ndarray:
     """N x height x width x 4."""
     data = buffer.extract_dup(0, buffer.get_size())

@@ -125,6 +125,12 @@ def nvds_acquire_obj_meta_from_pool(batch_meta: NvDsBatchMeta) -> NvDsObjectMeta
     return NvDsObjectMeta.from_address(address)
 
 
+def nvds_remove_user_meta_from_frame(frame_meta: NvDsFrameMeta, user_meta: NvDsUserMeta) -> None:
+    meta_library.nvds_remove_user_meta_from_frame(
+        ctypes.addressof(frame_meta), ctypes.addressof(user_meta)
+    )
+
+
 def nvds_add_obj_meta_to_frame(
     frame_meta: NvDsFrameMeta, obj_meta: NvDsObjectMeta, obj_parent: NvDsObjectMeta | None
 ) -> None:
@@ -165,5 +171,6 @@ __all__ = [
     "nvds_acquire_obj_meta_from_pool",
     "nvds_add_obj_meta_to_frame",
     "nvds_release_meta_lock",
+    "nvds_remove_user_meta_from_frame",
     "unmap_nvds_buf_surface",
 ]
