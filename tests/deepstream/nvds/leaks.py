@@ -1,0 +1,126 @@
+"""By how much a process grows with each frame that passes the DeepStream probe.
+
+    python -m tests.deepstream.nvds.leaks CASE FRAMES      prints JSON
+
+A process of its own: in one that did other work before, what leaks first fills the holes that this
+work left, and nothing grows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from deepstream.probes.nvds_probe import NvdsProbes
+from tests.deepstream.nvds import buffers
+from tests.deepstream.nvds.playing import NVMM_POINTS, nvds_probes, one_by_one, pipeline
+from xpnet.card import read_card
+from xpnet.frames import Segmentation
+from xpnet.triton.server import REPOSITORY
+
+BATCH, STRETCHES = 25, 20
+SIZE = (48, 64)
+LEAST = 20
+"""Bytes of the least leak, a label's text; malloc makes 32 of them."""
+
+
+def main() -> None:
+    """Plays a quarter of FRAMES to warm up, and then FRAMES."""
+    case, frames = sys.argv[1], int(sys.argv[2])
+    probes, make = CASES[case]()
+    grown = grown_a_frame(probes, make, frames)
+    counted = probes.statistics
+    names = ("frames", "frames_with_polyp", "frames_without_mask", "probe_errors")
+    print(json.dumps({"grown": grown, **{name: getattr(counted, name) for name in names}}))
+
+
+def grown_a_frame(probes: NvdsProbes, make: Callable[[], Any], frames: int) -> float:
+    """The median of twenty equal stretches, in bytes of resident memory a frame.
+
+    A leak is in each of them, while an allocator's new arena, some MiB once in a while when two
+    threads meet, is in one.
+    """
+    probes.statistics.latency_s = deque(maxlen=BATCH)  # the newest times are kept by intent
+    picture = np.full((BATCH, *SIZE, 4), 90, np.uint8)
+    batches, warm = frames // BATCH, frames // BATCH // 4
+    stretch = batches // STRETCHES
+
+    def made() -> Iterator[Any]:
+        for number in range(warm + batches):
+            results = [make() for _ in range(BATCH)]
+            yield buffers.batched(picture, results, number * BATCH * 40_000_000)
+
+    sizes = []
+    with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
+        for number, _ in enumerate(one_by_one(playing, made()), 1):
+            if number >= warm and (number - warm) % stretch == 0:
+                sizes.append(resident_bytes())
+    assert len(sizes) == STRETCHES + 1
+    return float(median(np.diff(sizes))) / (stretch * BATCH)
+
+
+def resident_bytes() -> int:
+    """Of this process."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096
+
+
+def _probes(**options: Any) -> NvdsProbes:
+    card = read_card(REPOSITORY / "xpnet_lite" / "card.json").at_size(32, 32)
+    return nvds_probes(card, SIZE, **options)
+
+
+def _classes(polyp: bool = True) -> np.ndarray:
+    classes = np.full((32, 32), -1, np.int32)
+    if polyp:
+        classes[8:20, 10:24] = 0
+    return classes
+
+
+def _masks(polyp: bool = True, **options: Any) -> tuple[NvdsProbes, Callable[[], Any]]:
+    classes = _classes(polyp)
+    return _probes(**options), lambda: buffers.segmentation(classes)
+
+
+def _tensors() -> tuple[NvdsProbes, Callable[[], Any]]:
+    found = (_classes() == 0).astype(np.float32)
+    return _probes(tensors=True), lambda: buffers.tensor(found)
+
+
+def _mistakes() -> tuple[NvdsProbes, Callable[[], Any]]:
+    """A traceback holds the frame's arrays until it is gone."""
+
+    def broken(_: Segmentation) -> None:
+        raise ValueError("a mistake in the program")
+
+    return _masks(on_mask=broken)
+
+
+def _leak() -> tuple[NvdsProbes, Callable[[], Any]]:
+    malloc = ctypes.CDLL(None).malloc
+
+    def leaking(_: Segmentation) -> None:
+        malloc(LEAST)
+
+    return _masks(on_mask=leaking)
+
+
+CASES: dict[str, Callable[[], tuple[NvdsProbes, Callable[[], Any]]]] = {
+    "masks": _masks,
+    "no masks": lambda: _masks(polyp=False),
+    "tensors": _tensors,
+    "mistakes": _mistakes,
+    "leak": _leak,
+}
+
+
+if __name__ == "__main__":
+    main()
