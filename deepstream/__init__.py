@@ -5,7 +5,7 @@ them it is DeepStream with nvinferserver. One function describes both (deepstrea
 
     run            `xpnet run`
      ├─ preflight  what must be there, one line each
-     ├─ source     a file, images, RTSP; capture: V4L2 and SDI
+     ├─ source     a file, images, RTSP; capture: V4L2 and SDI; rate: frames a second
      ├─ output     a file, the screen; rtsp: an address of our own
      ├─ graph      description (rows of platforms' tables), building; drawing: its picture
      │   └─ probes/    masks, read, drawn, told as data

@@ -61,7 +61,7 @@ class _Latecomer:
         self.pipeline = pipeline
         self.links = {link.media: link for link in links}
         element.connect("pad-added", self._pad_added)
-        if "audio/x-raw" in self.links:
+        if "audio" in self.links:
             element.connect("no-more-pads", self._no_more_pads)
 
     def _pad_added(self, element: Any, pad: Any) -> None:
@@ -83,7 +83,7 @@ class _Latecomer:
 
     def _no_more_pads(self, _element: Any) -> None:
         """Sound that was announced and never came must not keep the muxer waiting."""
-        sink = self._sink(self.links["audio/x-raw"])
+        sink = self._sink(self.links["audio"])
         if not sink.is_linked():
             sink.send_event(Gst.Event.new_eos())
 
@@ -95,10 +95,10 @@ class _Latecomer:
 
 
 def _media(pad: Any, caps: Any) -> str:
-    """video/x-raw or audio/x-raw, also before RTP is decoded."""
+    """video or audio, also before RTP is taken apart or anything decoded."""
     if caps.get_size() == 0:  # any, or none yet: nvurisrcbin's pads are vsrc_0 and asrc_0
-        return "video/x-raw" if pad.get_name().startswith("v") else "audio/x-raw"
+        return "video" if pad.get_name().startswith("v") else "audio"
     structure = caps.get_structure(0)
     if structure.get_name() == "application/x-rtp":
-        return f"{structure.get_string('media')}/x-raw"
-    return str(structure.get_name())
+        return str(structure.get_string("media"))
+    return str(structure.get_name().partition("/")[0])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 from deepstream.gstreamer import Gst, require_elements
+from deepstream.rate import rate
 from xpnet.errors import UserError
 
 FORMS = {"v4l2": "video/x-raw", "v4l2-jpeg": "image/jpeg"}
@@ -16,10 +16,8 @@ SHOWN = 6
 
 def rate_caps(fps: float) -> str:
     """The end of a caps string that asks for a rate; empty for 0, the device's own."""
-    rate, ntsc = Fraction(fps).limit_denominator(1001), round(fps * 1.001)
-    if rate.denominator > 1 and abs(fps * 1.001 - ntsc) < 0.01:  # 59.94 means 60000/1001
-        rate = Fraction(ntsc * 1000, 1001)
-    return f",framerate={rate.numerator}/{rate.denominator}" if fps else ""
+    exact = rate(fps)
+    return f",framerate={exact.numerator}/{exact.denominator}" if fps else ""
 
 
 def choose_form(device: str, height: int, width: int, fps: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from xpnet.errors import UserError
 
@@ -20,7 +20,7 @@ class Row:
 
     `delayed`: its output pads come when it knows its streams. `sink_pad`: where it is linked, for
     one whose pads are requested. `probes`: pad and handler. `head`: an end of stream may be sent
-    into it, to let what lies behind it run out.
+    into it, to let what lies behind it run out. `apart`: it begins a branch, not behind the source.
     """
 
     factory: str
@@ -30,6 +30,7 @@ class Row:
     sink_pad: str = ""
     probes: tuple[tuple[str, str], ...] = ()
     head: bool = False
+    apart: bool = False
 
     def filled(self, values: Mapping[str, str], number: int) -> Row:
         """The row with its words filled in, and named after its factory where it has no name."""
@@ -44,7 +45,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Link:
-    """From element to element; `media` names the caps of a pad that comes later."""
+    """From element to element; `media` is `video` or `audio` where a pad comes later."""
 
     source: str
     target: str
@@ -143,14 +144,14 @@ def describe(
             )
         for row in table[stage]:
             rows.append(row.filled(values, len(rows)))
-    links = [_link(one, other, "video/x-raw") for one, other in pairwise(rows)]
+    links = [_link(one, other, "video") for one, other in pairwise(rows)]
     names = tuple(row.name for row in rows[: len(table[f"source.{source}"])])
     if sound:
         branch = [row.filled(values, len(rows) + n) for n, row in enumerate(table["sound"])]
         muxer = next(row for row in rows if row.name == "muxer")
-        path = [rows[0], *branch, muxer]
-        links += [_link(one, other, "audio/x-raw") for one, other in
-                  pairwise(path)]  # fmt: skip
+        path = [*branch, muxer] if branch[0].apart else [rows[0], *branch, muxer]
+        links += [_link(one, other, "audio") for one, other in pairwise(path)]
+        names += tuple(row.name for row in takewhile(lambda row: not row.head, branch))
         rows += branch
     return Description(
         platform=platform,

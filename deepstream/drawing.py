@@ -39,7 +39,7 @@ def as_dot(description: Description) -> str:
     for link in description.links:
         words = []
         if link.media:
-            words.append(f'label="{link.media.split("/")[0]}, when it comes", style=dashed')
+            words.append(f'label="{link.media}, when it comes", style=dashed')
         if link.target in starts or _is_up(link.source, link.target, rows):
             words.append("constraint=false")
         words.append("penwidth=1.4")
@@ -49,8 +49,7 @@ def as_dot(description: Description) -> str:
 
 def _chains(description: Description) -> tuple[list[Row], list[Row]]:
     """The picture's way in order, and the sound's."""
-    names = [row.name for row in description.elements]
-    cut = names.index("sound") if "sound" in names else len(names)
+    cut = [row.name for row in description.elements].index("sink") + 1
     return list(description.elements[:cut]), list(description.elements[cut:])
 
 

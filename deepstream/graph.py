@@ -21,6 +21,7 @@ On DeepStream:
     nvdsosd               <- probe    draws the masks, then text beside them
     drawn (queue) nvvideoconvert nvv4l2h264enc h264parse
     mp4mux | matroskamux  filesink
+      ^ filesrc parsebin queue      where there is sound, as it is stored in the clip
 """
 
 from __future__ import annotations
@@ -37,12 +38,17 @@ from deepstream.platforms import MEMORY, TABLES
 from deepstream.probes.guard import Probes
 from deepstream.probes.pixels import timestamp_ns
 from deepstream.source import Clip, ImageFeeder
+from xpnet.errors import UserError
 from xpnet.inference import IN_FLIGHT
+from xpnet.platforms import GSTREAMER
 
 LATENCY_MS = 100
 """What an RTSP source may wait for late packets."""
 BITS_A_SECOND = 8_000_000
 """Of a live H.264 stream, and of the hardware encoder."""
+INTERVAL, LONGEST_INTERVAL = 1, 30
+"""In mode `latest` on DeepStream every second frame gets a mask of its own, unless told; a mask is
+shown for a second at most (OLDEST_MASK_S)."""
 
 
 def describe_graph(
@@ -53,14 +59,19 @@ def describe_graph(
     mode: str = "every",
     infer_config: str = "",
     hardware_encoder: bool = False,
+    interval: int = INTERVAL,
 ) -> Description:
     """The graph of a platform, from a clip to a kind of sink (file, screen, rtsp).
 
-    `words` are the output's own: `location`, `muxer`, `rtp_port`. Raises UserError as `describe`.
+    `words` are the output's own: `location`, `muxer`, `rtp_port`; `interval` the frames that
+    nvinferserver leaves out after each that it looks at, in mode `latest`. Raises UserError as
+    `describe`.
     """
     values = {
         **words,
         "uri": clip.uri,
+        "path": str(clip.path),
+        "stored_sound": clip.stored_sound,
         "device": clip.device,
         "rate": rate_caps(clip.fps),
         "height": str(clip.height),
@@ -76,12 +87,43 @@ def describe_graph(
         "bits": str(BITS_A_SECOND),
         "kilobits": str(BITS_A_SECOND // 1000),
         "infer_config": infer_config,
+        "interval": str(interval),
     }
     encoder = "hardware" if hardware_encoder else "software"
     if clip.live or sink == "rtsp":
         encoder += "-live"
-    sound = clip.has_audio and sink == "file" and "sound" in TABLES[platform]
+    sound = sink == "file" and has_sound(platform, clip, words["muxer"])
     return describe(platform, TABLES[platform], clip.kind, sink, mode, encoder, values, sound)
+
+
+def has_sound(platform: str, clip: Clip, muxer: str) -> bool:
+    """Whether the sound of a clip goes into the file; without a `muxer` there is no file.
+
+    DeepStream's graph hands it on as it is stored, which not every container takes.
+    """
+    if not (clip.has_audio and muxer) or platform == GSTREAMER:
+        return clip.has_audio and bool(muxer)
+    stored = Gst.Caps.from_string(clip.audio_caps)
+    return any(
+        template.direction == Gst.PadDirection.SINK and template.get_caps().can_intersect(stored)
+        for template in Gst.ElementFactory.find(muxer).get_static_pad_templates()
+    )
+
+
+def checked_interval(interval: int | None, platform: str, mode: str) -> int:
+    """The frames that nvinferserver leaves out after each that it looks at; None: as is usual.
+
+    Raises:
+        UserError: given where nothing is left out, or too large for a mask to be shown.
+    """
+    latest = platform != GSTREAMER and mode == "latest"
+    if interval is None:
+        return INTERVAL if latest else 0
+    if not latest:
+        raise UserError("--interval belongs to --mode latest on DeepStream")
+    if not 1 <= interval <= LONGEST_INTERVAL:
+        raise UserError(f"--interval {interval}, expected 1 to {LONGEST_INTERVAL}")
+    return interval
 
 
 class Graph:

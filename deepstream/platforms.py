@@ -3,11 +3,12 @@
     source.KIND     from a file, a folder of images, an RTSP stream, a V4L2 device or an SDI card
     frame           frames of one size and form, whatever comes
     inference.MODE  `every`: each frame its own mask; `latest`: the newest mask, at the clip's rate;
+                    (on DeepStream: of frames between which some are left out);
                     `none`: what is left on DeepStream where nvinferserver gave up
     overlay         where the masks are drawn
     encoder.KIND    H.264, in hardware or software
     sink.KIND       a file, the screen, or RTP to the RTSP server
-    sound           beside the picture, into the muxer
+    sound           beside the picture, into the muxer; on DeepStream as it is stored in the file
 
 Names and properties are NVIDIA's and GStreamer's own; where each was looked up stands in
 tests/deepstream/elements.py, and a test compares the two.
@@ -135,7 +136,12 @@ NVURISRCBIN = {"uri": "{uri}", "disable-audio": "true"}
 HARDWARE = (
     Row("nvvideoconvert"),
     Row("capsfilter", properties={"caps": f"{NVMM},format=I420"}),
-    Row("nvv4l2h264enc", "encoder", {"bitrate": "{bits}", "iframeinterval": "50"}),
+    # Who joins a stream, or seeks in a file, needs an IDR frame: one in 256 unless told.
+    Row(
+        "nvv4l2h264enc",
+        "encoder",
+        {"bitrate": "{bits}", "iframeinterval": "50", "idrinterval": "50"},
+    ),
 )
 FROM_GPU = (
     Row("nvvideoconvert"),
@@ -183,6 +189,14 @@ DEEPSTREAM_TABLE: Table = {
         Row("nvinferserver", "inference", {"config-file-path": "{infer_config}"}),
         *CANVAS,
     ),
+    "inference.latest": (
+        Row(
+            "nvinferserver",
+            "inference",
+            {"config-file-path": "{infer_config}", "interval": "{interval}"},
+        ),
+        *CANVAS,
+    ),
     "inference.none": CANVAS,
     "overlay": (
         Row(
@@ -199,6 +213,13 @@ DEEPSTREAM_TABLE: Table = {
     "encoder.software-live": (*FROM_GPU, Row("x264enc", "encoder", X264_LIVE)),
     "sink.file": FILE,
     "sink.rtsp": RTSP,
+    # NVIDIA's containers have no decoders of sound, so it is not decoded.
+    "sound": (
+        Row("filesrc", "listening", {"location": "{path}"}, apart=True),
+        Row("parsebin", "streams", delayed=True),
+        Row("queue", "sound", head=True),
+        Row("capsfilter", properties={"caps": "{stored_sound}"}),  # tells the muxer which pad
+    ),
     "sink.screen": (
         Row("nvvideoconvert"),
         Row("capsfilter", properties={"caps": NVMM}),

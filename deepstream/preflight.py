@@ -27,6 +27,7 @@ PYDS_NEEDS = (
     "get_nvds_buf_surface",
     "get_segmentation_masks",
     "NvDsInferSegmentationMeta",
+    "NvBufSurfaceSyncForDevice",
 )
 INSTALL = f"in NVIDIA's container run {INSTALL_PYDS}; `xpnet doctor` says which version fits"
 
@@ -154,6 +155,12 @@ def _check(path: Path, repository: Path, card: Card, model: str, tensors: bool) 
         )
     if not tensors and not control.infer_config.postprocess.HasField("segmentation"):
         raise UserError(f"{path}: no postprocess {{segmentation}}: it makes no masks")
+    interval = control.input_control.interval
+    if interval:
+        raise UserError(
+            f"{path}: interval {interval}, expected 0: --mode latest --interval {interval} leaves "
+            "frames out"
+        )
     url = control.infer_config.backend.triton.grpc.url
     if url:
         check_served(url, model, card)

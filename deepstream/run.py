@@ -11,8 +11,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from deepstream.carts.infer_config import check_size
 from deepstream.description import Description
-from deepstream.graph import describe_graph
+from deepstream.graph import checked_interval, describe_graph, has_sound
 from deepstream.gstreamer import require_elements
 from deepstream.output import Output, parse_output
 from deepstream.player import Ending, OnMessage, play
@@ -60,6 +61,7 @@ class RunSettings:
     polyps: Path | None = None  # where to write the polyps of each frame, as JSON lines
     infer_config: Path | None = None  # deepstream: nvinferserver's config; none: made of the card
     tensors: bool = False  # deepstream: the network's probabilities, cut by us
+    interval: int | None = None  # deepstream, mode latest: frames left out after one (1)
 
     def __post_init__(self) -> None:
         for value, known in (
@@ -69,6 +71,12 @@ class RunSettings:
         ):
             if value not in known:
                 raise UserError(f"'{value}': expected {' or '.join(known)}")
+        checked_interval(self.interval, self.platform, self.mode)
+
+    @property
+    def left_out(self) -> int:
+        """How many frames nvinferserver leaves out after each that it looks at."""
+        return checked_interval(self.interval, self.platform, self.mode)
 
 
 OnMask = Callable[[Segmentation], None]
@@ -111,9 +119,11 @@ def run(
             clip = clip.even()
             ready = _ready(settings, *machine, opened)
             card = ready.card
+            check_size(f"{clip.where} on DeepStream:", clip.height, clip.width, card)
             probes = NvdsProbes(
                 clip.height, clip.width, settings.style, on_mask, results,
                 card=card, pyds=ready.pyds, tensors=settings.tensors, jetson=ready.jetson,
+                interval=settings.left_out,
             )  # fmt: skip
         else:
             inference = opened.enter_context(opened_inference(settings))
@@ -148,13 +158,14 @@ def _summary(
         "reason": ending[1],
         "platform": settings.platform,
         "mode": settings.mode,
+        "interval": settings.left_out,
         "backend": "nvinferserver" if deepstream else settings.backend,
         "model": settings.model,
         "network_size": [card.input.height, card.input.width],
         "frame_size": [clip.height, clip.width],
         "clip_fps": round(clip.fps, 3),
         "clip_seconds": round(clip.seconds, 3),
-        "audio": clip.has_audio and not deepstream,
+        "audio": has_sound(settings.platform, clip, output.muxer),
         **probes.statistics.summary(),
         "polyps_error": probes.results.error if probes.results else "",
         "polyps_errors": probes.results.errors if probes.results else 0,
@@ -185,12 +196,15 @@ def _describe(
     if ready is None:
         description = describe_graph(GSTREAMER, clip, output.kind, words, settings.mode)
     else:
+        if clip.has_audio and output.muxer and not has_sound(ready.platform, clip, output.muxer):
+            log.warning("%s: its sound, %s, does not go into %s: left out", clip.where,
+                        clip.stored_sound, output.where)  # fmt: skip
         hardware = has_hardware_encoder()
         if not hardware and output.kind != "screen":
             log.warning("no hardware encoder here: x264enc encodes on the CPU")
         description = describe_graph(
             ready.platform, clip, output.kind, words, settings.mode if inference else "none",
-            str(ready.infer_config), hardware,
+            str(ready.infer_config), hardware, settings.left_out,
         )  # fmt: skip
     require_elements(row.factory for row in description.elements)
     log.debug("gst-launch-1.0 %s", clip.redacted(description.as_launch()))

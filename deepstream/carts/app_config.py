@@ -13,7 +13,8 @@ from typing import Any
 BITRATE = 8_000_000
 """Bits a second of the encoder: 1080p of an endoscope without visible blocks."""
 KEY_FRAMES = 30
-"""A key frame each so many frames: who joins an RTSP stream waits that long at most."""
+"""An I frame each so many frames. Only one in 256 is an IDR frame, which a player waits for:
+deepstream-app does not set nvv4l2h264enc's `idrinterval` (deepstream_sink_bin.c)."""
 V4L2, URI, RTSP = 1, 2, 4
 """NvDsSourceType (deepstream_sources.h)."""
 SCREEN, FILE, RTSP_OUT, DRM = 2, 3, 4, 5
@@ -51,13 +52,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Muxer:
-    """`[streammux]`: the batch, one frame of each source; the timeout in microseconds."""
+    """`[streammux]`: the batch, one frame of each source; the timeout in microseconds.
+
+    A source of another shape gets borders: a stretched picture is a wrong one.
+    """
 
     batch_size: int
     width: int
     height: int
     live_source: int
     batched_push_timeout: int
+    enable_padding: int = 1
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from xpnet.triton.server import HOST, ROOT
 
 INFERENCE = ("inprocess", "grpc", "none")
 """nvinferserver with Triton in the graph's process, with a server of its own; or nvinfer."""
+SMALLEST, FASTEST = 64, 240
+"""Pixels a side, and frames a second."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Cart:
     url: str = f"{HOST}:8001"
     width: int = 1920
     height: int = 1080
-    fps: int = 30
+    fps: float = 30
     software_encoder: bool = False
     probabilities: bool = False  # nvinferserver hands them on, beside its mask
 
@@ -76,15 +78,22 @@ class Cart:
             raise UserError("--probabilities belongs to nvinferserver, not to --triton none")
         if not self.sinks:
             raise UserError("no --sink, expected screen, drm, rtsp[:PORT] or a file")
-        for name, value, low in (("width", self.width, 64), ("height", self.height, 64),
-                                 ("fps", self.fps, 1)):  # fmt: skip
-            if value < low:
-                raise UserError(f"{name} {value}, expected {low} or more")
+        for name, value in (("width", self.width), ("height", self.height)):
+            if value < SMALLEST:
+                raise UserError(f"{name} {value}, expected {SMALLEST} or more")
+        if not 1 <= self.fps <= FASTEST:
+            raise UserError(f"fps {self.fps:g}, expected 1 to {FASTEST}")
 
     @property
     def live(self) -> bool:
         """Whether every source delivers at its own pace: then old frames are dropped."""
         return all(source_kind(x) != "file" for x in self.sources)
+
+    @property
+    def fragile(self) -> bool:
+        """Whether one source that fails takes the pictures of the others with it: deepstream-app
+        ends at any error unless its first source is RTSP (bus_callback in deepstream_app.c)."""
+        return self.live and len(self.sources) > 1 and source_kind(self.sources[0]) != "rtsp"
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from deepstream.carts import app_config as app
 from deepstream.carts import infer_config, key_files
 from deepstream.carts.cart import PLATFORMS, Cart, Platform, sink_kind, source_kind
 from deepstream.carts.keys import APP
+from deepstream.rate import rate
 from xpnet.addresses import check_port, public
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
@@ -43,11 +44,7 @@ def render(cart: Cart, folder: Path, repository: Path = REPOSITORY) -> dict[str,
     folder = folder.absolute()
     platform = PLATFORMS[cart.platform]
     card = read_card(repository / cart.model / "card.json")
-    if cart.width < card.input.width or cart.height < card.input.height:
-        raise UserError(
-            f"--size {cart.width}x{cart.height}, expected {card.input.width}x{card.input.height} "
-            f"or more: {card.name} averages areas, it does not enlarge"
-        )
+    infer_config.check_size("--size", cart.height, cart.width, card)
     infer_name = f"infer_{cart.infer_name}.txt"
     inference = _inference(cart, platform, card, folder, repository)
     return {
@@ -117,7 +114,7 @@ def _inference(
 
 def _app(cart: Cart, platform: Platform, card: Card, folder: Path, infer_name: str) -> str:
     batch = len(cart.sources)
-    timeout = 1_000_000 // cart.fps if cart.live else PLAYBACK_TIMEOUT_US
+    timeout = int(1_000_000 / cart.fps) if cart.live else PLAYBACK_TIMEOUT_US
     groups: list[tuple[str, Any]] = [("application", app.Application())]
     for number, word in enumerate(cart.sources):
         groups.append((f"source{number}", _source(cart, word, folder)))
@@ -141,12 +138,13 @@ def _app(cart: Cart, platform: Platform, card: Card, folder: Path, infer_name: s
 def _source(cart: Cart, word: str, folder: Path) -> app.Source:
     kind = source_kind(word)
     if kind == "v4l2":
+        fps = rate(cart.fps)
         return app.Source(
             app.V4L2,
             camera_width=cart.width,
             camera_height=cart.height,
-            camera_fps_n=cart.fps,
-            camera_fps_d=1,
+            camera_fps_n=fps.numerator,
+            camera_fps_d=fps.denominator,
             camera_v4l2_dev_node=int(word.removeprefix("/dev/video")),
         )
     if kind == "rtsp":
@@ -211,13 +209,19 @@ def _header(cart: Cart, platform: Platform) -> str:
         lines.append(f"sink {number}:   {sinks[sink_kind(word)]}")
     if any(sink_kind(x) == "file" for x in cart.sinks):
         lines.append("A relative output-file lies where deepstream-app is started.")
-    if any(sink_kind(x) == "rtsp" for x in cart.sinks):
-        lines.append(RTSP_WARNING)
+    lines += warnings(cart)
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n"
+
+
+def warnings(cart: Cart) -> list[str]:
+    """What whoever runs a cart has to know: the head of its file and the command say it."""
+    listens = any(sink_kind(x) == "rtsp" for x in cart.sinks)
+    return [RTSP_WARNING] * listens + [FRAGILE_WARNING] * cart.fragile
 
 
 RTSP_WARNING = "RTSP out (/ds-test) listens on every address and asks for no password."
 """start_rtsp_streaming in deepstream_sink_bin.c sets a port and nothing else."""
+FRAGILE_WARNING = "A source that fails ends deepstream-app, and with it the other pictures."
 
 
 def _infer_header(cart: Cart) -> str:

@@ -21,8 +21,10 @@ UNIQUE_ID = 1
 AREAS, ON_GPU = 3, 1
 """NvBufSurfTransformInter_Algo2 is super-sampling on the GPU (nvbufsurftransform.h): it averages
 areas, as `xpnet.frames.resize_frame` does; bilinear shrinking would alias and lose masks."""
-OUTPUT_BUFFERS = 4
-"""Output tensors in flight; the plugin's default is 2 (nvdsinferserver_config.proto)."""
+OUTPUT_BUFFERS, KEPT_BUFFERS = 4, 32
+"""Output tensors in flight; the plugin's default is 2 (nvdsinferserver_config.proto). The second
+where frames carry them through the graph: where none is free inference waits, and an encoder that
+waits for its next frame then waits for ever."""
 DTYPES = {"float32": "TENSOR_DT_FP32"}
 ORDERS = {"NCHW": "TENSOR_ORDER_LINEAR"}
 FORMATS = {"RGB": ("IMAGE_FORMAT_RGB", 0)}
@@ -77,6 +79,15 @@ def scale_factor(tensor: TensorSpec) -> float:
     if low != 0:
         raise UserError(f"{tensor.name}: range {low} to {high}, expected one that starts at 0")
     return high / 255
+
+
+def check_size(what: str, height: int, width: int, card: Card) -> None:
+    """Raises UserError for frames smaller than the network's: super-sampling only shrinks."""
+    if height < card.input.height or width < card.input.width:
+        raise UserError(
+            f"{what} {width}x{height}, expected {card.input.width}x{card.input.height} or more: "
+            f"{card.name} averages areas, it does not enlarge"
+        )
 
 
 def in_process(card: Card, batch: int, repository: str, labels: str, raw: bool) -> str:
@@ -148,7 +159,7 @@ def _control(card: Card, batch: int, labels: str, raw: bool) -> Any:
     infer.postprocess.labelfile_path = labels
     infer.postprocess.segmentation.threshold = card.threshold
     infer.postprocess.segmentation.num_segmentation_classes = card.output.shape[1]
-    infer.extra.output_buffer_pool_size = OUTPUT_BUFFERS
+    infer.extra.output_buffer_pool_size = KEPT_BUFFERS if raw else OUTPUT_BUFFERS
     control.input_control.process_mode = "PROCESS_MODE_FULL_FRAME"
     if raw:
         control.output_control.output_tensor_meta = True

@@ -16,6 +16,8 @@ from xpnet.overlay import OverlayStyle
 
 log = logging.getLogger("xpnet.graph")
 
+OLDEST_MASK_S = 1.0
+"""In mode `latest` a mask older than this is no longer shown: the scope has moved on."""
 PROBE_FAILED = "xpnet-probe-failed"
 """Name of the structure in the warning that a failing probe posts to the bus."""
 
@@ -76,6 +78,13 @@ class Probes:
             log.error("probe failed (%s: %s); frames go on", type(error).__name__, error)
             log.debug("probe failed", exc_info=error)
             _post(pad, name, self.statistics.probe_error)
+
+
+def age_s(mask_ns: int | None, frame_ns: int | None) -> float:
+    """How much older than the frame shown the frame of its mask is, in seconds of the clip."""
+    if mask_ns is None or frame_ns is None:
+        return 0.0
+    return max(0.0, (frame_ns - mask_ns) / 1e9)
 
 
 def _post(pad: Any, probe: str, reason: str) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from deepstream.probes.guard import Probes
+from deepstream.probes.guard import OLDEST_MASK_S, Probes, age_s
 from deepstream.probes.nvds_objects import attach_polyp
-from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address
+from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_address
 from deepstream.probes.results import PolypResults
 from xpnet.card import Card
 from xpnet.frames import Frame, ProbabilityMap, Segmentation, probabilities_to_mask
@@ -25,6 +25,8 @@ from xpnet.overlay import draw_mask
 
 POLYP_CLASS = 0
 """nvinferserver's class of a pixel: the channel above the threshold, or -1 for background."""
+ALL_PLANES = -1
+"""Of a surface (nvbufsurface.h)."""
 HALF = 0.5
 """Where a class map, scaled as a map of 0 and 1, is cut: its edge is smooth, and stays in place."""
 
@@ -35,6 +37,8 @@ class NvdsProbes(Probes):
     `tensors`: take the network's own probabilities (NvDsInferTensorMeta, `output_tensor_meta` in
     nvinferserver's config) and cut them at the card's threshold, instead of the class map that
     nvinferserver cut (NvDsInferSegmentationMeta). `jetson`: surfaces are mapped, and unmapped.
+    `interval`: so many frames after one with a mask nvinferserver leaves out, and they show the
+    mask of that one (mode `latest`).
     """
 
     def __init__(
@@ -44,11 +48,14 @@ class NvdsProbes(Probes):
         pyds: Any,
         tensors: bool = False,
         jetson: bool = False,
+        interval: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.card, self.pyds = card, pyds
-        self.tensors, self.jetson = tensors, jetson
+        self.tensors, self.jetson, self.interval = tensors, jetson, interval
+        self._newest: dict[int, tuple[Segmentation, int]] = {}
+        """By source: its newest mask, and how many frames without one of their own showed it."""
         if self.results is None:
             self.results = PolypResults()  # the text on the screen needs them in any case
 
@@ -70,7 +77,7 @@ class NvdsProbes(Probes):
         segmentation = None
         try:
             with self.counted():
-                segmentation = self._segment(frame_meta, stamp)
+                segmentation = self._newest_mask(frame_meta, stamp)
                 self._draw(buffer, frame_meta.batch_id, segmentation)
         finally:
             now = time.monotonic()
@@ -80,6 +87,27 @@ class NvdsProbes(Probes):
             polyps = self.results.frame(segmentation, stamp)
         for polyp in polyps or ():
             attach_polyp(self.pyds, batch, frame_meta, polyp)
+
+    def _newest_mask(self, frame_meta: Any, stamp: int | None) -> Segmentation:
+        """The frame's own mask, or the newest of its source where it was left out, and its age.
+
+        Raises InferenceError as `_segment`, where there is none, or it is too old.
+        """
+        source = frame_meta.pad_index
+        try:
+            segmentation, shown = self._segment(frame_meta, stamp), 0
+        except InferenceError:
+            if source not in self._newest:
+                raise
+            segmentation, shown = self._newest[source]
+            age = age_s(segmentation.timestamp_ns, stamp)
+            if shown == self.interval or age > OLDEST_MASK_S:
+                raise
+            shown += 1
+        if self.interval:
+            self._newest[source] = segmentation, shown
+            self.statistics.mask_age_s.append(age_s(segmentation.timestamp_ns, stamp))
+        return segmentation
 
     def _segment(self, frame_meta: Any, stamp: int | None) -> Segmentation:
         """The frame's mask. Raises InferenceError where nvinferserver left none."""
@@ -91,7 +119,7 @@ class NvdsProbes(Probes):
         for user_meta in each(frame_meta.frame_user_meta_list, self.pyds.NvDsUserMeta):
             if user_meta.base_meta.meta_type == wanted:
                 if self.tensors:
-                    probabilities = self._tensor(user_meta.user_meta_data)
+                    probabilities = self._taken_tensor(frame_meta, user_meta)
                     threshold = self.card.threshold
                 else:
                     probabilities, threshold = self._class_map(user_meta.user_meta_data), HALF
@@ -105,6 +133,18 @@ class NvdsProbes(Probes):
         meta = self.pyds.NvDsInferSegmentationMeta.cast(data)
         self._check((meta.classes, meta.height, meta.width))
         return (self.pyds.get_segmentation_masks(meta) == POLYP_CLASS).astype(np.float32)
+
+    def _taken_tensor(self, frame_meta: Any, user_meta: Any) -> ProbabilityMap:
+        """As `_tensor`, and the tensor is nvinferserver's again.
+
+        On its way through the graph every copy of this metadata holds one of its few output
+        buffers, an encoder keeps frames, and nvinferserver waits for ever for a buffer to be free
+        (copy_tensor_output_meta in gstnvinferserver_meta_utils.cpp).
+        """
+        try:
+            return self._tensor(user_meta.user_meta_data)
+        finally:
+            self.pyds.nvds_remove_user_meta_from_frame(frame_meta, user_meta)
 
     def _tensor(self, data: Any) -> ProbabilityMap:
         """The card's output of NvDsInferTensorMeta, in memory of our own."""
@@ -141,9 +181,19 @@ class NvdsProbes(Probes):
             finally:
                 del surface
                 if self.jetson:
-                    self.pyds.unmap_nvds_buf_surface(buffer, batch_id)
+                    self._hand_back(buffer, batch_id)
         if self.on_mask is not None:
             self.on_mask(segmentation)
+
+    def _hand_back(self, buffer: int, batch_id: int) -> None:
+        """Lets a Jetson's hardware see what was drawn: pyds maps a surface and unmaps it, but what
+        the CPU wrote may still lie in its cache (NvBufSurfaceMap in nvbufsurface.h)."""
+        try:
+            surface = self.pyds.NvBufSurface.cast(data_address(buffer))
+            if self.pyds.NvBufSurfaceSyncForDevice(surface, batch_id, ALL_PLANES) != 0:
+                raise RuntimeError("NvBufSurfaceSyncForDevice failed")
+        finally:
+            self.pyds.unmap_nvds_buf_surface(buffer, batch_id)
 
 
 def each(node: Any, kind: Any) -> Iterator[Any]:

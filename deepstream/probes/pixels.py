@@ -123,6 +123,20 @@ def buffer_address(info: Any) -> int:
     return int(_ProbeInfo.from_address(hash(info)).data)
 
 
+def data_address(buffer: int) -> int:
+    """Where the data of a GstBuffer lies; of a buffer of NVIDIA's memory that is its NvBufSurface.
+
+    Raises:
+        RuntimeError: the buffer cannot be mapped.
+    """
+    mapping = _MapInfo()
+    if not _gst.gst_buffer_map(buffer, ctypes.byref(mapping), MAP_READ):
+        raise RuntimeError("the frame's buffer cannot be mapped")
+    address = ctypes.cast(mapping.data, ctypes.c_void_p).value or 0
+    _gst.gst_buffer_unmap(buffer, ctypes.byref(mapping))
+    return address
+
+
 def timestamp_ns(info: Any) -> int | None:
     """The buffer's presentation timestamp, without taking a reference; None where it has none."""
     pts = int(_Buffer.from_address(buffer_address(info)).pts)

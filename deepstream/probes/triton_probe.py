@@ -14,7 +14,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError  # its own typ
 from dataclasses import dataclass
 from typing import Any
 
-from deepstream.probes.guard import Probes
+from deepstream.probes.guard import OLDEST_MASK_S, Probes, age_s
 from deepstream.probes.pixels import mapped_frame, timestamp_ns
 from deepstream.probes.results import PolypResults, post_polyps
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
@@ -23,8 +23,6 @@ from xpnet.overlay import OverlayStyle, draw_mask
 
 STALL_S = 12.0
 """An answer that takes longer than this, a little over the client's own limit, never comes."""
-OLDEST_MASK_S = 1.0
-"""In mode `latest` a mask older than this is no longer shown: the scope has moved on."""
 
 
 @dataclass
@@ -168,7 +166,7 @@ class LatestProbes(MaskProbes):
         segmentation = None
         try:
             newest = self._newest_answer()
-            age = _age_s(newest, stamp)
+            age = age_s(newest.timestamp_ns if newest else None, stamp)
             if newest is None or age > OLDEST_MASK_S:
                 self.statistics.frames_without_mask += 1
             else:
@@ -194,13 +192,6 @@ class LatestProbes(MaskProbes):
             else:
                 self.statistics.inference_failed(error)
         return self._newest
-
-
-def _age_s(submitted: _Submitted | None, stamp: int | None) -> float:
-    """How much older than the frame shown the frame of its mask is, in seconds of the clip."""
-    if submitted is None or submitted.timestamp_ns is None or stamp is None:
-        return 0.0
-    return max(0.0, (stamp - submitted.timestamp_ns) / 1e9)
 
 
 MODES: dict[str, type[MaskProbes]] = {"every": EveryProbes, "latest": LatestProbes}

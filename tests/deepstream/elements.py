@@ -48,7 +48,7 @@ NVIDIA = {
     ),
     "nvinferserver": Known(
         DEEPSTREAM + "src/gst-plugins/gst-nvinferserver/gstnvinferserver.cpp",
-        {"config-file-path": ".+"},
+        {"config-file-path": ".+", "interval": NUMBER},  # batches that are left out
     ),
     "nvvideoconvert": Known(
         DEEPSTREAM + "src/apps/common/src/deepstream_sink_bin.c",
@@ -61,7 +61,7 @@ NVIDIA = {
     ),
     "nvv4l2h264enc": Known(
         DEEPSTREAM + "src/apps/common/src/deepstream_sink_bin.c; " + DOCS + "Gst-nvvideo4linux2",
-        {"bitrate": NUMBER, "iframeinterval": NUMBER},
+        {"bitrate": NUMBER, "iframeinterval": NUMBER, "idrinterval": NUMBER},
         "libgstnvvideo4linux2.so",
     ),
     "nveglglessink": Known(

@@ -30,7 +30,17 @@ pytestmark = pytest.mark.integration
 SINKS = ("file", "screen", "rtsp")
 WORDS = {"location": "masks.mp4", "muxer": "mp4mux", "rtp_port": "5000"}
 CLIPS = {
-    "file": Clip(Path("a.mp4"), 405, 721, 25, 2, True, kind="file", uri="file:///a.mp4"),
+    "file": Clip(
+        Path("a.mp4"),
+        405,
+        721,
+        25,
+        2,
+        True,
+        kind="file",
+        uri="file:///a.mp4",
+        audio_caps="audio/mpeg,mpegversion=(int)4,stream-format=(string)raw",
+    ),
     "images": Clip(Path("a"), 405, 721, 25, 2, False, kind="images", images=(Path("a/1.png"),)),
     "rtsp": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="rtsp", uri="rtsp://127.0.0.1/a"),
     "v4l2": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="v4l2", device="/dev/video0"),
@@ -141,6 +151,16 @@ def test_every_live_source_loses_its_oldest_frame_rather_than_lag() -> None:
             assert FRESH in table[f"source.{kind}"], kind
 
 
+def test_whoever_joins_a_stream_waits_two_seconds_at_most() -> None:
+    """Each 50 frames a frame that decoding can begin with; nvv4l2h264enc counts those apart."""
+    for graph in GRAPHS:
+        for row in graph.elements:
+            if row.name == "encoder":
+                apart = ("iframeinterval", "idrinterval")
+                keys = apart if row.factory == "nvv4l2h264enc" else ("key-int-max",)
+                assert [row.properties[key] for key in keys] == ["50"] * len(keys)
+
+
 def test_what_differs_between_the_platforms_is_the_table_alone() -> None:
     table = {
         name: (Row("identity", name.split(".")[0], head=True),) for name in TABLES["gstreamer"]
@@ -154,8 +174,8 @@ def test_what_differs_between_the_platforms_is_the_table_alone() -> None:
 def test_what_a_platform_lacks_is_named() -> None:
     with pytest.raises(UserError, match="platform deepstream: no source images: it has decklink"):
         describe_graph("deepstream", CLIPS["images"], "file", WORDS)
-    with pytest.raises(UserError, match="no inference latest: it has every, none"):
-        describe_graph("deepstream", CLIPS["file"], "file", WORDS, mode="latest")
+    with pytest.raises(UserError, match="no inference none: it has every, latest"):
+        describe_graph("gstreamer", CLIPS["file"], "file", WORDS, mode="none")
 
 
 def test_the_launch_line_is_what_gstreamer_parses() -> None:
@@ -219,10 +239,12 @@ def test_a_cameras_password_is_not_drawn_nor_logged(uri: str) -> None:
 
 def test_a_pad_that_does_not_tell_its_caps_goes_by_its_name() -> None:
     """nvurisrcbin adds vsrc_0 before it has decoded anything."""
-    for name, media in (("vsrc_0", "video/x-raw"), ("asrc_0", "audio/x-raw")):
+    for name, media in (("vsrc_0", "video"), ("asrc_0", "audio")):
         pad = Gst.Pad.new(name, Gst.PadDirection.SRC)
         assert _media(pad, pad.query_caps(None)) == media
     nvmm = Gst.Caps.from_string("video/x-raw(memory:NVMM),format=NV12")
-    assert _media(Gst.Pad.new("src_7", Gst.PadDirection.SRC), nvmm) == "video/x-raw"
+    assert _media(Gst.Pad.new("src_7", Gst.PadDirection.SRC), nvmm) == "video"
+    stored = Gst.Caps.from_string("audio/mpeg,mpegversion=4")
+    assert _media(Gst.Pad.new("src_1", Gst.PadDirection.SRC), stored) == "audio"
     rtp = Gst.Caps.from_string("application/x-rtp,media=audio")
-    assert _media(Gst.Pad.new("recv", Gst.PadDirection.SRC), rtp) == "audio/x-raw"
+    assert _media(Gst.Pad.new("recv", Gst.PadDirection.SRC), rtp) == "audio"

@@ -210,9 +210,14 @@ def test_a_config_of_ones_own(tmp_path: Path, repository: Path) -> None:
             False,
             "no postprocess {segmentation}: it makes no masks",
         ),
+        (
+            lambda c: setattr(c.input_control, "interval", 2),
+            False,
+            "interval 2, expected 0: --mode latest --interval 2 leaves frames out",
+        ),
         (lambda c: None, True, "--probabilities needs output_control {output_tensor_meta: true}"),
     ],
-    ids=["threshold", "classes", "no segmentation", "no tensors"],
+    ids=["threshold", "classes", "no segmentation", "interval", "no tensors"],
 )
 def test_a_config_that_does_not_fit(
     tmp_path: Path, repository: Path, change: Any, tensors: bool, message: str

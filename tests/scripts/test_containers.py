@@ -171,6 +171,10 @@ def test_systemd_takes_the_service_unit(tmp_path: Path) -> None:
     good = subprocess.run(verify, capture_output=True, text=True, check=False)
     assert (good.returncode, good.stderr) == (0, "")
     assert "@" not in made.stdout
+    # Under ProtectSystem=strict nothing else is written to, /tmp neither.
+    (writable,) = re.findall(r"^ReadWritePaths=(.*)$", made.stdout, re.MULTILINE)
+    (scratch,) = re.findall(r"^Environment=TMPDIR=(.*)$", made.stdout, re.MULTILINE)
+    assert scratch in writable.split()
     unit.write_text(made.stdout.replace("launch_cart.sh", "nosuch.sh"))
     bad = subprocess.run(verify, capture_output=True, text=True, check=False)
     assert bad.returncode or "nosuch.sh" in bad.stderr

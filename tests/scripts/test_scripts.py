@@ -158,6 +158,21 @@ def test_deepstream_app_gets_the_file_that_deploy_wrote(shell: Shell, checkout: 
     assert not stale.exists()
 
 
+def test_deepstream_app_waits_for_keys_where_nobody_types(shell: Shell, checkout: Path) -> None:
+    """It polls its input, and at the end of one it would write an empty line each time."""
+    xpnet = checkout / ".venv" / "bin" / "xpnet"
+    xpnet.parent.mkdir(parents=True)
+    xpnet.write_text("#!/bin/sh\n")
+    xpnet.chmod(0o755)
+    polls = "import select; print('keys:', len(select.select([0], [], [], 0.2)[0]))"
+    programs = {"nvidia-smi": "true", "deepstream-app": f'{sys.executable} -c "{polls}"'}
+    launch = checkout / "scripts" / "launch_cart.sh"
+    result = shell(launch, "--app", programs=programs, TMPDIR=str(checkout))
+    assert (result.returncode, result.stdout) == (0, "keys: 0\n"), result.stderr
+    assert {path.name for path in checkout.iterdir()} == {".venv", "scripts", "jetson",
+                                                          "triton_models"}  # fmt: skip
+
+
 def test_what_the_scripts_ask_is_of_our_command_line(shell: Shell) -> None:
     from xpnet.cli import build_parser
 

@@ -15,10 +15,10 @@ from xpnet.compatibility import (
     release_of,
     releases_table,
     sources_list,
-    traps_table,
 )
 from xpnet.doctor import target_checks
 from xpnet.target import Mismatch, Module, Target, judge, look
+from xpnet.traps import traps_table
 
 NVIDIA_PYDS = "/usr/lib/python3/dist-packages/pyds.so"
 INDEX_PYDS = "/usr/lib/python3/dist-packages/pyds.py"

@@ -44,7 +44,7 @@ def add_deploy(commands: Any) -> None:
     p.add_argument("--url", help="Triton's gRPC for --triton grpc (default: 127.0.0.1:8001)")
     p.add_argument("--model", help="TensorRT plan: xpnet_lite (default) or xpnet")
     p.add_argument("--size", metavar="WxH", help="of cameras and picture (default: 1920x1080)")
-    p.add_argument("--fps", type=int, help="of cameras (default: 30)")
+    p.add_argument("--fps", type=float, help="of cameras, as 59.94 (default: 30)")
     p.add_argument(
         "--software-encoder", action="store_true", help="x264: an Orin Nano has no other"
     )
@@ -72,9 +72,9 @@ def add_deploy(commands: Any) -> None:
 
 def deploy(args: argparse.Namespace) -> int:
     """`xpnet deploy`."""
-    from deepstream.carts.cart import EXAMPLES, sink_kind
+    from deepstream.carts.cart import EXAMPLES
     from deepstream.carts.check import Checker
-    from deepstream.carts.deploy import RTSP_WARNING, write
+    from deepstream.carts.deploy import warnings, write
 
     if args.check:
         checker = Checker(args.repository)
@@ -85,8 +85,8 @@ def deploy(args: argparse.Namespace) -> int:
     for path in write(carts, args.output, args.repository):
         Checker(args.repository, built=False).check(path)
         print(f"deepstream-app -c {path}")
-    if any(sink_kind(sink) == "rtsp" for cart in carts for sink in cart.sinks):
-        log.warning(RTSP_WARNING)
+    for line in dict.fromkeys(line for cart in carts for line in warnings(cart)):
+        log.warning(line)
     for model in dict.fromkeys(cart.model for cart in carts if cart.triton != "grpc"):
         _warn_of_plan(args.platform or "rtx|jetson", model, args.repository)
     return 0

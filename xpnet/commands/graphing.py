@@ -48,7 +48,7 @@ def add_graph(commands: Any) -> None:
 def graph(args: argparse.Namespace) -> int:
     """`xpnet graph`; without a file to write it prints the gst-launch line."""
     from deepstream.drawing import as_dot
-    from deepstream.graph import describe_graph
+    from deepstream.graph import checked_interval, describe_graph
     from deepstream.output import parse_output
     from deepstream.source import open_source
 
@@ -65,6 +65,7 @@ def graph(args: argparse.Namespace) -> int:
         args.mode,
         args.infer_config,
         args.platform != GSTREAMER and not args.software_encoder,
+        checked_interval(args.interval, args.platform, args.mode),
     )
     if args.dot is None and args.picture is None:
         print(f"gst-launch-1.0 {description.as_launch()}")

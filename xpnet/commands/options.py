@@ -45,6 +45,13 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         "the newest mask on every frame (default: every)",
     )
     parser.add_argument(
+        "--interval",
+        type=int,
+        metavar="N",
+        help="mode latest on deepstream: after each frame with a mask of its own N frames show it, "
+        "too (default: 1)",
+    )
+    parser.add_argument(
         "--fps",
         type=float,
         help="rate of a folder of images (default: 25), or to ask a V4L2 device for (default: "

@@ -112,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
             width=args.width,
             polyps=args.polyps,
             infer_config=args.infer_config,
+            interval=args.interval,
             tensors=args.probabilities,
         )
     )

@@ -118,6 +118,42 @@ def test_live_sources_never_wait_and_a_clip_plays_at_its_own_rate() -> None:
     assert "type=2\nsync=1\n" in clip
 
 
+@pytest.mark.parametrize(
+    ("fps", "fraction", "timeout"),
+    [(59.94, (60000, 1001), 16683), (25, (25, 1), 40000), (12.5, (25, 2), 80000)],
+)
+def test_a_camera_is_asked_for_its_rate_exactly(
+    fps: float, fraction: tuple[int, int], timeout: int
+) -> None:
+    """A capture card that delivers 60000/1001 has no 60/1, and v4l2src would not start."""
+    cart = Cart("rtx", ("/dev/video0",), ("screen",), "none", fps=fps)
+    text = next(iter(render(cart, CONFIGS).values()))
+    assert "camera-fps-n={}\ncamera-fps-d={}\n".format(*fraction) in text
+    assert f"batched-push-timeout={timeout}\n" in text
+
+
+def test_a_source_of_another_shape_is_not_stretched() -> None:
+    for cart in EXAMPLES:
+        assert "enable-padding=1\n" in next(iter(render(cart, CONFIGS).values()))
+
+
+@pytest.mark.parametrize(
+    ("sources", "fragile"),
+    [
+        (("/dev/video0",), False),
+        (("/dev/video0", "/dev/video1"), True),
+        (("rtsp://a/x", "rtsp://b/x"), False),
+        (("rtsp://a/x", "/dev/video0"), False),
+        (("/dev/video0", "rtsp://a/x"), True),
+    ],
+)
+def test_a_cart_that_one_of_its_sources_can_end_says_so(
+    sources: tuple[str, ...], fragile: bool
+) -> None:
+    text = next(iter(render(Cart("rtx", sources, ("screen",), "none"), CONFIGS).values()))
+    assert ("# A source that fails ends deepstream-app, and with it the other" in text) is fragile
+
+
 def test_probabilities_come_beside_the_mask_where_asked_for(tmp_path: Path) -> None:
     for wanted, end in ((False, ""), (True, "_probabilities")):
         cart = Cart("rtx", ("/dev/video0",), ("screen",), "inprocess", probabilities=wanted)
@@ -127,6 +163,7 @@ def test_probabilities_come_beside_the_mask_where_asked_for(tmp_path: Path) -> N
             (tmp_path / f"infer_rtx_inprocess_xpnet_lite_b1{end}.txt").read_text(), "infer"
         )
         assert control.output_control.output_tensor_meta is wanted
+        assert control.infer_config.extra.output_buffer_pool_size == (32 if wanted else 4)
         assert control.infer_config.postprocess.HasField("segmentation")
 
 
@@ -204,7 +241,9 @@ def test_rtsp_out_says_that_it_is_open() -> None:
         ({"triton": "http"}, "triton 'http', expected inprocess, grpc, none"),
         ({"width": 320, "height": 200}, "--size 320x200, expected 256x256 or more"),
         ({"triton": "none", "probabilities": True}, "--probabilities belongs to nvinferserver"),
-        ({"fps": 0}, "fps 0, expected 1 or more"),
+        ({"fps": 0}, "fps 0, expected 1 to 240"),
+        ({"fps": float("nan")}, "fps nan, expected 1 to 240"),
+        ({"width": 63}, "width 63, expected 64 or more"),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(cart: dict, expected: str) -> None:

@@ -137,7 +137,7 @@ def attach(buffer: int, results: Sequence[tuple[int, int, Any] | None], start_ns
     for number, result in enumerate(results):
         frame_address = library.nvds_acquire_frame_meta_from_pool(batch_address)
         frame = NvDsFrameMeta.from_address(frame_address)
-        frame.batch_id, frame.frame_num = number, number
+        frame.batch_id, frame.frame_num, frame.pad_index = number, number, number
         frame.buf_pts = start_ns + number * 40_000_000
         library.nvds_add_frame_meta_to_batch(batch_address, frame_address)
         if result is not None:

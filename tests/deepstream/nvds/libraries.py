@@ -33,6 +33,7 @@ def load() -> tuple[ctypes.CDLL, ctypes.CDLL]:
         (meta, "nvds_add_frame_meta_to_batch", None, [pointer, pointer]),
         (meta, "nvds_acquire_user_meta_from_pool", pointer, [pointer]),
         (meta, "nvds_add_user_meta_to_frame", None, [pointer, pointer]),
+        (meta, "nvds_remove_user_meta_from_frame", None, [pointer, pointer]),
         (meta, "nvds_acquire_obj_meta_from_pool", pointer, [pointer]),
         (meta, "nvds_add_obj_meta_to_frame", None, [pointer, pointer, pointer]),
         (meta, "nvds_acquire_meta_lock", None, [pointer]),

@@ -28,6 +28,7 @@ def nvds_probes(card: Card, size: tuple[int, int] = SIZE, **options: Any) -> Nvd
     """The shipping probe over the offered pyds, for surfaces of a size."""
     pyds.surface_size, pyds.surface_pitch = size, pyds.pitch_of(size[1])
     pyds.unmapped.clear()
+    pyds.synced.clear()
     return NvdsProbes(*size, OverlayStyle(), card=card, pyds=pyds, **options)
 
 
@@ -56,6 +57,12 @@ def one_by_one(playing: Any, buffers: Iterable[Any]) -> Iterator[Any]:
         assert sample is not None
         yield sample.get_buffer()
         del sample
+
+
+def through(probes: NvdsProbes, *made: Any) -> list[Any]:
+    """Plays buffers past the DeepStream probe."""
+    with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
+        return list(one_by_one(playing, made))
 
 
 def pixels(buffer: Any, height: int, width: int) -> np.ndarray:

@@ -50,6 +50,8 @@ surface_pitch = 0
 """Bytes from row to row of a surface."""
 unmapped: list[int] = []
 """Batch ids of the surfaces that were unmapped."""
+synced: list[tuple[int, int]] = []
+"""Address and batch id of the surfaces that were handed back to the hardware while mapped."""
 
 
 def pitch_of(width: int) -> int:
@@ -78,6 +80,25 @@ def unmap_nvds_buf_surface(gst_buffer: int, batchID: int) -> None:
     unmapped.append(batchID)
 
 
+class NvBufSurface:
+    """What a buffer of NVIDIA's memory holds: here the pixels themselves."""
+
+    def __init__(self) -> None:
+        self._address = 0
+
+    @staticmethod
+    def cast(data: int) -> NvBufSurface:
+        surface = NvBufSurface()
+        surface._address = data
+        return surface
+
+
+def NvBufSurfaceSyncForDevice(surf: NvBufSurface, index: int, plane: int) -> int:
+    assert (plane, index in unmapped) == (-1, False)
+    synced.append((surf._address, index))
+    return 0
+
+
 def get_segmentation_masks(data: NvDsInferSegmentationMeta) -> np.ndarray:
     values = ctypes.cast(data.class_map, ctypes.POINTER(ctypes.c_int))
     return np.ctypeslib.as_array(values, shape=(data.height, data.width)).copy()
@@ -104,6 +125,12 @@ def nvds_acquire_obj_meta_from_pool(batch_meta: NvDsBatchMeta) -> NvDsObjectMeta
     return NvDsObjectMeta.from_address(address)
 
 
+def nvds_remove_user_meta_from_frame(frame_meta: NvDsFrameMeta, user_meta: NvDsUserMeta) -> None:
+    meta_library.nvds_remove_user_meta_from_frame(
+        ctypes.addressof(frame_meta), ctypes.addressof(user_meta)
+    )
+
+
 def nvds_add_obj_meta_to_frame(
     frame_meta: NvDsFrameMeta, obj_meta: NvDsObjectMeta, obj_parent: NvDsObjectMeta | None
 ) -> None:
@@ -117,6 +144,8 @@ __all__ = [
     "NVDSINFER_SEGMENTATION_META",
     "NVDSINFER_TENSOR_OUTPUT_META",
     "NvBbox_Coords",
+    "NvBufSurface",
+    "NvBufSurfaceSyncForDevice",
     "NvDsBaseMeta",
     "NvDsBatchMeta",
     "NvDsComp_BboxInfo",
@@ -142,5 +171,6 @@ __all__ = [
     "nvds_acquire_obj_meta_from_pool",
     "nvds_add_obj_meta_to_frame",
     "nvds_release_meta_lock",
+    "nvds_remove_user_meta_from_frame",
     "unmap_nvds_buf_surface",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import logging
 from concurrent.futures import Future
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from deepstream.gstreamer import Gst
 from deepstream.probes.guard import PROBE_FAILED
 from deepstream.probes.nvds_objects import COMPONENT_ID, UNTRACKED
-from deepstream.probes.nvds_probe import NvdsProbes, each
+from deepstream.probes.nvds_probe import each
 from deepstream.probes.results import PolypResults
 from deepstream.probes.triton_probe import EveryProbes
 from tests.deepstream.nvds import buffers, pyds, structures
@@ -27,6 +26,7 @@ from tests.deepstream.nvds.playing import (
     pipeline,
     pixels,
     surfaces,
+    through,
 )
 from xpnet.card import Card, read_card
 from xpnet.frames import Segmentation
@@ -54,12 +54,6 @@ def probability_map(card: Card) -> np.ndarray:
 @pytest.fixture
 def frame(frames: list[np.ndarray]) -> np.ndarray:
     return cv2.cvtColor(frames[2], cv2.COLOR_RGB2RGBA)
-
-
-def through(probes: NvdsProbes, *made: Any) -> list[Any]:
-    """Plays buffers past the DeepStream probe."""
-    with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
-        return list(one_by_one(playing, made))
 
 
 def class_map(probabilities: np.ndarray, threshold: float) -> np.ndarray:
@@ -190,21 +184,6 @@ def test_a_polyp_that_is_not_confirmed_is_untracked(card: Card, frame: np.ndarra
     assert pyds.get_string(meta.text_params.display_text).startswith("polyp  ")
 
 
-def test_a_jetsons_surface_is_unmapped_even_where_drawing_fails(
-    card: Card, frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    classes = np.zeros((256, 256), np.int32)
-    probes = nvds_probes(card, jetson=True)
-    through(probes, buffers.batched(np.stack([frame] * 2), [None, buffers.segmentation(classes)]))
-    assert pyds.unmapped == [1]
-    monkeypatch.setattr("deepstream.probes.nvds_probe.draw_mask", lambda *_: 1 / 0)
-    through(probes, buffers.batched(frame[None], [buffers.segmentation(classes)]))
-    assert pyds.unmapped == [1, 0]
-    nothing = nvds_probes(card)
-    through(nothing, buffers.batched(frame[None], [None]))
-    assert pyds.unmapped == []
-
-
 @pytest.mark.parametrize(
     ("tensors", "make", "message"),
     [
@@ -293,14 +272,3 @@ def test_a_buffer_without_metadata_is_a_mistake_that_is_told(card: Card, frame: 
     made = through(probes, Gst.Buffer.new_wrapped(frame.tobytes()))
     np.testing.assert_array_equal(pixels(made[0], *SIZE)[0], frame)
     assert "carries no NvDsBatchMeta: is nvstreammux before it?" in probes.statistics.probe_error
-
-
-def test_the_results_go_back_to_nvidias_library(card: Card, frame: np.ndarray) -> None:
-    gc.collect()
-    outstanding = buffers.made - buffers.released
-    results = [buffers.segmentation(np.zeros((256, 256), np.int32)) for _ in range(2)]
-    made = through(nvds_probes(card), buffers.batched(np.stack([frame] * 2), results))
-    assert buffers.made - buffers.released == outstanding + 2
-    del made
-    gc.collect()
-    assert buffers.made - buffers.released == outstanding

@@ -1,0 +1,80 @@
+"""What the DeepStream probe gives back, and when: surfaces, tensors, metadata."""
+
+from __future__ import annotations
+
+import gc
+
+import cv2
+import numpy as np
+import pytest
+
+from deepstream.probes.pixels import data_address
+from tests.deepstream.nvds import buffers, pyds
+from tests.deepstream.nvds.playing import nvds_probes, through
+from xpnet.card import Card, read_card
+from xpnet.triton.server import REPOSITORY
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def card() -> Card:
+    return read_card(REPOSITORY / "xpnet_lite" / "card.json")
+
+
+@pytest.fixture
+def frame(frames: list[np.ndarray]) -> np.ndarray:
+    return cv2.cvtColor(frames[2], cv2.COLOR_RGB2RGBA)
+
+
+def test_a_jetsons_surface_is_handed_back_even_where_drawing_fails(
+    card: Card, frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the CPU drew is synchronised for the hardware first, then unmapped."""
+    classes = np.zeros((256, 256), np.int32)
+    probes = nvds_probes(card, jetson=True)
+    made = through(
+        probes, buffers.batched(np.stack([frame] * 2), [None, buffers.segmentation(classes)])
+    )
+    assert (pyds.synced, pyds.unmapped) == ([(data_address(hash(made[0])), 1)], [1])
+    assert probes.statistics.probe_errors == 0
+    pyds.unmapped.clear()
+    with monkeypatch.context() as broken:
+        broken.setattr("deepstream.probes.nvds_probe.draw_mask", lambda *_: 1 / 0)
+        through(probes, buffers.batched(frame[None], [buffers.segmentation(classes)]))
+    assert (len(pyds.synced), pyds.unmapped) == (2, [0])
+    pyds.unmapped.clear()
+    monkeypatch.setattr(pyds, "NvBufSurfaceSyncForDevice", lambda *_: -1)
+    through(probes, buffers.batched(frame[None], [buffers.segmentation(classes)]))
+    assert pyds.unmapped == [0]
+    assert probes.statistics.probe_errors == 2
+    nothing = nvds_probes(card)
+    through(nothing, buffers.batched(frame[None], [None]))
+    assert pyds.unmapped == []
+
+
+@pytest.mark.parametrize("size", [256, 16], ids=["that fits", "that does not fit"])
+def test_a_tensor_goes_back_while_its_frame_is_still_on_its_way(
+    card: Card, frame: np.ndarray, size: int
+) -> None:
+    """An encoder keeps more frames than nvinferserver has output buffers."""
+    gc.collect()
+    outstanding = buffers.made - buffers.released
+    results = [buffers.tensor(np.ones((size, size), np.float32)) for _ in range(2)]
+    probes = nvds_probes(card, tensors=True)
+    made = through(probes, buffers.batched(np.stack([frame] * 2), results))
+    assert len(made) == 1
+    assert buffers.made - buffers.released == outstanding
+    assert probes.statistics.frames_without_mask == (0 if size == 256 else 2)
+    assert probes.statistics.probe_errors == 0
+
+
+def test_the_results_go_back_to_nvidias_library(card: Card, frame: np.ndarray) -> None:
+    gc.collect()
+    outstanding = buffers.made - buffers.released
+    results = [buffers.segmentation(np.zeros((256, 256), np.int32)) for _ in range(2)]
+    made = through(nvds_probes(card), buffers.batched(np.stack([frame] * 2), results))
+    assert buffers.made - buffers.released == outstanding + 2
+    del made
+    gc.collect()
+    assert buffers.made - buffers.released == outstanding

@@ -1,0 +1,133 @@
+"""Mode `latest` on DeepStream: frames that nvinferserver leaves out show the newest mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from deepstream.probes.nvds_probe import NvdsProbes, each
+from deepstream.probes.results import PolypResults
+from tests.deepstream.nvds import buffers, pyds
+from tests.deepstream.nvds.playing import (
+    NVMM_POINTS,
+    SIZE,
+    nvds_probes,
+    one_by_one,
+    pipeline,
+    surfaces,
+)
+from xpnet.card import Card, read_card
+from xpnet.frames import Segmentation
+from xpnet.triton.server import REPOSITORY
+
+pytestmark = pytest.mark.integration
+
+FRAME_NS = 40_000_000
+
+
+@pytest.fixture
+def card() -> Card:
+    return read_card(REPOSITORY / "xpnet_lite" / "card.json")
+
+
+@pytest.fixture
+def frame(frames: list[np.ndarray]) -> np.ndarray:
+    return cv2.cvtColor(frames[2], cv2.COLOR_RGB2RGBA)
+
+
+def square(left: int) -> np.ndarray:
+    """A class map with a polyp at a column."""
+    classes = np.full((256, 256), -1, np.int32)
+    classes[100:160, left : left + 60] = 0
+    return classes
+
+
+def played(
+    probes: NvdsProbes, frame: np.ndarray, masks: list[int | None], step_ns: int = FRAME_NS
+) -> list[np.ndarray]:
+    """Frames, each with a polyp at a column as its mask, or left out; what becomes of them."""
+    made = [
+        buffers.batched(
+            frame[None],
+            [None if left is None else buffers.segmentation(square(left))],
+            number * step_ns,
+        )
+        for number, left in enumerate(masks)
+    ]
+    with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
+        return [surfaces(buffer, *SIZE)[0].copy() for buffer in one_by_one(playing, made)]
+
+
+def test_frames_between_show_the_newest_mask_and_its_age_is_told(
+    card: Card, frame: np.ndarray
+) -> None:
+    seen: list[Segmentation] = []
+    told: list[Any] = []
+    results = PolypResults(on_polyps=lambda *arguments: told.append(arguments))
+    probes = nvds_probes(card, interval=2, on_mask=seen.append, results=results)
+    drawn = played(probes, frame, [20, None, None, None, 150, None])
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+    np.testing.assert_array_equal(drawn[2], drawn[0])
+    np.testing.assert_array_equal(drawn[3], frame)  # one more than nvinferserver leaves out
+    np.testing.assert_array_equal(drawn[5], drawn[4])
+    assert not np.array_equal(drawn[4], drawn[0])
+    ages = [round(1000 * age) for age in probes.statistics.mask_age_s]
+    assert ages == [0, 40, 80, 0, 40]
+    assert [s.timestamp_ns for s in seen] == [0, 0, 0, 4 * FRAME_NS, 4 * FRAME_NS]
+    assert [number for number, _, polyps in told if polyps is None] == [3]
+    found = probes.statistics
+    assert (found.frames, found.frames_with_polyp, found.frames_without_mask) == (6, 5, 1)
+    assert found.probe_errors == 0
+
+
+def test_one_mask_counts_once_however_many_frames_show_it(card: Card, frame: np.ndarray) -> None:
+    """An id is given after three masks, not after three frames of one."""
+    told: list[Any] = []
+    results = PolypResults(on_polyps=lambda *arguments: told.append(arguments))
+    probes = nvds_probes(card, interval=2, results=results)
+    played(probes, frame, [20, None, None] * 3)
+    assert [polyps[0].id for _, _, polyps in told] == [None] * 6 + [1] * 3
+
+
+def test_a_mask_of_more_than_a_second_ago_is_not_shown(card: Card, frame: np.ndarray) -> None:
+    probes = nvds_probes(card, interval=2)
+    drawn = played(probes, frame, [20, None, None], step_ns=600_000_000)
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+    np.testing.assert_array_equal(drawn[2], frame)
+
+
+def test_without_an_interval_a_frame_without_a_mask_has_none(card: Card, frame: np.ndarray) -> None:
+    probes = nvds_probes(card)
+    np.testing.assert_array_equal(played(probes, frame, [20, None])[1], frame)
+    assert (probes.statistics.frames_without_mask, len(probes.statistics.mask_age_s)) == (1, 0)
+
+
+def test_each_source_of_a_batch_has_a_newest_mask_of_its_own(card: Card, frame: np.ndarray) -> None:
+    probes = nvds_probes(card, interval=1)
+    first = [buffers.segmentation(square(20)), buffers.segmentation(square(150))]
+    made = [
+        buffers.batched(np.stack([frame] * 2), first),
+        buffers.batched(np.stack([frame] * 2), [None, None], FRAME_NS),
+    ]
+    with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
+        own, shown = [surfaces(b, *SIZE).copy() for b in one_by_one(playing, made)]
+    np.testing.assert_array_equal(shown, own)
+    assert not np.array_equal(own[0], own[1])
+
+
+def test_objects_are_attached_to_every_frame_that_shows_a_polyp(
+    card: Card, frame: np.ndarray
+) -> None:
+    probes = nvds_probes(card, interval=1)
+    made = [
+        buffers.batched(frame[None], [buffers.segmentation(square(20))]),
+        buffers.batched(frame[None], [None], FRAME_NS),
+    ]
+    with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
+        for buffer in one_by_one(playing, made):
+            batch = pyds.gst_buffer_get_nvds_batch_meta(hash(buffer))
+            (frame_meta,) = each(batch.frame_meta_list, pyds.NvDsFrameMeta)
+            assert frame_meta.num_obj_meta == 1

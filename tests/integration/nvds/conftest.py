@@ -1,0 +1,125 @@
+"""DeepStream's graph as far as it goes without a GPU: from settings to files.
+
+NVIDIA's elements cannot be had here, so the platform's table has plain ones in their places, and a
+probe does what nvinferserver does: it runs the model and leaves real NVIDIA metadata on the frame.
+Settings, checks, description, graph, player, the DeepStream probe and the results are what ships.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from deepstream import platforms, run
+from deepstream.description import Row, Table
+from deepstream.probes.nvds_probe import NvdsProbes
+from deepstream.probes.pixels import buffer_address, mapped_frame, timestamp_ns
+from deepstream.run import RunSettings
+from tests.conftest import put_plan
+from tests.deepstream.nvds import buffers, pyds
+from xpnet.frames import frame_to_tensor
+from xpnet.inference import OnnxInference
+from xpnet.triton.server import REPOSITORY
+
+MODEL = "xpnet_lite"
+
+
+def shown(path: Path) -> Iterator[np.ndarray]:
+    """The frames of a clip."""
+    clip = cv2.VideoCapture(str(path))
+    while True:
+        ok, frame = clip.read()
+        if not ok:
+            return
+        yield frame
+
+
+def plain_table() -> Table:
+    """DeepStream's table with plain elements where NVIDIA's stand."""
+    plain, nvidia = platforms.GSTREAMER_TABLE, platforms.DEEPSTREAM_TABLE
+    (overlay, drawn) = nvidia["overlay"]
+    return {
+        **nvidia,
+        "source.file": plain["source.file"],
+        "frame": plain["frame"],
+        "source.rtsp": plain["source.rtsp"],
+        "inference.every": (
+            Row("identity", "inference", probes=(("src", "leave_metadata"),)),
+            Row("queue", "inflight"),
+        ),
+        "inference.latest": (
+            Row("identity", "inference", probes=(("src", "leave_metadata"),)),
+            Row("queue", "inflight"),
+        ),
+        "inference.none": (
+            Row("identity", "muxed", probes=(("src", "leave_nothing"),)),
+            Row("queue", "inflight"),
+        ),
+        "encoder.software-live": plain["encoder.software-live"],
+        "overlay": (Row("identity", "overlay", probes=overlay.probes), drawn),
+        "encoder.software": plain["encoder.software"],
+    }
+
+
+@pytest.fixture
+def settings(tmp_path: Path, short_clip: Path) -> RunSettings:
+    folder = tmp_path / "models" / MODEL
+    shutil.copytree(REPOSITORY / MODEL, folder)
+    put_plan(folder)
+    return RunSettings(
+        short_clip, tmp_path / "o.mp4", platform="deepstream", model=MODEL,
+        repository=tmp_path / "models", polyps=tmp_path / "polyps.jsonl",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> list[int]:
+    """Puts the stand-ins in place; from its number on, frames get no result."""
+    limit = [10**9]
+
+    class WithServer(NvdsProbes):
+        """Beside the probe, what nvinferserver does to a frame, and to those it leaves out
+        (GstNvInferServerImpl::processFullFrame)."""
+
+        def leave_metadata(self, _pad: Any, info: Any) -> None:
+            self.passed = getattr(self, "passed", -1) + 1
+            if self.passed % (self.interval + 1) > 0:
+                self.leave_nothing(_pad, info)
+                return
+            pyds.surface_size, pyds.surface_pitch = (self.height, self.width), 4 * self.width
+            size = self.card.input
+            with mapped_frame(info, self.height, self.width, write=True) as frame:
+                tensor = frame_to_tensor(frame, size.height, size.width)
+            found = in_process.submit(tensor).result()
+            if self.tensors:
+                result = buffers.tensor(found)
+            else:
+                classes = np.where(found > self.card.threshold, 0, -1).astype(np.int32)
+                result = buffers.segmentation(classes)
+            limit[0] -= 1
+            stamp = timestamp_ns(info) or 0
+            buffers.attach(buffer_address(info), [result if limit[0] >= 0 else None], stamp)
+
+        def leave_nothing(self, _pad: Any, info: Any) -> None:
+            """A frame of nvstreammux alone."""
+            buffers.attach(buffer_address(info), [None], timestamp_ns(info) or 0)
+
+    monkeypatch.setitem(platforms.TABLES, platforms.DGPU, plain_table())
+    monkeypatch.setattr(run, "check_machine", lambda _: (platforms.DGPU, pyds))
+    monkeypatch.setattr(run, "NvdsProbes", WithServer)
+    return limit
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """nvinferserver's answer to an inference that fails: an error on the bus, and no more flow."""
+    table = plain_table()
+    broken = replace(table["inference.every"][0], properties={"error-after": str(after)})
+    table = {**table, "inference.every": (broken, *table["inference.every"][1:])}
+    monkeypatch.setitem(platforms.TABLES, platforms.DGPU, table)

@@ -1,0 +1,99 @@
+"""Sound on DeepStream: from file to file as it is stored, on the stand-ins of conftest.py."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepstream import run
+from deepstream.run import RunSettings
+from deepstream.source import open_clip
+from tests.conftest import ffmpeg
+from tests.integration.nvds.conftest import failing, shown
+
+pytestmark = pytest.mark.integration
+
+
+def sounding(clip: Path, path: Path, codec: str, seconds: float) -> Path:
+    """A clip with a tone."""
+    ffmpeg("-i", str(clip), "-f", "lavfi", "-i", "sine=300", "-map", "0:v", "-map", "1:a",
+           "-t", str(seconds), "-c:v", "copy", "-c:a", codec, str(path))  # fmt: skip
+    return path
+
+
+def stored_sound(path: Path) -> list[bytes]:
+    """A hash of each packet of a file's sound, as it is stored."""
+    asked = ["ffmpeg", "-loglevel", "error", "-i", str(path), "-map", "0:a", "-c", "copy",
+             "-f", "framehash", "-"]  # fmt: skip
+    lines = subprocess.run(asked, capture_output=True, check=True).stdout.splitlines()
+    return [line.rpartition(b",")[2] for line in lines if not line.startswith(b"#")]
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "output"),
+    [("a.mp4", "aac", "o.mp4"), ("a.mp4", "aac", "o.mkv"), ("a.mkv", "libmp3lame", "o.mp4"),
+     ("a.mkv", "pcm_s16le", "o.mkv")],
+)  # fmt: skip
+def test_sound_goes_into_the_file_as_it_is_stored(
+    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
+    source: str, codec: str, output: str,
+) -> None:  # fmt: skip
+    clip = sounding(short_clip, tmp_path / source, codec, 1.6)
+    summary = run.run(replace(settings, input=clip, output=tmp_path / output))
+    assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
+    assert summary["audio"] is True
+    assert len(list(shown(tmp_path / output))) == 40
+    wanted, found = stored_sound(clip), stored_sound(tmp_path / output)
+    # A packet before the beginning, of the encoder's delay, may be told or not.
+    assert [x for x in wanted if x in found] == [x for x in found if x in wanted]
+    assert len(set(wanted) & set(found)) > 0.9 * max(len(wanted), len(found))
+
+
+def test_a_flash_and_its_tone_stay_together(
+    silent_after: list[int], settings: RunSettings, tmp_path: Path
+) -> None:
+    clip = tmp_path / "flash.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=black:s=320x256:r=25,drawbox=color=white:t=fill:"
+           "enable='between(t,0.6,0.8)'", "-f", "lavfi", "-i",
+           "aevalsrc='if(between(t,0.6,0.8),sin(5529*t),0)':s=44100", "-t", "1.2", "-bf", "2",
+           str(clip))  # fmt: skip
+    run.run(replace(settings, input=clip, mode="latest"))
+    assert heard_s(Path(settings.output)) == pytest.approx(heard_s(clip), abs=0.01)
+    flashes = [number for number, frame in enumerate(shown(Path(settings.output)))
+               if frame.mean() > 128]  # fmt: skip
+    assert flashes[0] / 25 == pytest.approx(heard_s(clip), abs=0.04)
+
+
+def heard_s(path: Path) -> float:
+    """When a file's sound begins to be heard."""
+    asked = ["ffmpeg", "-i", str(path), "-af", "silencedetect=n=-30dB:d=0.1", "-vn", "-f", "null",
+             "-"]  # fmt: skip
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stderr
+    return float(re.findall(r"silence_end: ([\d.]+)", said)[0])
+
+
+def test_sound_that_the_container_does_not_take_is_left_out_and_may_be_longer(
+    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    long = sounding(short_clip, tmp_path / "long.mkv", "pcm_s16le", 5)
+    summary = run.run(replace(settings, input=long))
+    assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
+    assert summary["audio"] is False
+    assert not open_clip(Path(settings.output), 0).has_audio
+    assert f"its sound, audio/x-raw, does not go into {settings.output}: left out" in caplog.text
+
+
+def test_a_run_that_is_stopped_ends_its_sound_too(
+    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    failing(monkeypatch, after=20)
+    clip = sounding(short_clip, tmp_path / "a.mp4", "aac", 1.6)
+    summary = run.run(replace(settings, input=clip))
+    assert (summary["ending"], summary["frames"]) == ("broken graph", 19)
+    assert open_clip(Path(settings.output), 0).has_audio
