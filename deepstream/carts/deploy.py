@@ -16,7 +16,7 @@ from deepstream.carts import infer_config, key_files
 from deepstream.carts.cart import PLATFORMS, Cart, Platform, sink_kind, source_kind
 from deepstream.carts.keys import APP
 from xpnet.addresses import check_port, public
-from xpnet.card import Card, read_card
+from xpnet.card import Card, read_card, read_model_card
 from xpnet.errors import UserError
 from xpnet.files import write_text
 from xpnet.triton.config import onnx_name
@@ -42,7 +42,7 @@ def render(cart: Cart, folder: Path, repository: Path = REPOSITORY) -> dict[str,
     """
     folder = folder.absolute()
     platform = PLATFORMS[cart.platform]
-    card = read_card(repository / cart.model / "card.json")
+    card = read_model_card(repository, cart.model)
     if cart.width < card.input.width or cart.height < card.input.height:
         raise UserError(
             f"--size {cart.width}x{cart.height}, expected {card.input.width}x{card.input.height} "

@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.card import Card, read_card
+from xpnet.card import Card, read_card, read_model_card
 from xpnet.engines.graph import read_model
 from xpnet.engines.python_api import PythonApi
 from xpnet.engines.runner import check_version
@@ -82,7 +82,7 @@ def build_plan(settings: PlanSettings) -> Card:
     """
     check_target(settings.target, settings.dla)
     folder = settings.repository / settings.model
-    served = read_card(folder / "card.json")
+    served = read_model_card(settings.repository, settings.model)
     onnx = settings.onnx or tuple(graph_of(folder, p) for p in settings.precisions)
     cards = {path: _fitting(path, served, settings.dla) for path in onnx}
     output = folder / "1" / "model.plan"
