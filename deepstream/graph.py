@@ -3,6 +3,7 @@
 On plain GStreamer, from a file to a file (`xpnet graph --platform gstreamer` draws it):
 
     uridecodebin                      the clip
+    videoconvert deinterlace videoflip    whole and upright, where the file is not
     videoconvert videoscale canvas    RGBA at the size that the clip declares, whatever comes
     pacer                 <- probe    hands frames to inference; mode `latest`: at the clip's rate
     inflight (queue)                  as many frames as inference holds

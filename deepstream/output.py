@@ -90,6 +90,8 @@ def parse_output(text: str | Path) -> Output:
             f"{path}: expected a name that ends in {' or '.join(MUXERS)}, 'screen', or "
             "rtsp://HOST:PORT/NAME"
         )
+    if not str(path).isascii() and os.fsencode(path) != str(path).encode(errors="replace"):
+        raise UserError(f"{str(path)!a}: expected a name in UTF-8: GStreamer writes no other")
     check_writable(path)
     return Output("file", str(path), path)
 

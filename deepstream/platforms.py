@@ -65,7 +65,13 @@ WHOLE = (
 DRAWN = Row("queue", "drawn", {"max-size-buffers": "4", **UNBOUNDED})
 
 GSTREAMER_TABLE: Table = {
-    "source.file": (Row("uridecodebin", "source", {"uri": "{uri}"}, delayed=True),),
+    "source.file": (
+        Row("uridecodebin", "source", {"uri": "{uri}"}, delayed=True),
+        Row("videoconvert"),
+        # A recorder's 1080i or 576i made whole, as many frames as the file has.
+        Row("deinterlace", properties={"mode": "auto", "fields": "top"}),
+        Row("videoflip", properties={"video-direction": "auto"}),  # as the file asks for
+    ),
     "source.images": (Row("appsrc", "source"),),
     "source.rtsp": (
         # Its own default holds every frame back for two seconds.

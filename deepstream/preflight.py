@@ -15,7 +15,7 @@ from deepstream.carts.check import Checker
 from deepstream.carts.deploy import LABELS
 from deepstream.carts.infer_config import Server, in_process, over_grpc
 from deepstream.gstreamer import Gst, has_element
-from xpnet.card import Card, read_card
+from xpnet.card import Card, read_model_card
 from xpnet.errors import UserError
 from xpnet.platforms import DGPU, JETSON
 from xpnet.target import INSTALL_PYDS, find_module, look, wrong_pyds
@@ -116,7 +116,7 @@ def checked_config(
         UserError: no such model, no plan, a config that does not fit the card, or no server at
             the address that it names.
     """
-    card = read_card(repository / model / "card.json")
+    card = read_model_card(repository, model)
     check_config(repository / model / "config.pbtxt", card)
     if path is not None:
         _check(path, repository, card, model, tensors)

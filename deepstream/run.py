@@ -23,9 +23,9 @@ from deepstream.probes.nvds_probe import NvdsProbes
 from deepstream.probes.results import OnPolyps, PolypResults
 from deepstream.probes.triton_probe import MODES
 from deepstream.source import Clip, open_source
-from xpnet.card import Card, read_card
+from xpnet.card import Card, read_model_card
 from xpnet.errors import UserError
-from xpnet.files import check_writable, replacing, write_text
+from xpnet.files import check_distinct, check_writable, replacing, write_text
 from xpnet.frames import Segmentation
 from xpnet.inference import Inference, OnnxInference
 from xpnet.machine import describe_machine
@@ -107,10 +107,10 @@ def run(
         require_elements()
     else:
         machine = check_machine(settings.platform)
-    clip = open_source(settings.input, settings.fps, settings.height, settings.width)
-    old = output.path if output.path is not None and output.path.exists() else None
-    if old is not None and clip.kind == "file" and old.samefile(clip.path):
-        raise UserError(f"{old}: is the input itself: give the output another name")
+    clip = open_source(
+        settings.input, settings.fps, settings.height, settings.width, machine is None
+    )
+    check_distinct((output.path, settings.json, settings.polyps), (clip.path, *clip.images))
     with ExitStack() as opened:
         results = _opened_results(settings, on_polyps, on_message is not None, opened)
         ready = None
@@ -230,7 +230,7 @@ def opened_inference(settings: RunSettings) -> Iterator[Inference]:
         with closing(OnnxInference(model, settings.backend)) as in_process:
             yield in_process
         return
-    card = read_card(folder / "card.json")
+    card = read_model_card(settings.repository, settings.model)
     if settings.url:
         with closing(TritonInference(settings.url, settings.model, card)) as served:
             yield served
@@ -248,9 +248,11 @@ def describe(summary: dict[str, Any]) -> tuple[list[str], str]:
     """The summary for a person, and one line on what went wrong, empty where nothing did."""
     latency = summary["latency_ms"] or {}
     frames, without = summary["frames"], summary["frames_without_mask"]
+    plural = "" if frames == 1 else "s"
+    rate = f"{summary['fps']:g} frames a second; " if frames > 1 else ""
     lines = [
-        f"{summary['output']}: {frames} frames, {summary['frames_with_polyp']} with a polyp",
-        f"{summary['fps']:g} frames a second; latency p50 {latency.get('p50')} ms, "
+        f"{summary['output']}: {frames} frame{plural}, {summary['frames_with_polyp']} with a polyp",
+        f"{rate}latency p50 {latency.get('p50')} ms, "
         f"p95 {latency.get('p95')} ms, p99 {latency.get('p99')} ms",
     ]
     failure = ""

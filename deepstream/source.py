@@ -24,6 +24,9 @@ DISCOVER_TIMEOUT_S = 15
 LIVE = ("rtsp", *FORMS, "decklink")
 FOLDER_FPS = 25.0
 """Of a folder of images, unless told."""
+UPRIGHT = "rotate-0"
+QUARTER_TURNS = ("rotate-90", "rotate-270", "flip-rotate-90", "flip-rotate-270")
+"""Of GST_TAG_IMAGE_ORIENTATION, those that change width for height."""
 LARGEST = 8192
 """Pixels a side; beyond it no H.264 level and no endoscope goes."""
 
@@ -70,6 +73,13 @@ class Clip:
         """A text for the log, without that password."""
         return text.replace(self.uri, self.where) if self.kind == "rtsp" else text
 
+    def turned(self) -> Clip:
+        """The same after a quarter turn."""
+        across, down = self.pixel_aspect_ratio.split("/")
+        return replace(
+            self, height=self.width, width=self.height, pixel_aspect_ratio=f"{down}/{across}"
+        )
+
     def even(self) -> Clip:
         """The same with an even canvas, for encoders and converters that know no odd one."""
         return replace(self, height=self.height // 2 * 2, width=self.width // 2 * 2)
@@ -80,15 +90,17 @@ class Clip:
         return len(self.images) or round(self.seconds * self.fps)
 
 
-def open_source(text: str | Path, fps: float | None, height: int, width: int) -> Clip:
+def open_source(
+    text: str | Path, fps: float | None, height: int, width: int, upright: bool = True
+) -> Clip:
     """A file, a folder of images, `rtsp://...`, `/dev/video0` or `decklink:0`.
 
     `fps` is the rate at which a folder plays (None: FOLDER_FPS), and that a V4L2 device is asked
     for (None: its own); `height` and `width` the canvas of a live source, in pixels, and what a
-    V4L2 device is asked for.
+    V4L2 device is asked for. `upright`: the graph turns a video as its file asks for.
 
     Raises:
-        UserError: nothing there, or nothing that can be decoded.
+        UserError: nothing there, nothing that can be decoded, or a rate that cannot be.
     """
     word = str(text)
     kind, _, number = word.partition(":")
@@ -109,13 +121,15 @@ def open_source(text: str | Path, fps: float | None, height: int, width: int) ->
             f"{public(word)}: expected a file, a folder, rtsp://..., /dev/videoN or decklink:N"
         )
     else:
-        return open_clip(Path(text), FOLDER_FPS if fps is None else fps)
+        if fps is not None and Path(text).is_file():
+            raise UserError(f"--fps {fps:g}: {text} plays at the rate that it was recorded at")
+        return open_clip(Path(text), FOLDER_FPS if fps is None else fps, upright)
     _check_size(Path(clip.where), height, width)
     return clip
 
 
-def open_clip(path: Path, fps: float) -> Clip:
-    """Looks into `path`; `fps` is the rate at which a folder of images plays.
+def open_clip(path: Path, fps: float, upright: bool = True) -> Clip:
+    """Looks into `path`; `fps` is the rate of a folder of images, `upright` as in `open_source`.
 
     Raises:
         UserError: nothing there, empty, not decodable, or without video.
@@ -126,7 +140,7 @@ def open_clip(path: Path, fps: float) -> Clip:
         return _open_folder(path, fps)
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes), expected a video")
-    return _open_video(path)
+    return _open_video(path, upright)
 
 
 def _open_folder(path: Path, fps: float) -> Clip:
@@ -155,7 +169,7 @@ def _first_readable(path: Path, images: tuple[Path, ...]) -> Frame:
     raise UserError(f"{path}: none of its {len(images)} images can be decoded")
 
 
-def _open_video(path: Path) -> Clip:
+def _open_video(path: Path, upright: bool) -> Clip:
     discoverer = GstPbutils.Discoverer.new(DISCOVER_TIMEOUT_S * Gst.SECOND)
     try:
         info = discoverer.discover_uri(path.absolute().as_uri())
@@ -174,7 +188,7 @@ def _open_video(path: Path) -> Clip:
     _check_size(path, height, width)
     denominator = video.get_framerate_denom()
     sounds = info.get_audio_streams()
-    return Clip(
+    clip = Clip(
         path=path,
         height=height,
         width=width,
@@ -185,6 +199,17 @@ def _open_video(path: Path) -> Clip:
         pixel_aspect_ratio=f"{video.get_par_num()}/{video.get_par_denom()}",
         uri=path.absolute().as_uri(),
     )
+    orientation = _orientation(video)
+    if not upright and orientation != UPRIGHT:
+        log.warning("%s: asks to be shown %s, is shown as stored", path, orientation)
+    return clip.turned() if upright and orientation in QUARTER_TURNS else clip
+
+
+def _orientation(video: Any) -> str:
+    """GST_TAG_IMAGE_ORIENTATION of a stream, as a phone or an editor writes it."""
+    tags = video.get_tags()
+    found = tags.get_string(Gst.TAG_IMAGE_ORIENTATION).value if tags is not None else None
+    return str(found or UPRIGHT)
 
 
 def _check_size(path: Path, height: int, width: int) -> None:

@@ -33,7 +33,7 @@ if [ -z "$uninstall" ]; then
   stamp=$deepstream/.triton_backend_setup-done
   if [ ! -f "$stamp" ]; then
     # Its place differs between releases.
-    setup=$(find -L "$deepstream" -maxdepth 2 -name triton_backend_setup.sh 2> /dev/null | head -n 1)
+    setup=$(find -L "$deepstream" -maxdepth 2 -name triton_backend_setup.sh 2> /dev/null | head -n 1) || true
     [ -n "$dry_run" ] || [ -n "$setup" ] || fail "no triton_backend_setup.sh in $deepstream: is this DeepStream for Jetson?"
     as_root bash "${setup:-$deepstream/triton_backend_setup.sh}" \
       || fail "NVIDIA's triton_backend_setup.sh broke off (see above); running it again starts afresh"

@@ -66,7 +66,7 @@ def export_onnx(
                 f"{path}: not written: ONNX and torch differ by {difference:.2e} on real frames, "
                 f"expected at most {TOLERANCE:.0e}"
             )
-    log.info("%s: largest difference from torch %.1e on %d frames", path, difference, len(frames))
+    log.debug("%s: largest difference from torch %.1e on %d frames", path, difference, len(frames))
     return difference
 
 

@@ -116,10 +116,11 @@ def write_report(path: Path, content: dict[str, Any]) -> None:
 def _half(source: Path) -> onnx.ModelProto:
     try:
         from modelopt.onnx.autocast import convert_to_mixed_precision
+        from modelopt.onnx.logging_config import configure_logging
     except ImportError as error:
         hint = "scripts/setup.sh --engines"
         raise require(str(error.name or "nvidia-modelopt"), "FP16", hint) from error
-    logging.getLogger("modelopt").setLevel(logging.ERROR)
+    configure_logging(logging.ERROR)  # each of its loggers has a level of its own
     return convert_to_mixed_precision(
         onnx_path=str(source), low_precision_type="fp16", keep_io_types=True
     )

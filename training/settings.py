@@ -7,6 +7,7 @@ takes the files in training/configs/ by name: `paper`, `cpu`, `gpu`.
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -183,7 +184,7 @@ def read_job(job: str, config: str, overrides: dict[str, Any]) -> TrainSettings:
     if values.get("network", network) != network:
         raise UserError(f"network {values['network']}: the job {job} trains {network}")
     values = {"output": f"build/training/{job}", **values, "network": network}
-    return _checked(kind, values, path)
+    return _checked(kind, values, path, overrides)
 
 
 def parse_overrides(words: list[str]) -> dict[str, str]:
@@ -209,12 +210,15 @@ def differences(ours: TrainSettings, theirs: dict[str, Any]) -> list[str]:
     return sorted(k for k in keys if mine.get(k) != theirs.get(k))
 
 
-def _checked(kind: type[Settings], values: dict[str, Any], path: Path) -> Settings:
+def _checked(
+    kind: type[Settings], values: dict[str, Any], path: Path, overrides: Container[str]
+) -> Settings:
     known = {f.name: type(f.default) for f in fields(kind)}
     for key, value in values.items():
+        where = "key=value" if key in overrides else str(path)
         if key not in known:
-            raise UserError(f"{path}: unknown setting '{key}'; known: {', '.join(known)}")
-        values[key] = _as_type(value, known[key], f"{path}: {key}")
+            raise UserError(f"{where}: unknown setting '{key}'; known: {', '.join(known)}")
+        values[key] = _as_type(value, known[key], f"{where}: {key}")
     return kind(**values)
 
 

@@ -129,9 +129,9 @@ def as_lines(found: dict[str, Any]) -> list[str]:
     lines = []
     for name, times in found["milliseconds"].items():
         chosen = found["forms"].get(name, "keep")
-        cells = [f"{form} {ms:.2f}{'*' if form == chosen else ''}" for form, ms in times.items()]
+        cells = [f"{form} {ms:.3g}{'*' if form == chosen else ''}" for form, ms in times.items()]
         lines.append(f"{name:<24}{'   '.join(cells)}")
-    whole = ", ".join(f"{name} {ms:.2f}" for name, ms in found["whole"].items())
+    whole = ", ".join(f"{name} {ms:.3g}" for name, ms in found["whole"].items())
     return [
         *lines,
         f"the whole network: {whole}",

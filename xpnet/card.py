@@ -163,6 +163,15 @@ def read_card(path: Path) -> Card:
         raise UserError(f"{path}: model card cannot be read: {error}") from error
 
 
+def read_model_card(repository: Path, model: str) -> Card:
+    """The card of a model of the repository. Raises UserError, which lists what there is."""
+    path = repository / model / "card.json"
+    if not path.is_file():
+        known = ", ".join(sorted(p.parent.name for p in repository.glob("*/card.json")))
+        raise UserError(f"{repository}: no model '{model}' with a card, only: {known or 'none'}")
+    return read_card(path)
+
+
 def _tensor(raw: dict[str, Any]) -> TensorSpec:
     low, high = raw.pop("value_range")
     n, c, h, w = raw.pop("shape")

@@ -28,6 +28,7 @@ from xpnet.errors import UserError, first_process
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns 0 done, 2 wrong use or bad input, 1 anything else."""
+    _open_standard_streams()
     args = parse(argv)
     logging.basicConfig(
         level=logging.DEBUG if args.debug else logging.INFO,
@@ -51,6 +52,16 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(args, UserError("interrupted"), 1)
     except Exception as error:
         return _fail(args, error, 1)
+
+
+def _open_standard_streams() -> None:
+    """Where a caller closed one: else the next file, a video perhaps, gets its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:

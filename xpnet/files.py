@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +42,28 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: is a folder, expected the name of a file to write")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{path}: the folder {folder} is not writable")
+
+
+def check_distinct(outputs: Iterable[Path | None], inputs: Iterable[Path] = ()) -> None:
+    """Raises UserError where two outputs are one file, or where one would replace an input.
+
+    Links are followed; None is an output that nobody asked for.
+    """
+    taken: list[Path] = []
+    for path in outputs:
+        if path is None:
+            continue
+        if any(_same(path, one) for one in inputs):
+            raise UserError(f"{path}: is the input itself: give the output another name")
+        if any(_same(path, other) for other in taken):
+            raise UserError(f"{path}: is named for two outputs: give each a name of its own")
+        taken.append(path)
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from xpnet import __version__
 from xpnet.card import read_card
 from xpnet.errors import UserError
+from xpnet.triton.server import BUNDLED, find_tritonserver
 
 PACKAGES = (
     "numpy",
@@ -18,7 +19,6 @@ PACKAGES = (
     "onnxruntime",
     "openvino",
     "tritonclient",
-    "nvidia-pytriton",
     "torch",
     "onnx",
     "albumentations",
@@ -28,14 +28,26 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str | None]:
-    """XP-Net, Python, and the packages of PACKAGES; None for one that is not installed."""
+    """XP-Net, Python, the packages of PACKAGES, the server; None for what is not installed."""
     found: dict[str, str | None] = {"xpnet": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = None
-    return found
+    return {**found, "tritonserver": _tritonserver()}
+
+
+def _tritonserver() -> str | None:
+    """The package that brought the server, or where NVIDIA's own lies."""
+    try:
+        binary, _ = find_tritonserver()
+    except UserError:
+        return None
+    stamp = BUNDLED.parents[1] / "installed"  # by scripts/setup.sh
+    if binary.is_relative_to(BUNDLED) and stamp.is_file():
+        return f"of {stamp.read_text(encoding='utf-8').split()[0]}"
+    return str(binary)
 
 
 def cards(repository: Path) -> dict[str, Any]:

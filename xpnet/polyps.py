@@ -157,13 +157,11 @@ def overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) ->
     return shared / (one[2] * one[3] + other[2] * other[3] - shared)
 
 
-def write_line(
-    stream: TextIO, frame: int, timestamp_ns: int | None, polyps: list[Polyp] | None
-) -> None:
+def write_line(stream: TextIO, frame: int, time_ns: int | None, polyps: list[Polyp] | None) -> None:
     """One frame as one line of JSON; `polyps` None where no mask came for it."""
     line = {
         "frame": frame,
-        "time": None if timestamp_ns is None else timestamp_ns / 1e9,
+        "time": None if time_ns is None else time_ns / 1e9,
         "polyps": None if polyps is None else [polyp.as_dict() for polyp in polyps],
     }
     stream.write(json.dumps(line) + "\n")

@@ -17,7 +17,7 @@ from deepstream.carts.cart import PLATFORMS, Cart, Platform, sink_kind, source_k
 from deepstream.carts.keys import APP
 from deepstream.rate import rate
 from xpnet.addresses import check_port, public
-from xpnet.card import Card, read_card
+from xpnet.card import Card, read_card, read_model_card
 from xpnet.errors import UserError
 from xpnet.files import write_text
 from xpnet.triton.config import onnx_name
@@ -43,7 +43,7 @@ def render(cart: Cart, folder: Path, repository: Path = REPOSITORY) -> dict[str,
     """
     folder = folder.absolute()
     platform = PLATFORMS[cart.platform]
-    card = read_card(repository / cart.model / "card.json")
+    card = read_model_card(repository, cart.model)
     infer_config.check_size("--size", cart.height, cart.width, card)
     infer_name = f"infer_{cart.infer_name}.txt"
     inference = _inference(cart, platform, card, folder, repository)

@@ -16,7 +16,7 @@ import numpy as np
 
 from deepstream.probes.guard import OLDEST_MASK_S, Probes, age_s
 from deepstream.probes.nvds_objects import attach_polyp
-from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_address
+from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_address, stream_time_ns
 from deepstream.probes.results import PolypResults
 from xpnet.card import Card
 from xpnet.frames import Frame, ProbabilityMap, Segmentation, probabilities_to_mask
@@ -67,11 +67,11 @@ class NvdsProbes(Probes):
             raise RuntimeError("the buffer carries no NvDsBatchMeta: is nvstreammux before it?")
         for frame_meta in each(batch.frame_meta_list, self.pyds.NvDsFrameMeta):
             try:
-                self._frame(buffer, batch, frame_meta)
+                self._frame(pad, buffer, batch, frame_meta)
             except Exception as error:
                 self.failed(pad, "frame_leaves", error)
 
-    def _frame(self, buffer: int, batch: Any, frame_meta: Any) -> None:
+    def _frame(self, pad: Any, buffer: int, batch: Any, frame_meta: Any) -> None:
         entered = time.monotonic()
         stamp = None if frame_meta.buf_pts == CLOCK_TIME_NONE else frame_meta.buf_pts
         segmentation = None
@@ -84,7 +84,7 @@ class NvdsProbes(Probes):
             self.statistics.frame_drawn(now, stamp)
             self.statistics.latency_s.append(now - entered)  # of the probe alone
             assert self.results is not None
-            polyps = self.results.frame(segmentation, stamp)
+            polyps = self.results.frame(segmentation, stamp, stream_time_ns(pad, stamp))
         for polyp in polyps or ():
             attach_polyp(self.pyds, batch, frame_meta, polyp)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from deepstream.gstreamer import Gst
 from xpnet.frames import Frame
 
 MAP_READ, MAP_WRITE = 1, 2
@@ -141,3 +142,18 @@ def timestamp_ns(info: Any) -> int | None:
     """The buffer's presentation timestamp, without taking a reference; None where it has none."""
     pts = int(_Buffer.from_address(buffer_address(info)).pts)
     return None if pts == CLOCK_TIME_NONE else pts
+
+
+def stream_time_ns(pad: Any, stamp: int | None) -> int | None:
+    """The place of a buffer's timestamp in its stream, as a player counts it: from 0.
+
+    Timestamps may begin anywhere: an MP4 of B-frames begins at two frames, an MPEG-TS anywhere;
+    the pad's segment says where (gstsegment.c, gst_segment_to_stream_time at rate 1).
+    """
+    event = pad.get_sticky_event(Gst.EventType.SEGMENT, 0)
+    if stamp is None or event is None:
+        return stamp
+    segment = event.parse_segment()
+    if segment.format != Gst.Format.TIME or segment.time == CLOCK_TIME_NONE:
+        return stamp
+    return max(0, stamp - segment.start + segment.time)

@@ -34,15 +34,19 @@ class PolypResults:
         self._last: tuple[Segmentation, list[Polyp]] | None = None
 
     def frame(
-        self, segmentation: Segmentation | None, timestamp_ns: int | None
+        self, segmentation: Segmentation | None, timestamp_ns: int | None, time_ns: int | None
     ) -> list[Polyp] | None:
-        """The polyps of the mask that the frame shows, with ids; None where it shows no mask."""
+        """The polyps of the mask that the frame shows, with ids; None where it shows no mask.
+
+        `timestamp_ns` is the buffer's, as that of its Segmentation; `time_ns` its place in the
+        stream, which the line of JSON tells.
+        """
         number = self._frames
         self._frames += 1
         polyps = self._follow(segmentation, timestamp_ns)
-        for tell in (self._write, self._call):
+        for tell, when in ((self._write, time_ns), (self._call, timestamp_ns)):
             try:
-                tell(number, timestamp_ns, polyps)
+                tell(number, when, polyps)
             except Exception as error:
                 self.error = self.error or f"{type(error).__name__}: {error}"
                 self.errors += 1
@@ -69,9 +73,9 @@ class PolypResults:
         self._at = (timestamp_ns / 1e9, time.monotonic())
         return self._at[0]
 
-    def _write(self, number: int, timestamp_ns: int | None, polyps: list[Polyp] | None) -> None:
+    def _write(self, number: int, time_ns: int | None, polyps: list[Polyp] | None) -> None:
         if self._stream is not None:
-            write_line(self._stream, number, timestamp_ns, polyps)
+            write_line(self._stream, number, time_ns, polyps)
 
     def _call(self, number: int, timestamp_ns: int | None, polyps: list[Polyp] | None) -> None:
         if self._on_polyps is not None:

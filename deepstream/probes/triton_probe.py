@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepstream.probes.guard import OLDEST_MASK_S, Probes, age_s
-from deepstream.probes.pixels import mapped_frame, timestamp_ns
+from deepstream.probes.pixels import mapped_frame, stream_time_ns, timestamp_ns
 from deepstream.probes.results import PolypResults, post_polyps
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
@@ -103,7 +103,7 @@ class MaskProbes(Probes):
         """Hands the frame's polyps on, where anybody asked for them."""
         if self.results is None:
             return
-        polyps = self.results.frame(segmentation, stamp)
+        polyps = self.results.frame(segmentation, stamp, stream_time_ns(pad, stamp))
         if polyps is not None:
             post_polyps(pad, stamp, polyps)
 

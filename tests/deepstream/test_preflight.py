@@ -129,7 +129,7 @@ def test_a_model_whose_card_does_not_fit(repository: Path, card: Card) -> None:
     with pytest.raises(UserError, match=r"config.pbtxt: cannot be read"):
         config(repository)
     with (
-        pytest.raises(UserError, match=r"nosuch/card.json: model card cannot be read"),
+        pytest.raises(UserError, match=r"no model 'nosuch' with a card, only: xpnet_lite"),
         preflight.checked_config(None, repository, "nosuch", "", False, False),
     ):
         pass

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from deepstream.run import RunSettings, run
 from deepstream.source import open_clip
 from tests.conftest import CLIP, ffmpeg, one_line
+from xpnet.cli import main
+from xpnet.overlay import OverlayStyle
 
 pytestmark = pytest.mark.integration
 
@@ -123,11 +129,73 @@ def test_output_that_cannot_be(xpnet, tmp_path: Path, output: str, message: str)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_output_that_is_the_input(xpnet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--output", "--polyps", "--json"])
+def test_output_that_is_the_input(xpnet, tmp_path: Path, option: str) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(CLIP.read_bytes())
-    assert "is the input itself" in one_line(xpnet("run", clip, "--output", clip, *IN_PROCESS))
+    result = xpnet("run", clip, "--output", tmp_path / "o.mp4", option, clip, *IN_PROCESS)
+    assert "clip.mp4: is the input itself" in one_line(result)
     assert clip.read_bytes() == CLIP.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("bench", "tegrastats", "IT", "--json", "IT"),
+        ("pack", "IT", "--output", "IT"),
+        ("export", "IT", "--output", "IT"),
+        ("tune", "IT", "--output", "IT"),
+        ("table", "IT", "--json", "IT"),
+        ("curves", "IT", "--output", "IT"),
+        ("evaluate", "--data", ".", "--file", "IT", "--json", "IT"),
+    ],
+)
+def test_no_command_replaces_what_it_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    it = tmp_path / "it.json"
+    it.write_text("{}")
+    assert main([str(it) if word == "IT" else word for word in command]) == 2
+    assert "it.json: is the input itself" in capsys.readouterr().err
+    assert it.read_text() == "{}"
+
+
+def test_a_name_that_is_no_utf8(xpnet, tmp_path: Path) -> None:
+    named = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
+    result = xpnet("run", CLIP, "--output", os.fsdecode(named), *IN_PROCESS)
+    assert "expected a name in UTF-8" in one_line(result)
+
+
+def test_a_clip_that_is_turned_in_its_file(short_clip: Path, tmp_path: Path) -> None:
+    """As phones write it, in the matrix of the track's header (ISO 14496-12, 8.3.2)."""
+    content = bytearray(short_clip.read_bytes())
+    matrix = content.index(b"tkhd") + 44
+    clockwise = (0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
+    content[matrix : matrix + 36] = struct.pack(">9i", *clockwise)
+    clip = tmp_path / "turned.mp4"
+    clip.write_bytes(content)
+    settings = RunSettings(clip, tmp_path / "o.mp4", backend="onnxruntime")
+    summary = run(replace(settings, style=OverlayStyle(opacity=0)))
+    assert summary["frame_size"] == [720, 404]
+    read = cv2.VideoCapture(str(clip))
+    read.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+    stored, made = read.read()[1], cv2.VideoCapture(str(tmp_path / "o.mp4")).read()[1]
+    upright = cv2.rotate(stored, cv2.ROTATE_90_CLOCKWISE).astype(int)
+    assert np.abs(made - upright).mean() < 12
+    assert np.abs(made[::-1, ::-1] - upright).mean() > 30
+    assert open_clip(clip, 0, upright=False).width == 720
+
+
+def test_an_interlaced_clip_is_made_whole(tmp_path: Path) -> None:
+    """Fields of black and of white: combs where they stay together, one colour where not."""
+    clip = tmp_path / "fields.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=s=320x240:r=50:d=0.4", "-vf",
+           "geq=lum='16+219*mod(N,2)':cb=128:cr=128,tinterlace=4", "-c:v", "libx264",
+           "-flags", "+ildct+ilme", "-qp", "4", str(clip))  # fmt: skip
+    summary = run(RunSettings(clip, tmp_path / "o.mp4", backend="onnxruntime"))
+    assert summary["frames"] == 10
+    made = cv2.VideoCapture(str(tmp_path / "o.mp4")).read()[1].astype(int)
+    assert made[:, 160].std() < 12
 
 
 def test_disk_that_fills_up(xpnet, short_clip: Path, tmp_path: Path) -> None:
@@ -156,6 +224,7 @@ def test_dead_server(xpnet, short_clip: Path, tmp_path: Path) -> None:
         ("--colour", "red", "expected RRGGBB"),
         ("--opacity", "3", "expected 0 to 1"),
         ("--model", "nosuch", "no such ONNX file"),
+        ("--fps", "5", "plays at the rate that it was recorded at"),
     ],
 )
 def test_wrong_options(

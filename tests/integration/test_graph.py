@@ -85,14 +85,18 @@ def test_masks_are_drawn_where_they_are(
 
 def test_own_server_sound_and_summary(short_clip: Path, tmp_path: Path) -> None:
     output, summary_file = tmp_path / "out.mp4", tmp_path / "out.json"
-    summary = run(RunSettings(short_clip, output, json=summary_file))
+    polyps = tmp_path / "out.jsonl"
+    summary = run(RunSettings(short_clip, output, json=summary_file, polyps=polyps))
     assert summary == json.loads(summary_file.read_text())
     assert summary["frames"] == 40
     assert summary["ending"] == "complete"
     assert summary["latency_ms"]["p50"] <= summary["latency_ms"]["p95"]
     made = open_clip(output, 0)
     assert (made.width, made.height, made.frames, made.has_audio) == (720, 404, 40, True)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "out.mp4"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "out.jsonl", "out.mp4"]
+    # As a player counts: the file's own timestamps begin at two frames, for its B-frames.
+    times = [json.loads(line)["time"] for line in polyps.read_text().splitlines()]
+    assert times == pytest.approx([number / 25 for number in range(40)])
     lines, failure = describe(summary)
     assert "40 frames" in lines[0]
     assert failure == ""

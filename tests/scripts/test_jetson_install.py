@@ -84,3 +84,12 @@ def test_a_dry_run_leaves_no_stamp(jetson: Jetson) -> None:
     stamp = f"+ touch {jetson.deepstream}/.triton_backend_setup-done"
     assert result.stdout.splitlines() == [setup, stamp]
     assert jetson.asked() == ["cart --platform jetson --dry-run"]
+
+
+def test_a_dry_run_needs_no_deepstream(jetson: Jetson) -> None:
+    """It once ended without a word there."""
+    shutil.rmtree(jetson.deepstream)
+    (jetson.checkout / "scripts" / "install_cart.sh").write_text("#!/bin/sh\n")
+    shown = jetson.install("--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "triton_backend_setup.sh" in shown.stdout

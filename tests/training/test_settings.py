@@ -41,8 +41,8 @@ def test_a_job_wins_over_common_and_the_command_line_over_both(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["sise=3"], "unknown setting 'sise'; known: network, data"),
-        (["epochs=many"], "epochs is 'many', expected a whole number"),
+        (["sise=3"], "key=value: unknown setting 'sise'; known: network, data"),
+        (["epochs=many"], "key=value: epochs is 'many', expected a whole number"),
         (["learning_rate=fast"], "learning_rate is 'fast', expected a number"),
         (["teachers=a"], "teachers is 'a', expected a list"),
         (["epochs"], "'epochs': expected key=value"),

@@ -21,6 +21,10 @@ def test_info_as_json(xpnet) -> None:
     assert found["models"]["xpnet_onnx"]["licence"] == "Apache-2.0"
 
 
+def test_an_address_that_nobody_has_is_named(xpnet) -> None:
+    assert "give another address" in one_line(xpnet("serve", "--host", "nosuch.invalid"))
+
+
 def test_info_for_a_person(xpnet) -> None:
     assert "1,839,333 parameters, 12.11 G multiply-adds" in xpnet("info").stdout
 
@@ -68,6 +72,20 @@ def test_a_reader_that_leaves_is_no_error() -> None:
         capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     assert closed.stderr == ""
+
+
+def test_without_standard_streams() -> None:
+    """As some starters of services have it: no file that is opened may get their numbers."""
+    probe = (
+        "import os, sys\n"
+        "from xpnet.cli import main\n"
+        "code = main(['doctor', '--json'])\n"
+        "sys.exit(code or os.open('/dev/null', os.O_RDONLY) <= 2)\n"
+    )
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, probe], cwd=ROOT, check=False
+    )
+    assert closed.returncode == 0
 
 
 def test_wrong_port_is_named(xpnet) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from xpnet.errors import UserError
-from xpnet.files import check_writable, replacing, write_text
+from xpnet.files import check_distinct, check_writable, replacing, write_text
 
 
 def test_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -42,3 +42,17 @@ def test_full_disk_is_named(tmp_path: Path) -> None:
         partial.symlink_to("/dev/full")
         partial.write_text("x" * 100_000)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_replaces_no_input_and_no_other_output(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.touch()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(clip)
+    new = tmp_path / "new.json"
+    check_distinct((tmp_path / "a.mp4", None, new), (clip,))
+    for output in (clip, link, tmp_path / "." / ".." / tmp_path.name / "clip.mp4"):
+        with pytest.raises(UserError, match=r"clip\.mp4|link\.mp4: is the input itself"):
+            check_distinct((None, output), (clip,))
+    with pytest.raises(UserError, match=r"new\.json: is named for two outputs"):
+        check_distinct((new, None, tmp_path / ".." / tmp_path.name / "new.json"))

@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_frames, add_repository
 from xpnet.errors import UserError, require
-from xpnet.files import check_writable, write_text
+from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.triton.server import ROOT
 
 
@@ -20,7 +20,9 @@ def add_bench(commands: Any) -> None:
     roof = kinds.add_parser(
         "roofline", help="least time a frame by arithmetic and memory, counted, for known devices"
     )
-    roof.add_argument("--size", type=int, default=512, help="height and width in pixels")
+    roof.add_argument(
+        "--size", type=int, default=512, help="height and width in pixels (default: 512)"
+    )
     roof.add_argument("--json", type=Path, metavar="FILE", help="write all rows as JSON")
     roof.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
     roof.set_defaults(command=roofline)
@@ -30,13 +32,14 @@ def add_bench(commands: Any) -> None:
         "--networks",
         nargs="+",
         default=["unet", "teacher", "student", "lite"],
-        help="(default: %(default)s)",
+        help="(default: unet teacher student lite)",
     )
     net.add_argument(
         "--runtimes",
         nargs="+",
         default=["onnxruntime", "openvino", "torch.compile"],
-        help="torch.compile takes minutes to compile (default: %(default)s)",
+        help="of onnxruntime, openvino and torch.compile, which takes minutes to compile "
+        "(default: all three)",
     )
     net.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
     net.add_argument(
@@ -63,7 +66,8 @@ def _add_server(kinds: Any) -> None:
         "--transports",
         nargs="+",
         default=["http", "grpc", "grpc+system", "grpc+cuda"],
-        help="the last one is compared with inference in process (default: %(default)s)",
+        help="of http, grpc, grpc+system and grpc+cuda; the last one is compared with inference "
+        "in process (default: all that this machine has)",
     )
     p.add_argument(
         "--batching",
@@ -215,6 +219,7 @@ def tegrastats(args: argparse.Namespace) -> int:
 
     if args.interval < 1:
         raise UserError(f"--interval {args.interval}: expected at least 1 ms")
+    check_distinct((args.json, args.plot), (args.log,))
     if args.json:
         check_writable(args.json)
     if args.plot:

@@ -9,6 +9,7 @@ from typing import Any
 
 from xpnet.commands.options import add_frames, add_repository
 from xpnet.errors import NotInstalled, UserError
+from xpnet.files import check_distinct
 from xpnet.platforms import TARGETS
 
 
@@ -75,6 +76,7 @@ def _ahead_of_time(args: argparse.Namespace) -> int:
 
     if args.target != "rtx" or args.sm is None or args.output is None or len(args.onnx) != 1:
         raise UserError("--ahead-of-time: give one ONNX file, --target rtx, --sm and --output")
+    check_distinct((args.output,), args.onnx)
     made = build_ahead_of_time(args.onnx[0], args.output, args.sm)
     convolutions = ", ".join(f"{n} {kind}" for kind, n in made["convolutions"].items())
     print(

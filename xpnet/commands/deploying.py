@@ -19,7 +19,9 @@ log = logging.getLogger("xpnet.deploy")
 def add_deploy(commands: Any) -> None:
     """The options of `xpnet deploy`."""
     p = commands.add_parser("deploy", help="files for deepstream-app, made from a model's card")
-    p.add_argument("--platform", choices=tuple(TARGETS), help="a GPU of its own, or a Jetson")
+    p.add_argument(
+        "--platform", choices=tuple(TARGETS), help="rtx: a GPU of its own; jetson: a Jetson"
+    )
     p.add_argument(
         "--source",
         action="append",
@@ -39,7 +41,8 @@ def add_deploy(commands: Any) -> None:
     p.add_argument(
         "--triton",
         choices=("inprocess", "grpc", "none"),
-        help="the plan in the graph's process, in a server of its own, or with nvinfer",
+        help="inprocess: the plan in the graph's process; grpc: in a server of its own; none: with "
+        "nvinfer",
     )
     p.add_argument("--url", help="Triton's gRPC for --triton grpc (default: 127.0.0.1:8001)")
     p.add_argument("--model", help="TensorRT plan: xpnet_lite (default) or xpnet")
@@ -61,7 +64,10 @@ def add_deploy(commands: Any) -> None:
         help="folder for the files (default: build/deepstream)",
     )
     p.add_argument(
-        "--examples", action="store_true", help="write the examples of deepstream/configs instead"
+        "--examples",
+        action="store_true",
+        help="write the examples of deepstream/configs instead; else, and without --check, "
+        "--platform, --source, --sink and --triton are needed",
     )
     p.add_argument(
         "--check", type=Path, nargs="+", metavar="FILE", help="check such files, write nothing"

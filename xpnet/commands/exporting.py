@@ -8,7 +8,7 @@ from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_frames, add_repository
 from xpnet.errors import UserError, require
-from xpnet.files import check_writable
+from xpnet.files import check_distinct, check_writable
 from xpnet.runtimes import AUTO, RUNTIMES, best_runtime, computes_bf16
 
 
@@ -75,6 +75,7 @@ def add_tune(commands: Any) -> None:
 
 def export(args: argparse.Namespace) -> int:
     """`xpnet export`."""
+    check_distinct((args.output,), (args.weights,))
     try:
         from training.export import export_onnx, export_repository
         from training.weights import load_network
@@ -142,6 +143,7 @@ def tune(args: argparse.Namespace) -> int:
         from xpnet.images import sample_frames
     except ImportError as error:
         raise require(str(error.name), "tuning", TRAIN_HINT) from error
+    check_distinct((args.output,), (args.weights,))
     check_writable(args.output)
     network, card = load_network(args.weights)
     if args.size is not None:

@@ -59,7 +59,7 @@ def graph(args: argparse.Namespace) -> int:
     words = {"location": output.where, "muxer": output.muxer, "rtp_port": "RTP_PORT"}
     description = describe_graph(
         args.platform,
-        open_source(args.input, args.fps, args.height, args.width),
+        open_source(args.input, args.fps, args.height, args.width, args.platform == GSTREAMER),
         output.kind,
         words,
         args.mode,

@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_repository
 from xpnet.errors import UserError, require
-from xpnet.files import check_writable, write_text
+from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.runtimes import AUTO, RUNTIMES
 from xpnet.triton.config import DEFAULT_MODEL
 
@@ -105,6 +105,7 @@ def evaluate(args: argparse.Namespace) -> int:
         raise UserError("--card and --name go together")
     if args.choose_threshold and not (args.card and args.split == "val"):
         raise UserError("--choose-threshold needs --card and --split val: no test may choose it")
+    check_distinct((args.json,), (path for path in (args.card, args.file) if path))
     if args.json:
         check_writable(args.json)
     inference = _open(args)
@@ -130,6 +131,7 @@ def table(args: argparse.Namespace) -> int:
     from training.table import as_json, as_markdown
     from xpnet.card import read_card
 
+    check_distinct((args.output, args.json), args.card)
     for path in (args.output, args.json):
         if path:
             check_writable(path)
@@ -150,6 +152,7 @@ def curves(args: argparse.Namespace) -> int:
         from training.plots import draw_curves
     except ImportError as error:
         raise require(str(error.name), "plots", TRAIN_HINT) from error
+    check_distinct((args.output,), args.scores)
     check_writable(args.output)
     models = {}
     for path in args.scores:
@@ -189,11 +192,11 @@ def panel(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace) -> Any:
-    from xpnet.card import read_card
+    from xpnet.card import read_model_card
     from xpnet.triton.client import TritonInference
 
     if args.url:
-        card = read_card(args.repository / args.model / "card.json")
+        card = read_model_card(args.repository, args.model)
         return TritonInference(args.url, args.model, card)
     path = args.file or args.repository / args.model / "1" / "model.onnx"
     return _open_file(path, args.runtime)

@@ -62,8 +62,12 @@ def add_run(commands: Any) -> None:
         help="deepstream: take the network's probabilities, not nvinferserver's mask: smoother "
         "edges; a config of your own needs output_tensor_meta for it",
     )
-    p.add_argument("--colour", default="00e5ff", metavar="RRGGBB", help="colour of the masks")
-    p.add_argument("--opacity", type=float, default=0.18, help="of the fill, 0 to 1")
+    p.add_argument(
+        "--colour", default="00e5ff", metavar="RRGGBB", help="of the masks (default: %(default)s)"
+    )
+    p.add_argument(
+        "--opacity", type=float, default=0.18, help="of the fill, 0 to 1 (default: %(default)s)"
+    )
     p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
     p.add_argument(
         "--polyps", type=Path, metavar="FILE", help="write the polyps of each frame as JSON lines"
@@ -83,9 +87,11 @@ def add_serve(commands: Any) -> None:
         help="serve this model only; may be repeated (default: all that are there)",
     )
     p.add_argument("--host", default=HOST, help="address to listen on (default: %(default)s)")
-    p.add_argument("--http-port", type=int, default=8000)
-    p.add_argument("--grpc-port", type=int, default=8001)
-    p.add_argument("--metrics-port", type=int, default=8002)
+    for name, port in (("http", 8000), ("grpc", 8001), ("metrics", 8002)):
+        p.add_argument(
+            f"--{name}-port", type=int, default=port, metavar="PORT",
+            help="0 takes a free one (default: %(default)s)",
+        )  # fmt: skip
     p.set_defaults(command=serve)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT
 from xpnet.errors import first_process, require
-from xpnet.files import check_writable, write_text
+from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.triton.server import ROOT
 
 JOBS = ("teacher1", "teacher2", "teacher3", "unet", "student", "lite")
@@ -74,7 +74,8 @@ def add_ablation(commands: Any) -> None:
         metavar="NAME=DIR[:SPLIT]",
         help="a data set to score on; may be repeated",
     )
-    p.add_argument("--output", type=Path, default=ROOT / "build" / "ablation", help="folder")
+    p.add_argument("--output", type=Path, default=ROOT / "build" / "ablation",
+                   help="folder (default: build/ablation)")  # fmt: skip
     p.add_argument(
         "--only",
         action="append",
@@ -102,7 +103,13 @@ def _add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
         "(default: %(default)s)",
     )
     p.add_argument("--skip-bad", action="store_true", help="leave out what `data check` refuses")
-    p.add_argument("override", nargs="*", metavar="key=value", help="settings over the file's")
+    p.add_argument(
+        "override",
+        nargs="*",
+        metavar="key=value",
+        help="settings over the file's: data=DIR, epochs=N, output=DIR (default: build/training/"
+        "JOB) and others of training/settings.py",
+    )
 
 
 def data_check(args: argparse.Namespace) -> int:
@@ -150,6 +157,7 @@ def ablation(args: argparse.Namespace) -> int:
 
 def pack(args: argparse.Namespace) -> int:
     """`xpnet pack`."""
+    check_distinct((args.output,), (args.weights,))
     try:
         from training.weights import pack as store
     except ImportError as error:

@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.card import Card, read_card
+from xpnet.card import Card, read_model_card
 from xpnet.engines.agreement import check_agreement, compare
 from xpnet.engines.graph import read_model
 from xpnet.engines.installed import card_of_plan, plan_of
@@ -83,7 +83,7 @@ def build_plan(settings: PlanSettings) -> Card:
     """
     check_target(settings.target, settings.dla)
     folder = settings.repository / settings.model
-    served = read_card(folder / "card.json")
+    served = read_model_card(settings.repository, settings.model)
     onnx = settings.onnx or tuple(graph_of(folder, p) for p in settings.precisions)
     cards = {path: _fitting(path, served, settings.dla) for path in onnx}
     frames = sample_frames(settings.frames, FRAMES)

@@ -137,7 +137,8 @@ class TritonInference:
         )
 
     def _named(self, reason: object) -> str:
-        return f"Triton at {self.url}, model {self.model}: {reason}"
+        said = str(reason).replace("[request id: <id_unknown>] ", "")
+        return f"Triton at {self.url}, model {self.model}: {said}"
 
     def _look_again(self) -> None:
         """Asks once a second, beside the frames, whether the server is back."""

@@ -38,6 +38,14 @@ HINTS = {
     ".onnx": ": `xpnet export` writes its ONNX file",
     ".plan": ": a TensorRT plan is built on the target",
 }
+REASONS = (
+    r"failed to load '",
+    r"Failed to run python backend",
+    r"^E\d{4} (?!.*CudaDriverHelper)",  # which every machine without a driver says
+    r"rror",
+    r".",
+)
+"""Lines of the server's log, the one that tells most first."""
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0
 
@@ -97,7 +105,7 @@ class TritonServer:
         for service, port in ports.items():
             command += [f"--{service}-address={settings.host}", f"--{service}-port={port}"]
         # The Python backend's stub takes the first python3 on PATH: it must be ours.
-        paths = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        paths = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         self._process = subprocess.Popen(
             command,
             env=os.environ | {"PATH": os.pathsep.join(paths)},
@@ -137,7 +145,7 @@ class TritonServer:
     def reason(self) -> str:
         """The line of the server's log that tells best why it does not serve."""
         lines = list(self._log)
-        for pattern in (r"failed to load '", r"^E\d{4} ", r"rror", r"."):
+        for pattern in REASONS:
             for line in lines:
                 if re.search(pattern, line):
                     return _without_prefix(line)
@@ -270,8 +278,9 @@ def _port(host: str, port: int) -> int:
             probe.bind((host, port))
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no port number"
+            which = "address" if isinstance(error, socket.gaierror) else "port"
             raise UserError(
-                f"{host}:{port} cannot be listened on: {reason}; give another port"
+                f"{host}:{port} cannot be listened on: {reason}; give another {which}"
             ) from error
         return int(probe.getsockname()[1])
 

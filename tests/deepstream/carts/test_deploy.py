@@ -235,7 +235,7 @@ def test_rtsp_out_says_that_it_is_open() -> None:
         ({"sinks": ("masks.avi",)}, "expected screen, drm, rtsp[:PORT] or a file"),
         ({"sinks": ("rtsp:99999",)}, "port 99999, expected 1 to 65535"),
         ({"sinks": ()}, "no --sink"),
-        ({"model": "xpnet_big"}, "model card cannot be read"),
+        ({"model": "xpnet_big"}, "no model 'xpnet_big' with a card, only: xpnet, xpnet_lite"),
         ({"triton": "grpc", "url": "server"}, "expected HOST:PORT"),
         ({"platform": "orin"}, "platform 'orin', expected rtx, jetson"),
         ({"triton": "http"}, "triton 'http', expected inprocess, grpc, none"),

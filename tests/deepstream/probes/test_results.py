@@ -25,7 +25,7 @@ def mask(timestamp_ns: int | None = 0) -> Segmentation:
 
 
 def ids(results: PolypResults, shown: list[Segmentation | None]) -> list[Any]:
-    told = [results.frame(s, number * FRAME_NS) for number, s in enumerate(shown)]
+    told = [results.frame(s, number * FRAME_NS, None) for number, s in enumerate(shown)]
     return [None if polyps is None else [p.id for p in polyps] for polyps in told]
 
 
@@ -43,7 +43,7 @@ def test_a_repeated_mask_has_the_time_of_its_own_frame() -> None:
     assert ids(results, [mask(n * FRAME_NS) for n in range(CONFIRM)])[-1] == [1]
     late = CONFIRM * FRAME_NS + round((FORGET_S + 0.1) * 1e9)
     # Shown late, but of a frame that followed at once: the polyp was never out of sight.
-    shown = results.frame(mask(CONFIRM * FRAME_NS), late)
+    shown = results.frame(mask(CONFIRM * FRAME_NS), late, late)
     assert shown is not None
     assert shown[0].id == 1
 
@@ -60,7 +60,7 @@ def test_without_timestamps_the_clock_forgets(monkeypatch: pytest.MonkeyPatch) -
 
     def seen() -> int | None:
         now[0] += 0.04
-        polyps = results.frame(mask(None), None)
+        polyps = results.frame(mask(None), None, None)
         assert polyps is not None
         return polyps[0].id
 
