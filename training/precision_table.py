@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from training.precision import Report
 from training.table import SETS
 from xpnet.errors import UserError
 
-KEYS = ("model", "height", "width", "machine", "date", "scores", *Report.__dataclass_fields__)
+KEYS = ("model", "height", "width", "machine", "date", "scores", *(f.name for f in fields(Report)))
 """What a report of a conversion of weights holds."""
 
 
@@ -45,7 +46,7 @@ def as_markdown(reports: list[dict[str, Any]]) -> str:
     head = ["model", "size", "precision", "MiB", *(f"{SETS.get(n, n)}: Dice / IoU" for n in names)]
     head += ["largest difference", "mean", "masks agree", "in float"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    before = None
+    before: tuple[str, str] | None = None
     for report in reports:
         graph = (f"`{report['model']}`", f"{report['height']} x {report['width']}")
         if graph != before:
