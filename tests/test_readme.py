@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import ROOT
 from training.ablation import as_markdown as ablation_table
 from training.bench_network import as_markdown as runtimes_table
+from training.precision_table import as_markdown as precisions_table
 from training.table import as_markdown, short_table
 from xpnet.card import Card, read_card
 from xpnet.measure.server_report import as_markdown as server_table
@@ -65,6 +66,17 @@ def test_the_page_of_engines_is_that_of_its_results() -> None:
             file = ROOT / "triton_models" / model / "onnx" / f"{precision}.report.json"
             for scores in json.loads(file.read_text(encoding="utf-8"))["scores"].values():
                 assert f"| {scores[precision]['dice']:.4f} |" in page, (name, precision)
+
+
+def test_the_table_of_other_sizes_is_that_of_their_reports() -> None:
+    page = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
+    path = ROOT / "docs" / "precisions.json"
+    reports = json.loads(path.read_text(encoding="utf-8"))
+    assert precisions_table(reports) in page
+    for report in reports:
+        for scores in report["scores"].values():
+            loss = scores["fp32"]["dice"] - scores[report["precision"]]["dice"]
+            assert loss < 0.01, (report["model"], report["height"], report["precision"])
 
 
 def test_the_readme_names_the_scores_of_both_models() -> None:

@@ -35,28 +35,35 @@ class Scored:
     samples: list[Sample] = field(default_factory=list)
     counts: list[Counts] = field(default_factory=list)
     lesions: list[Lesions] = field(default_factory=list)
-    sweep: list[list[tuple[Counts, Lesions]]] = field(default_factory=list)
+    sweep: list[list[tuple[Counts, Lesions]]] = field(default_factory=list)  # or empty: no curves
 
     def add(
-        self, sample: Sample, true: Mask, cut: Callable[[float], Mask], threshold: float
+        self,
+        sample: Sample,
+        true: Mask,
+        cut: Callable[[float], Mask],
+        threshold: float,
+        sweep: bool = True,
     ) -> None:
-        """One frame; `cut` gives its mask at a threshold."""
+        """One frame; `cut` gives its mask at a threshold, `sweep` takes it at all THRESHOLDS."""
         truth = Truth(true)
         predicted = cut(threshold)
         self.samples.append(sample)
         self.counts.append(metrics.counts(predicted, true))
         self.lesions.append(truth.compare(predicted))
+        if not sweep:
+            return
         masks = [cut(t) for t in THRESHOLDS]
         self.sweep.append([(metrics.counts(m, true), truth.compare(m)) for m in masks])
 
 
 def evaluate(
-    inference: Inference, source: Source, split: str | None
+    inference: Inference, source: Source, split: str | None, sweep: bool = True
 ) -> tuple[dict[str, Any], Scored]:
     """Scores the frames of a split, all for None, at the size of their masks as stored.
 
     Returns the scores, see `summary`, and each frame's own counts. Frame and mask need not have
-    the same size.
+    the same size. Without `sweep` there are no curves: they take as long as a small network.
 
     Raises:
         UserError: a file cannot be read, inference fails, or the split has no frame.
@@ -73,7 +80,7 @@ def evaluate(
         ) -> Mask:
             return probabilities_to_mask(p, h, w, threshold)
 
-        scored.add(sample, true, cut, card.threshold)
+        scored.add(sample, true, cut, card.threshold, sweep)
     return {
         **summary(scored),
         "height": card.input.height,
@@ -89,7 +96,7 @@ def summary(scored: Scored) -> dict[str, Any]:
 
     `intervals`: of each, 95 %; `polyps`: found and false areas, by size (see training.lesions);
     `by_centre`: dice and polyps of each, where the data name centres; `curves`: a list of one
-    value a threshold.
+    value a threshold, where the masks were cut at all of them.
     """
     by_centre = defaultdict(list)
     for i, sample in enumerate(scored.samples):
@@ -107,7 +114,7 @@ def summary(scored: Scored) -> dict[str, Any]:
             }
             for centre, indices in sorted(by_centre.items())
         },
-        "curves": curves(scored),
+        **({"curves": curves(scored)} if scored.sweep else {}),
     }
 
 

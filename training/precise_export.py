@@ -1,9 +1,10 @@
-"""`xpnet export --precision`: from weights to an ONNX file of FP16 or INT8, and its report."""
+"""`xpnet export --precision`: from weights to ONNX files of FP16 or INT8, and their reports."""
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from xpnet.files import check_writable
 from xpnet.frames import Frame
 from xpnet.images import sample_frames
 from xpnet.inference import OnnxInference
+from xpnet.machine import describe_machine
 
 CALIBRATION = 64
 """Frames that INT8 is calibrated on, spread over the train split of a data set."""
@@ -27,25 +29,25 @@ CLIP = 32
 
 def convert_weights(
     weights: Path,
-    output: Path,
-    precision: str,
+    outputs: dict[str, Path],
     size: int | None,
     forms: Forms,
     clip: Path,
     calibration: Path | None,
     sets: list[ScoredSet],
 ) -> list[str]:
-    """Writes `output` and its report, `output` with .report.json; the report's lines.
+    """Writes a file for each precision of `outputs`, and its report, .report.json; their lines.
 
-    FP32 is exported first and compared with torch as ever; the precision is made from that file.
-    `size` and `forms` are as in `xpnet export`. Each of `sets` scores both files.
+    FP32 is exported first and compared with torch as ever; the precisions are made from that file.
+    `size` and `forms` are as in `xpnet export`. Each of `sets` scores all of these files.
 
     Raises:
         UserError: as export_onnx, training.precision.convert and training.evaluation.evaluate.
     """
-    if precision not in PRECISIONS:
-        raise UserError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
-    check_writable(output)
+    for precision, output in outputs.items():
+        if precision not in PRECISIONS[1:]:
+            raise UserError(f"--precision {precision}: expected some of {', '.join(PRECISIONS)}")
+        check_writable(output)
     sources = {s.name: read_source(s.folder) for s in sets}
     frames = _calibration(calibration) if calibration else sample_frames(clip, CLIP)
     network, card = load_network(weights)
@@ -54,17 +56,34 @@ def convert_weights(
     with tempfile.TemporaryDirectory() as folder:
         full = Path(folder) / "fp32.onnx"
         export_onnx(network, card, frames[:8], full, forms)
-        report = convert(full, card_of_graph(card, forms), frames, precision, output)
-        content: dict[str, Any] = asdict(report)
-        content["scores"] = {
+        card = card_of_graph(card, forms)
+        reports = [
+            asdict(convert(full, card, frames, precision, output))
+            for precision, output in outputs.items()
+        ]
+        scores = {
             s.name: {
-                "fp32": _score(full, sources[s.name], s.split),
-                precision: _score(output, sources[s.name], s.split),
+                precision: _score(path, sources[s.name], s.split)
+                for precision, path in {"fp32": full, **outputs}.items()
             }
             for s in sets
         }
-    write_report(output, content)
-    return _lines(content)
+    where = {
+        "model": card.name,
+        "height": card.input.height,
+        "width": card.input.width,
+        "machine": describe_machine(),
+        "date": date.today().isoformat(),
+    }
+    lines = []
+    for output, content in zip(outputs.values(), reports, strict=True):
+        of = ("fp32", content["precision"])
+        content["scores"] = {
+            name: {key: found[key] for key in of} for name, found in scores.items()
+        }
+        write_report(output, {**where, **content})
+        lines += [f"{output}: {content['precision']}", *_lines(content)]
+    return lines
 
 
 def _calibration(folder: Path) -> list[Frame]:

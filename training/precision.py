@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from training.calibration import activation_ranges
 from training.quantised import cleaned, convolutions, unquantised
 from xpnet.card import METADATA_KEY, Card
 from xpnet.errors import UserError, require
 from xpnet.files import replacing, write_text
 from xpnet.frames import Frame, frame_to_tensor
 from xpnet.frames import agreement as mask_agreement
+from xpnet.triton.config import MAX_BATCH
 
 log = logging.getLogger("xpnet.precision")
 
@@ -37,6 +39,8 @@ AGREEMENT = 0.98
 """Dice of the masks with those of FP32 on the calibration frames; layers are left out for it."""
 MOST_LEFT_OUT = 0.1
 """Share of the convolutions that may stay in float: each one costs speed."""
+BATCH_TOLERANCE = 1e-4
+"""Mean difference of a probability between frames at once and one by one that is let through."""
 SEARCHED = 8
 """Frames on which the convolutions that hurt are looked for."""
 
@@ -70,8 +74,8 @@ def convert(
     `agreement` is what INT8 leaves convolutions in float for; 0 leaves none out.
 
     Raises:
-        UserError: an unknown precision, no frames, ModelOpt is missing, or `path` cannot be
-            written.
+        UserError: an unknown precision, no frames, ModelOpt is missing, a graph that answers
+            otherwise for MAX_BATCH frames at once than for each, or `path` cannot be written.
     """
     if precision not in PRECISIONS[1:]:
         raise UserError(f"precision {precision}: expected one of {', '.join(PRECISIONS)}")
@@ -89,6 +93,7 @@ def convert(
                 source, card, tensors, wanted, precision, Path(folder), agreement
             )
     found = _run(model, card, tensors)
+    _check_batch(model, card, tensors, found, path)
     with replacing(path) as partial:
         report = Report(
             precision=precision,
@@ -111,6 +116,27 @@ def convert(
 def write_report(path: Path, content: dict[str, Any]) -> None:
     """Writes the report beside the ONNX file `path`, as its .report.json."""
     write_text(path.with_suffix(".report.json"), json.dumps(content, indent=2) + "\n")
+
+
+def _check_batch(
+    model: onnx.ModelProto,
+    card: Card,
+    tensors: list[NDArray[np.float32]],
+    found: NDArray[np.float32],
+    path: Path,
+) -> None:
+    """Raises UserError unless MAX_BATCH frames at once get the answers `found` one by one."""
+    picked = [i % len(tensors) for i in range(MAX_BATCH)]
+    at_once = _run(model, card, [np.concatenate([tensors[i] for i in picked])])
+    differences = np.abs(at_once - found[picked])
+    log.info(
+        "%d frames at once or one by one: largest difference %.1e", MAX_BATCH, differences.max()
+    )
+    if not differences.mean() <= BATCH_TOLERANCE:
+        raise UserError(
+            f"{path}: not written: {MAX_BATCH} frames at once and one by one differ by "
+            f"{differences.mean():.2e} on average, expected at most {BATCH_TOLERANCE:.0e}"
+        )
 
 
 def _half(source: Path) -> onnx.ModelProto:
@@ -139,12 +165,14 @@ def _quantise(
     plain, full = folder / "plain.onnx", folder / "full.onnx"
     # Symbolic shapes are of no use here, and sympy is not needed for anything else.
     quant_pre_process(str(source), str(plain), skip_symbolic_shape=True)
+    floats = onnx.load(str(plain))
+    ranges = activation_ranges(floats, tensors)
     signed = precision == "int8"
     with _quiet():
         quantize_static(
             str(plain),
             str(full),
-            _Frames(card.input.name, tensors),
+            _Frames(card.input.name, tensors[:1]),  # asked for, though every range is given
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             op_types_to_quantize=["Conv"],
@@ -154,12 +182,15 @@ def _quantise(
                 "ActivationSymmetric": signed,  # TensorRT has no zero points
                 "WeightSymmetric": True,
                 "QuantizeBias": False,  # nor integer biases
+                "TensorQuantOverrides": {
+                    name: [{"rmin": low, "rmax": high}] for name, (low, high) in ranges.items()
+                },
                 # What a convolution gives goes through its activation first: quantised before a
                 # ReLU6, most of the range would be spent on values that are cut off.
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },
         )
-    floats, model = onnx.load(str(plain)), onnx.load(str(full))
+    model = onnx.load(str(full))
 
     def tried(left_out: tuple[str, ...], frames: int) -> NDArray[np.float32]:
         return _run(unquantised(model, floats, left_out), card, tensors[:frames])

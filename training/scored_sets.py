@@ -31,8 +31,11 @@ def parse_set(word: str) -> ScoredSet:
 
 
 def score(model: Inference, source: Source, split: str | None) -> dict[str, Any]:
-    """The scores of training.evaluation, and the model closed. Raises UserError as that one."""
+    """The scores of training.evaluation without its curves, and the model closed.
+
+    Raises UserError as that one.
+    """
     try:
-        return evaluate(model, source, split)[0]
+        return evaluate(model, source, split, sweep=False)[0]
     finally:
         model.close()

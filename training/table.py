@@ -28,6 +28,7 @@ SETS = {
     "polypgen-val": "PolypGen val",
     "polypgen-c6": "PolypGen C6",
     "kvasir-seg": "Kvasir-SEG",
+    "kvasir-medico-val": "Kvasir-SEG, 120 frames",
     "cvc-clinicdb": "CVC-ClinicDB",
 }
 METRICS = ("dice", "iou", "miou", "dice_total", "precision", "recall", "false_alarm")

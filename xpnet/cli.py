@@ -111,6 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
         training.add_distill,
         training.add_ablation,
         exporting.add_export,
+        exporting.add_precisions,
         exporting.add_tune,
         building.add_build,
         deploying.add_deploy,

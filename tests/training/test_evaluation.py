@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, one_line
-from training.evaluation import THRESHOLDS, Scored, best_threshold
+from training.evaluation import THRESHOLDS, Scored, best_threshold, evaluate
+from training.readers import read_source
 from training.table import PAPER, as_json, as_markdown
 from xpnet.card import Card, read_card
 from xpnet.frames import frame_to_tensor, probabilities_to_mask
@@ -61,6 +62,16 @@ def test_own_masks_score_one_and_the_lonely_are_listed(xpnet, data: Path, tmp_pa
     assert curves["threshold"] == list(THRESHOLDS)
     assert curves["recall"] == sorted(curves["recall"], reverse=True)
     assert curves["sensitivity"][0] == 1
+
+
+def test_scores_are_the_same_without_curves(data: Path) -> None:
+    found = {}
+    for sweep in (True, False):
+        inference = OnnxInference(ONNX)
+        found[sweep] = evaluate(inference, read_source(data), None, sweep=sweep)[0]
+        inference.close()
+    assert found[True].pop("curves")
+    assert found[True] == found[False]
 
 
 def test_wrong_masks_score_less(xpnet, data: Path, tmp_path: Path) -> None:

@@ -9,16 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from tests.conftest import ROOT, one_line
 from training.export import export_onnx
-from training.precision import AGREEMENT, Report, convert
+from training.precision import AGREEMENT, BATCH_TOLERANCE, Report, convert
 from training.quantised import cleaned, convolutions, unquantised
 from training.weights import load_network
 from xpnet.card import Card
+from xpnet.cli import main
 from xpnet.errors import UserError
+from xpnet.frames import frame_to_tensor
 from xpnet.inference import OnnxInference
+from xpnet.triton.server import REPOSITORY
 
 WEIGHTS = ROOT / "training" / "weights" / "lite.safetensors"
 SIZE = 64
@@ -123,6 +127,39 @@ def test_bad_use_is_named(
     assert 0.9 < AGREEMENT < 1
 
 
+def test_a_graph_that_mixes_the_frames_of_a_batch_is_not_written(
+    exported: Path, card: Card, frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    model = onnx.load(str(exported))
+    last = next(node for node in model.graph.node if card.output.name in node.output)
+    last.output[0] = "own"
+    mixed = [
+        onnx.helper.make_node("ReduceMean", ["own"], ["mean"], axes=[0], keepdims=1),
+        onnx.helper.make_node("Max", ["own", "mean"], [card.output.name]),
+    ]
+    model.graph.node.extend(mixed)
+    onnx.save(model, str(tmp_path / "mixed.onnx"))
+    with pytest.raises(UserError, match="8 frames at once and one by one differ by"):
+        convert(tmp_path / "mixed.onnx", card, frames[:2], "uint8", tmp_path / "x.onnx", 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["mixed.onnx"]
+
+
+@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("*/onnx/*.onnx")), ids=str)
+def test_the_checked_in_graphs_take_eight_frames_as_one(
+    path: Path, frames: list[np.ndarray]
+) -> None:
+    model = OnnxInference(path)
+    model.close()
+    size = model.card.input.height, model.card.input.width
+    tensors = [frame_to_tensor(frame, *size) for frame in frames]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [model.card.output.name], model.card.input.name
+    at_once = session.run(names[0], {names[1]: np.concatenate(tensors)})[0]
+    one_by_one = [session.run(names[0], {names[1]: tensor})[0] for tensor in tensors]
+    assert at_once.shape == (8, 1, *size)
+    assert np.abs(at_once - np.concatenate(one_by_one)).mean() <= BATCH_TOLERANCE
+
+
 def test_the_command_scores_both(xpnet, discs: Path, tmp_path: Path) -> None:
     output = tmp_path / "lite8.onnx"
     result = xpnet("export", WEIGHTS, "--size", 32, "--output", output, "--precision", "uint8",
@@ -133,3 +170,37 @@ def test_the_command_scores_both(xpnet, discs: Path, tmp_path: Path) -> None:
     scores = report["scores"]["discs"]
     assert scores["fp32"]["frames"] == scores["uint8"]["frames"] == 4
     assert f"discs: Dice {scores['uint8']['dice']:.4f}, FP32" in result.stdout
+    assert (report["model"], report["height"]) == ("xpnet_lite", 32)
+
+
+def test_several_precisions_come_from_one_file(
+    discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["export", str(WEIGHTS), "--size", "32", "--calibration", str(discs)]
+    call += ["--score", f"discs={discs}:val", "--output", str(tmp_path / "all"), "--precision"]
+    assert main([*call, "fp16", "int8"]) == 2
+    (tmp_path / "all").mkdir()
+    assert main([*call, "int8", "int8"]) == 2
+    assert main([*call, "fp32", "int8"]) == 2
+    call[1] = str(WEIGHTS.with_name("student.safetensors"))
+    assert main([*call, "int8", "uint8"]) == 2
+    for line, said in zip(
+        capsys.readouterr().err.splitlines(),
+        (
+            "all: no such folder",
+            "int8 int8: one is named twice",
+            "--precision fp32: expected some of fp32, fp16",
+            "student has other forms on a GPU than on a CPU",
+        ),
+        strict=True,
+    ):
+        assert said in line
+    assert list((tmp_path / "all").iterdir()) == []
+    call[1] = str(WEIGHTS)
+    assert main([*call, "fp16", "int8"]) == 0
+    assert {path.name for path in (tmp_path / "all").iterdir()} == {
+        f"{precision}.{kind}" for precision in ("fp16", "int8") for kind in ("onnx", "report.json")
+    }
+    for precision in ("fp16", "int8"):
+        report = json.loads((tmp_path / "all" / f"{precision}.report.json").read_text())
+        assert set(report["scores"]["discs"]) == {"fp32", precision}

@@ -1,14 +1,15 @@
-"""`xpnet export` and `tune`: from weights to ONNX, in the form and precision of the target."""
+"""`xpnet export`, `precisions` and `tune`: weights to ONNX, in the form and precision wanted."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_frames, add_repository
 from xpnet.errors import UserError, require
-from xpnet.files import check_distinct, check_writable
+from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.runtimes import AUTO, RUNTIMES, best_runtime, computes_bf16
 
 
@@ -16,7 +17,12 @@ def add_export(commands: Any) -> None:
     """The options of `xpnet export`."""
     p = commands.add_parser("export", help="weights to ONNX and into the model repository")
     p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
-    p.add_argument("--output", type=Path, help="write this ONNX file only, no repository")
+    p.add_argument(
+        "--output",
+        type=Path,
+        help="write this ONNX file only, no repository; with several precisions the folder in "
+        "which each becomes PRECISION.onnx",
+    )
     p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
     p.add_argument(
         "--plan-size",
@@ -25,8 +31,10 @@ def add_export(commands: Any) -> None:
     )
     p.add_argument(
         "--precision",
-        default="fp32",
-        help="fp32, fp16, int8 (for TensorRT) or uint8 (for a CPU); other than fp32 with --output",
+        nargs="+",
+        default=["fp32"],
+        help="fp32, or some of fp16, int8 (for TensorRT) and uint8 (for a CPU), with --output; "
+        "several come from one FP32 file, which is scored once",
     )
     p.add_argument(
         "--calibration",
@@ -50,6 +58,14 @@ def add_export(commands: Any) -> None:
     )
     add_frames(p)
     p.set_defaults(command=export)
+
+
+def add_precisions(commands: Any) -> None:
+    """The options of `xpnet precisions`."""
+    p = commands.add_parser("precisions", help="reports of `export --precision` as one table")
+    p.add_argument("report", type=Path, nargs="+", help="a .report.json")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write them all as JSON")
+    p.set_defaults(command=precisions)
 
 
 def add_tune(commands: Any) -> None:
@@ -82,7 +98,7 @@ def export(args: argparse.Namespace) -> int:
         from xpnet.images import sample_frames
     except ImportError as error:
         raise require(str(error.name), "export", TRAIN_HINT) from error
-    if args.precision != "fp32":
+    if args.precision != ["fp32"]:
         return _export_precision(args)
     if args.calibration or args.score:
         raise UserError("--calibration and --score belong to --precision fp16, int8 or uint8")
@@ -104,25 +120,35 @@ def export(args: argparse.Namespace) -> int:
 def _export_precision(args: argparse.Namespace) -> int:
     """FP32 first, checked against torch, then the precision made from it and scored."""
     if not args.output:
-        raise UserError(f"--precision {args.precision}: give --output FILE")
+        raise UserError(f"--precision {' '.join(args.precision)}: give --output")
     try:
         from training.precise_export import convert_weights
         from training.scored_sets import parse_set
         from xpnet.card import read_card
     except ImportError as error:
         raise require(str(error.name), "export", TRAIN_HINT) from error
-    report = convert_weights(
+    lines = convert_weights(
         args.weights,
-        args.output,
-        precision=args.precision,
+        _outputs(args.precision, args.output),
         size=args.size,
         forms=_forms(args, read_card(args.weights.with_suffix(".json")).network),
         clip=args.frames,
         calibration=args.calibration,
         sets=[parse_set(word) for word in args.score],
     )
-    print("\n".join([f"{args.output}: {args.precision}", *report]))
+    print("\n".join(lines))
     return 0
+
+
+def _outputs(precisions: list[str], output: Path) -> dict[str, Path]:
+    """The file of each precision."""
+    if len(precisions) == 1:
+        return {precisions[0]: output}
+    if len(set(precisions)) < len(precisions):
+        raise UserError(f"--precision {' '.join(precisions)}: one is named twice")
+    if not output.is_dir():
+        raise UserError(f"--output {output}: no such folder, in which several precisions are put")
+    return {precision: output / f"{precision}.onnx" for precision in precisions}
 
 
 def _forms(args: argparse.Namespace, network: str) -> dict[str, str]:
@@ -130,7 +156,30 @@ def _forms(args: argparse.Namespace, network: str) -> dict[str, str]:
 
     if args.forms == "none":
         return {}
-    return read_forms(Path(args.forms)) if args.forms else forms_of(network, args.precision)
+    if args.forms:
+        return read_forms(Path(args.forms))
+    found = [forms_of(network, precision) for precision in args.precision]
+    if any(forms != found[0] for forms in found):
+        raise UserError(
+            f"--precision {' '.join(args.precision)}: {network} has other forms on a GPU than on "
+            "a CPU: export them one by one, or give --forms"
+        )
+    return found[0]
+
+
+def precisions(args: argparse.Namespace) -> int:
+    """`xpnet precisions`."""
+    try:
+        from training.precision_table import as_markdown, read_reports
+    except ImportError as error:
+        raise require(str(error.name), "reports", TRAIN_HINT) from error
+    if args.json:
+        check_writable(args.json)
+    reports = read_reports(args.report)
+    print(as_markdown(reports), end="")
+    if args.json:
+        write_text(args.json, json.dumps(reports, indent=2) + "\n")
+    return 0
 
 
 def tune(args: argparse.Namespace) -> int:
