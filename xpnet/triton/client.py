@@ -19,14 +19,12 @@ from xpnet.addresses import is_loopback
 from xpnet.card import Card
 from xpnet.frames import ProbabilityMap
 from xpnet.inference import IN_FLIGHT, InferenceError
-from xpnet.triton.connection import check_model, connect
+from xpnet.triton.connection import RETRY_S, check_model, connect
 
 log = logging.getLogger("xpnet.triton")
 
 TIMEOUT_S = 10.0
 """An answer that takes longer counts as lost."""
-RETRY_S = 1.0
-"""How often a lost server is looked for."""
 
 
 class TritonInference:
