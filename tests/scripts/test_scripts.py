@@ -237,7 +237,10 @@ def test_no_permission() -> None:
         else:
             Path(folder).chmod(0o555)
         result = subprocess.run(command, capture_output=True, text=True, check=False)
+        command += ["--platform", "mac"]  # a wrong word is told first, whoever says it
+        wrong = subprocess.run(command, capture_output=True, text=True, check=False)
         Path(folder).chmod(0o755)
+    assert "mac: expected rtx, jetson or cpu" in one_line(wrong)
     assert "no permission to write here: run as " in one_line(result)
 
 
