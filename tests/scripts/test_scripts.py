@@ -245,6 +245,18 @@ def test_no_permission() -> None:
 
 
 @needs_cpu
+def test_who_may_not_install_learns_what_to_ask_for(shell: Shell) -> None:
+    setup = ROOT / "scripts" / "setup.sh"
+    nobody = {"id": "echo 1000", "dpkg-query": "exit 1"}
+    asked = "apt-get install --no-install-recommends python3 python3-venv python3-gi"
+    if not shutil.which("sudo"):
+        alone = one_line(shell(setup, "--step", "system", programs=nobody))
+        assert f"setup: not root and no sudo: ask an administrator for: {asked}" in alone
+    refused = one_line(shell(setup, "--step", "system", programs=nobody | {"sudo": "exit 1"}))
+    assert f"(see above); an administrator's command is: {asked}" in refused
+
+
+@needs_cpu
 @pytest.mark.parametrize("way", ["anew", "dry", "installed"])
 def test_no_space(checkout: Path, way: str) -> None:
     """On a disk of a few megabytes, in a mount namespace of its own."""
