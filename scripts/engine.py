@@ -34,9 +34,8 @@ Result = subprocess.CompletedProcess[str]
 def call(command: list[str], timeout_s: float = SHORT_S, **more: Any) -> Result:
     """Runs a command to its end, output as text; Failed where it hangs."""
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=timeout_s, **more
-        )
+        kept = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+        return subprocess.run(command, text=True, check=False, timeout=timeout_s, **kept)
     except subprocess.TimeoutExpired as error:
         raise Failed(f"{' '.join(command[:4])} ...: no end after {timeout_s:g} s") from error
 

@@ -174,18 +174,19 @@ def import_debian(folder: Path, tag: str) -> str:
 
 def built(folder: Path, stage: str, context: Path = ROOT, tag: str = "") -> str:
     """Builds a stage; what it weighs. Its log stays in the folder."""
-    given = empty_debian.proxies()
+    given = list(empty_debian.proxies())
     if stage != "cpu" and "XPNET_TORCH_INDEX" in os.environ:
-        given["XPNET_TORCH_INDEX"] = os.environ["XPNET_TORCH_INDEX"]
-    words = [word for name in given for word in ("--build-arg", name)]
-    tag = tag or f"{PROJECT}:{stage}"
+        given.append("XPNET_TORCH_INDEX")
     # The host's network: a bridge of Docker may lack the way to the packages.
-    result = docker("build", "--network", "host", "--force-rm", "--target", stage, "--tag", tag,
-                    *words, str(context), timeout_s=LONG_S)  # fmt: skip
+    words = ["--network", "host", "--force-rm", "--target", stage]
+    words += ["--tag", tag or f"{PROJECT}:{stage}", *(f"--build-arg={name}" for name in given)]
     log = folder / f"build-{stage}.log"
-    log.write_text(result.stdout + result.stderr, encoding="utf-8")
-    done(result)
-    return size(tag)
+    with log.open("w", encoding="utf-8") as file:  # to be watched meanwhile
+        result = docker("build", *words, str(context), timeout_s=LONG_S, stdout=file,
+                        stderr=subprocess.STDOUT)  # fmt: skip
+    if result.returncode:
+        raise Failed(f"{log} ends with: {last_line(log.read_text(encoding='utf-8'))}")
+    return size(tag or f"{PROJECT}:{stage}")
 
 
 def size(tag: str) -> str:
