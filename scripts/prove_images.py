@@ -231,7 +231,7 @@ def edited(folder: Path) -> str:
 
 def collected() -> str:
     """Stage test without its tests: it finds all of them."""
-    said = done(docker("run", "--rm", "xpnet:test", "--collect-only", "-q", timeout_s=LONG_S))
+    said = done(docker("run", "--rm", "xpnet:test", "--collect-only", timeout_s=LONG_S))
     return last_line(said)
 
 

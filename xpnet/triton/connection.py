@@ -10,8 +10,6 @@ from xpnet.errors import UserError, require
 
 ANSWER_S = 10.0
 """What a server may take to say what it serves."""
-RETRY_S = 1.0
-"""How often a lost server is looked for."""
 
 
 def connect(url: str) -> Any:
@@ -60,16 +58,15 @@ def check_served(url: str, model: str, card: Card) -> None:
 
 
 def _channel_args(url: str) -> list[tuple[str, int]]:
-    """tritonclient's own channel settings; a lost server is tried steadily; no proxy to loopback.
+    """tritonclient's own channel settings; a connection of its own; no proxy to this very machine.
 
-    Left alone, gRPC waits longer after each attempt, up to two minutes, and gives one attempt 20 s
-    where nothing at the address answers (doc/connection-backoff.md of grpc/grpc).
+    gRPC would share one connection between clients of the same address, with its pauses between
+    attempts, which grow to two minutes (doc/connection-backoff.md of grpc/grpc).
     """
     unlimited = 2**31 - 1
     settings = [
         ("grpc.max_send_message_length", unlimited),
         ("grpc.max_receive_message_length", unlimited),
+        ("grpc.use_local_subchannel_pool", 1),
     ]
-    for which in ("initial", "min", "max"):
-        settings.append((f"grpc.{which}_reconnect_backoff_ms", int(1000 * RETRY_S)))
     return [*settings, ("grpc.enable_http_proxy", 0)] if is_loopback(url) else settings
