@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -87,6 +88,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the images xpnet:STAGE")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "images", help="for logs")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # it cleans up as on Ctrl-C
     try:
         return prove(args)
     except UserError as error:
