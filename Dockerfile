@@ -39,6 +39,8 @@ ENTRYPOINT ["xpnet"]
 CMD ["run", "docs/demo/colonoscopy.mp4", "--output", "/data/demo.mp4", "--json", "/data/demo.json"]
 
 FROM cpu AS test
+# From PyPI, torch brings the CUDA that it was built with, gigabytes: another index has it without.
+ARG XPNET_TORCH_INDEX
 USER 0:0
 RUN scripts/setup.sh --dev --step system \
     && scripts/setup.sh --dev --step python \
@@ -49,7 +51,8 @@ ENTRYPOINT ["python", "-m", "pytest", "-p", "no:cacheprovider"]
 CMD []
 
 FROM base AS train
-# From PyPI, torch brings the CUDA that it was built with: the host gives the driver alone.
+# That CUDA stays in here: the host gives the driver alone.
+ARG XPNET_TORCH_INDEX
 COPY requirements-train.txt ./
 RUN scripts/setup.sh --train --step python
 COPY . .

@@ -32,6 +32,7 @@ while [ $# -gt 0 ]; do
 done
 dry=(${dry_run:+--dry-run})
 
+platform=$(platform "$wanted")
 [ -n "$dry_run" ] || [ -w "$root" ] || fail "$root: no permission to write here: run as $(stat -c %U "$root")"
 if [ -n "$uninstall" ]; then
   "$root/scripts/service.sh" --remove ${dry[@]+"${dry[@]}"}
@@ -39,7 +40,6 @@ if [ -n "$uninstall" ]; then
   exit 0
 fi
 
-platform=$(platform "$wanted")
 # What is installed takes no more; setup.sh asks again before each thing that is missing.
 [ -n "$dry_run" ] || [ -x "$root/.venv/bin/xpnet" ] || need_space "$root" 4000
 if [ "$platform" = cpu ]; then

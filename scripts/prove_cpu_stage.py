@@ -1,12 +1,13 @@
 """Builds and runs the Dockerfile's stage `cpu` without Docker: in a chroot of an empty Debian.
 
-    sudo .venv/bin/python scripts/prove_cpu_stage.py [FOLDER]
+    sudo .venv/bin/python -m scripts.prove_cpu_stage [FOLDER]
 
 Every instruction of the stage is read from the Dockerfile and carried out there, one by one. Then
 its command runs as compose.yaml has it run: as the image's user, on a read-only root file system,
 in memory and volumes of its own, without a network; and `xpnet serve` with its health check.
 Needs root, debootstrap, util-linux and iproute2. Of this machine only the way to the packages
-comes in: apt's mirrors, pip's configuration, certificates and proxies; and they go again.
+comes in (scripts/empty_debian.py), and goes again. Where an engine runs, scripts/prove_images.py
+proves more.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from pathlib import Path
 import yaml
 from dockerfile_parse import DockerfileParser
 
+from scripts.empty_debian import check_debootstrap, empty_debian, proxies, take_settings_away
+from xpnet.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[1]
-SUITE = "bookworm"
-NEEDED = ("debootstrap", "unshare", "nsenter", "ip", "git")
-PASSED = ("pip_", "http_proxy", "https_proxy", "no_proxy")
-CERTIFICATES = "etc/certificates-of-this-machine.crt"
+NEEDED = ("unshare", "nsenter", "ip", "git")
 PATHS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 READY_S = 60
@@ -58,10 +59,19 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "build" / "cpu-stage")
     folder = parser.parse_args().folder.absolute()
     missing = [program for program in NEEDED if not shutil.which(program)]
-    if missing or os.geteuid():
-        return fail(f"needs {', '.join(missing)}" if missing else "needs root, for chroot")
+    if missing:
+        return fail(f"needs {', '.join(missing)}")
     if (folder / "root").exists():
         return fail(f"{folder}/root exists: give another folder, or remove it")
+    try:
+        return prove(folder)
+    except UserError as error:
+        return fail(str(error))
+
+
+def prove(folder: Path) -> int:
+    """All of it; raises UserError where no empty Debian can be made."""
+    check_debootstrap()
     image, rows = Image(folder / "root"), []
     steps = [("FROM", "debootstrap --variant=minbase"), *stage_instructions("cpu")]
     for number, (instruction, words) in enumerate(steps, 1):
@@ -72,7 +82,7 @@ def main() -> int:
         else:
             carry_out(image, instruction, words)
         rows.append((f"{instruction} {words}", time.monotonic() - start))
-    take_settings_away(image)
+    take_settings_away(image.root)
     proofs = (
         ("root in it", run_intruder),
         ("its command", run_command),
@@ -146,49 +156,10 @@ def copy(sources: list[str], target: Path) -> None:
             shutil.copy2(ROOT / name, to, follow_symlinks=False)
 
 
-def empty_debian(root: Path) -> None:
-    """debootstrap from apt's own mirror, and the way to the packages."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    form = "$(REPO_URI) $(CODENAME) $(COMPONENT)"
-    listing = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
-    found = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.splitlines()
-    lines = sorted({line for line in found if line.split()[1].startswith(SUITE)})
-    mirror = next((x.split()[0] for x in lines if x.split()[1] == SUITE), None)
-    if mirror is None:
-        raise SystemExit(fail(f"apt knows no mirror of Debian {SUITE}"))
-    command = ["debootstrap", "--variant=minbase", SUITE, str(root), mirror]
-    with (root.parent / "debootstrap.log").open("w") as log:
-        subprocess.run(command, check=True, stdout=log, stderr=log)
-    (root / "etc/apt/sources.list").write_text("".join(f"deb {line}\n" for line in lines))
-    settings = subprocess.run(["apt-config", "dump", "Acquire"], check=True, capture_output=True)
-    (root / SETTINGS[0]).write_bytes(settings.stdout)
-    bundle = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
-    for name in SETTINGS[1:]:
-        path = Path(bundle) if name == CERTIFICATES else Path("/", name)
-        if path.is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, root / name)
-
-
-SETTINGS = (
-    "etc/apt/apt.conf.d/99proof", "etc/resolv.conf", "etc/hosts", "etc/pip.conf",
-    "root/.config/pip/pip.conf", CERTIFICATES,
-)  # fmt: skip
-"""What comes in from this machine."""
-
-
-def take_settings_away(image: Image) -> None:
-    """So that nothing of this machine helps what runs next."""
-    for name in SETTINGS:
-        (image.root / name).unlink(missing_ok=True)
-
-
 def inside(image: Image, command: list[str]) -> None:
     """Runs one command in the image, with /proc, devices and this machine's way to packages."""
-    passed = {k: v for k, v in os.environ.items() if k.lower().startswith(PASSED)}
-    if (image.root / CERTIFICATES).is_file():  # Debian's own file is made anew on the way
-        passed["PIP_CERT"] = f"/{CERTIFICATES}"
-    call = entering(image, ["--mount"], mounts(image.root, {}), {**passed, **image.env}, command)
+    env = {**proxies(), **image.env}
+    call = entering(image, ["--mount"], mounts(image.root, {}), env, command)
     result = subprocess.run(call, check=False)
     if result.returncode:
         raise SystemExit(fail(f"{shlex.join(command)}: exit code {result.returncode}"))

@@ -65,13 +65,16 @@ command -v apt-get > /dev/null || fail "no apt-get: expected Debian 12 or Ubuntu
 installed() { dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2> /dev/null | grep -q '^ii'; }
 
 install_missing() {
-  local missing=() package
+  local missing=() package asked
   for package in "$@"; do installed "$package" || missing+=("$package"); done
   [ ${#missing[@]} -gt 0 ] || return 0
   say "apt: ${missing[*]}"
-  as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -qq -y --no-install-recommends "${missing[@]}" > /dev/null
+  asked="apt-get install --no-install-recommends ${missing[*]}"
+  [ "$(id -u)" = 0 ] || command -v sudo > /dev/null || fail "not root and no sudo: ask an administrator for: $asked"
+  if ! { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -qq -y --no-install-recommends "${missing[@]}" > /dev/null; }; then
+    fail "apt-get failed (see above); an administrator's command is: $asked"
+  fi
 }
 
 find_version() { # of Python, into $version

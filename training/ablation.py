@@ -71,16 +71,16 @@ def ablation(
     if unknown:
         names = "; ".join(v.name for v in VARIANTS)
         raise UserError(f"--only '{unknown[0]}': no such variant; there are: {names}")
+    base = read_job("student", config, overrides)
+    if base.devices != 1 or base.nodes != 1:
+        raise UserError("an ablation runs in one process: devices and nodes are 1")
+    sources = {s.name: read_source(s.folder, base.split) for s in sets}
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{output}: cannot be made: {error.strerror}") from error
     results = output / "ablation.json"
     check_writable(results)
-    base = read_job("student", config, overrides)
-    if base.devices != 1 or base.nodes != 1:
-        raise UserError("an ablation runs in one process: devices and nodes are 1")
-    sources = {s.name: read_source(s.folder, base.split) for s in sets}
     for variant in VARIANTS:
         if only and variant.name not in only:
             continue

@@ -195,6 +195,7 @@ def test_a_dead_server_fails_at_once_and_comes_back(card: Card) -> None:
     with running_server(ServerSettings(models=(DEFAULT_MODEL,), **FREE_PORTS)) as first:
         inference = TritonInference(first.grpc_url, DEFAULT_MODEL, card)
         inference.submit(tensor).result()
+        lost = inference._client
         first.kill()
         with pytest.raises(InferenceError):
             inference.submit(tensor).result(timeout=20)
@@ -211,6 +212,8 @@ def test_a_dead_server_fails_at_once_and_comes_back(card: Card) -> None:
                 time.sleep(0.2)
         else:
             pytest.fail("the client did not find the new server")
+        # A connection that lost its server looks for it ever more seldom.
+        assert inference._client is not lost
         inference.close()
 
 

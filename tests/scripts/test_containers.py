@@ -1,7 +1,7 @@
 """Dockerfiles, compose files, service unit: what no linter knows of them.
 
 No Docker engine is asked. `make lint` runs hadolint, and compares the compose files with the
-published schema; scripts/prove_cpu_stage.py builds and runs stage `cpu` in a chroot.
+published schema; scripts/prove_images.py builds the images and runs them.
 """
 
 from __future__ import annotations
@@ -52,6 +52,13 @@ def test_bases_by_exact_tag(path: Path) -> None:
     assert outside
     for base in outside:
         assert re.search(r":(bookworm-\d{8}-slim|\d+\.\d+-triton-multiarch)$", base), base
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda p: p.parent.name)
+def test_an_engine_without_buildkit_can_build_it(path: Path) -> None:
+    """Docker of Debian and Ubuntu comes without it; `ADD --chmod` ended such a build."""
+    options = re.compile(r"--(chmod|exclude|link|mount|network|security)\b|.*<<")
+    assert not [words for _, words in rows_of(path) if options.match(words)]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -58,10 +58,8 @@ def test_what_is_copied_is_what_git_holds(image: Image) -> None:
 
 def test_a_folder_that_holds_a_proof_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
-    script = ROOT / "scripts" / "prove_cpu_stage.py"
-    result = subprocess.run(
-        [sys.executable, script, tmp_path], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "scripts.prove_cpu_stage", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert line.startswith("prove_cpu_stage: ")

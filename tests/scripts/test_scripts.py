@@ -252,8 +252,23 @@ def test_no_permission() -> None:
         else:
             Path(folder).chmod(0o555)
         result = subprocess.run(command, capture_output=True, text=True, check=False)
+        command += ["--platform", "mac"]  # a wrong word is told first, whoever says it
+        wrong = subprocess.run(command, capture_output=True, text=True, check=False)
         Path(folder).chmod(0o755)
+    assert "mac: expected rtx, jetson or cpu" in one_line(wrong)
     assert "no permission to write here: run as " in one_line(result)
+
+
+@needs_cpu
+def test_who_may_not_install_learns_what_to_ask_for(shell: Shell) -> None:
+    setup = ROOT / "scripts" / "setup.sh"
+    nobody = {"id": "echo 1000", "dpkg-query": "exit 1"}
+    asked = "apt-get install --no-install-recommends python3 python3-venv python3-gi"
+    if not shutil.which("sudo"):
+        alone = one_line(shell(setup, "--step", "system", programs=nobody))
+        assert f"setup: not root and no sudo: ask an administrator for: {asked}" in alone
+    refused = one_line(shell(setup, "--step", "system", programs=nobody | {"sudo": "exit 1"}))
+    assert f"(see above); an administrator's command is: {asked}" in refused
 
 
 @needs_cpu

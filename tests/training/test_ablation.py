@@ -34,7 +34,9 @@ def test_the_student_alone_needs_no_teacher_and_is_trained_once(
     again = xpnet(*call)
     assert again.stdout == result.stdout
     assert weights.stat().st_mtime_ns == before
-    assert "none: no such folder" in one_line(xpnet("ablation", "--score", "x=none"))
+    wrong = xpnet("ablation", "--score", "x=none", "--output", tmp_path / "b")
+    assert "none: no such folder" in one_line(wrong)
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_row_is_done_alone_and_joins_the_others(xpnet, discs: Path, tmp_path: Path) -> None:

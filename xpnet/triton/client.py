@@ -108,7 +108,7 @@ class TritonInference:
         spec = self.card.input
         request = self._grpc.InferInput(spec.name, list(tensor.shape), "FP32")
         wanted = self._grpc.InferRequestedOutput(self.card.output.name)
-        memory = self._memory
+        memory, client = self._memory, self._client
         if memory is not None:
             memory.write(slot, tensor)
             request.set_shared_memory(memory.name, memory.input_bytes, memory.input_at(slot))
@@ -125,14 +125,15 @@ class TritonInference:
                 else:
                     probabilities = result.as_numpy(self.card.output.name)[0, 0]
             except Exception as failure:
-                self.give_up(str(failure))
+                if client is self._client:  # not of a connection that was given up since
+                    self.give_up(str(failure))
                 future.set_exception(InferenceError(self._named(failure)))
             else:
                 future.set_result(probabilities)
             finally:
                 self._slots.put(slot)
 
-        self._client.async_infer(
+        client.async_infer(
             self.model, [request], answered, outputs=[wanted], client_timeout=TIMEOUT_S
         )
 
@@ -152,20 +153,28 @@ class TritonInference:
         spec = self.card.input
         probe = self._grpc.InferInput(spec.name, [1, *spec.shape[1:]], "FP32")
         probe.set_data_from_numpy(np.zeros((1, *spec.shape[1:]), np.float32))
+        client = None
         try:
             if self._closed:
                 return
+            # A connection that lost its server tries ever more seldom, at an address that may be
+            # another's by now: each look is by a new one.
+            client = connect(self.url)
             # A model whose backend has died still calls itself ready: only an answer counts.
-            self._client.infer(self.model, [probe], client_timeout=TIMEOUT_S)
+            client.infer(self.model, [probe], client_timeout=TIMEOUT_S)
             if self._memory is not None:
-                self._memory.register(self._client)  # a new server knows nothing of the old one's
+                self._memory.register(client)  # a new server knows nothing of the old one's
         except Exception as error:
             log.debug("Triton at %s is still away: %s", self.url, error)
         else:
             with self._lock:
-                self._failure = ""
-            log.warning("Triton at %s answers again", self.url)
+                if not self._closed:
+                    client, self._client = self._client, client
+                    self._failure = ""
+                    log.warning("Triton at %s answers again", self.url)
         finally:
+            if client is not None:  # the old one, or the new one where it is not wanted
+                client.close()
             self._looking = False
 
 

@@ -58,10 +58,15 @@ def check_served(url: str, model: str, card: Card) -> None:
 
 
 def _channel_args(url: str) -> list[tuple[str, int]]:
-    """tritonclient's own channel settings; and no proxy to this very machine."""
+    """tritonclient's own channel settings; a connection of its own; no proxy to this very machine.
+
+    gRPC would share one connection between clients of the same address, with its pauses between
+    attempts, which grow to two minutes (doc/connection-backoff.md of grpc/grpc).
+    """
     unlimited = 2**31 - 1
     settings = [
         ("grpc.max_send_message_length", unlimited),
         ("grpc.max_receive_message_length", unlimited),
+        ("grpc.use_local_subchannel_pool", 1),
     ]
     return [*settings, ("grpc.enable_http_proxy", 0)] if is_loopback(url) else settings
