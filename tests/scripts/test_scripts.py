@@ -217,11 +217,16 @@ def test_wrong_platform_and_wrong_words(
     assert line in one_line(shell(ROOT / f"{script}.sh", *words))
 
 
-def test_an_arm_machine_that_is_no_jetson(shell: Shell) -> None:
-    for name, wanted in (("install_cart", "expected x86_64, or a Jetson with JetPack"),
-                         ("setup", "on a Jetson --deepstream takes NVIDIA's")):  # fmt: skip
-        result = shell(ROOT / "scripts" / f"{name}.sh", programs={"uname": "echo aarch64"})
-        assert wanted in one_line(result)
+@pytest.mark.parametrize(
+    ("script", "machine", "line"),
+    [
+        ("install_cart", "aarch64", "expected x86_64, or a Jetson with JetPack"),
+        ("setup", "riscv64", "machine is riscv64: expected x86_64 or aarch64"),
+    ],
+)
+def test_a_machine_that_is_no_target(shell: Shell, script: str, machine: str, line: str) -> None:
+    result = shell(ROOT / "scripts" / f"{script}.sh", programs={"uname": f"echo {machine}"})
+    assert line in one_line(result)
 
 
 def test_an_unknown_kind_of_launch(shell: Shell, checkout: Path) -> None:
