@@ -15,17 +15,12 @@ from deepstream.carts.deploy import LABELS
 from deepstream.carts.infer_config import Server
 from tests.conftest import CLIP, one_line, put_plan
 from tests.deepstream.nvds import pyds as offered
-from xpnet.card import Card, read_card
+from xpnet.card import Card
 from xpnet.errors import UserError
 from xpnet.target import Module
 from xpnet.triton.server import REPOSITORY
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def card() -> Card:
-    return read_card(REPOSITORY / "xpnet_lite" / "card.json")
 
 
 @pytest.fixture

@@ -28,18 +28,12 @@ from tests.deepstream.nvds.playing import (
     surfaces,
     through,
 )
-from xpnet.card import Card, read_card
+from xpnet.card import Card
 from xpnet.frames import Segmentation
 from xpnet.overlay import OverlayStyle
 from xpnet.polyps import CONFIRM
-from xpnet.triton.server import REPOSITORY
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def card() -> Card:
-    return read_card(REPOSITORY / "xpnet_lite" / "card.json")
 
 
 @pytest.fixture
@@ -49,11 +43,6 @@ def probability_map(card: Card) -> np.ndarray:
     cv2.circle(found, (150, 110), 40, 1.0, -1)
     cv2.circle(found, (40, 200), 14, 0.9, -1)
     return cv2.GaussianBlur(found, (0, 0), 3)
-
-
-@pytest.fixture
-def frame(frames: list[np.ndarray]) -> np.ndarray:
-    return cv2.cvtColor(frames[2], cv2.COLOR_RGB2RGBA)
 
 
 def class_map(probabilities: np.ndarray, threshold: float) -> np.ndarray:

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import gc
 
-import cv2
 import numpy as np
 import pytest
 
 from deepstream.probes.pixels import data_address
 from tests.deepstream.nvds import buffers, pyds
 from tests.deepstream.nvds.playing import nvds_probes, through
-from xpnet.card import Card, read_card
-from xpnet.triton.server import REPOSITORY
+from xpnet.card import Card
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def card() -> Card:
-    return read_card(REPOSITORY / "xpnet_lite" / "card.json")
-
-
-@pytest.fixture
-def frame(frames: list[np.ndarray]) -> np.ndarray:
-    return cv2.cvtColor(frames[2], cv2.COLOR_RGB2RGBA)
 
 
 def test_a_jetsons_surface_is_handed_back_even_where_drawing_fails(

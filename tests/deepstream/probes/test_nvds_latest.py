@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -19,23 +18,12 @@ from tests.deepstream.nvds.playing import (
     pipeline,
     surfaces,
 )
-from xpnet.card import Card, read_card
+from xpnet.card import Card
 from xpnet.frames import Segmentation
-from xpnet.triton.server import REPOSITORY
 
 pytestmark = pytest.mark.integration
 
 FRAME_NS = 40_000_000
-
-
-@pytest.fixture
-def card() -> Card:
-    return read_card(REPOSITORY / "xpnet_lite" / "card.json")
-
-
-@pytest.fixture
-def frame(frames: list[np.ndarray]) -> np.ndarray:
-    return cv2.cvtColor(frames[2], cv2.COLOR_RGB2RGBA)
 
 
 def square(left: int) -> np.ndarray:

@@ -1,0 +1,21 @@
+"""What tests of both graphs start from."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from xpnet.card import Card, read_card
+from xpnet.triton.server import REPOSITORY
+
+
+@pytest.fixture
+def card() -> Card:
+    return read_card(REPOSITORY / "xpnet_lite" / "card.json")
+
+
+@pytest.fixture
+def frame(frames: list[np.ndarray]) -> np.ndarray:
+    """RGBA, as it stands in a buffer."""
+    return cv2.cvtColor(frames[2], cv2.COLOR_RGB2RGBA)
