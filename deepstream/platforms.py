@@ -2,8 +2,8 @@
 
     source.KIND     from a file, a folder of images, an RTSP stream, a V4L2 device or an SDI card
     frame           frames of one size and form, whatever comes
-    inference.MODE  `every`: each frame its own mask; `latest`: the newest mask, at the clip's rate;
-                    (on DeepStream: of frames between which some are left out);
+    inference.MODE  `every`: each frame its own mask; `latest`: the newest mask, at the clip's rate
+                    (on DeepStream: of the frames that inference does not leave out);
                     `none`: what is left on DeepStream where nvinferserver gave up
     overlay         where the masks are drawn
     encoder.KIND    H.264, in hardware or software
