@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,12 @@ from xpnet.target import look
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "docs" / "demo" / "colonoscopy.mp4"
 FRAMES_OF_CLIP = 338
+
+
+def pytest_configure() -> None:
+    """A shell's background job inherits that SIGINT is ignored, and hands it to every program."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
