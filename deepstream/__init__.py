@@ -1,7 +1,7 @@
 """The video graph: source, inference, overlay probe, sink, on two platforms.
 
 On a machine without NVIDIA's elements it is plain GStreamer with inference through Triton; with
-them it is DeepStream with nvinferserver. One function describes both (deepstream/graph.py).
+them it is DeepStream with nvinferserver. One function describes both (deepstream/graph/pipeline.py).
 
     run            `xpnet run`
      ├─ preflight  what must be there, one line each

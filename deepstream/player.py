@@ -12,13 +12,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from deepstream.description import Description
-from deepstream.graph import Graph
+from deepstream.graph.description import Description
+from deepstream.graph.pipeline import Graph
 from deepstream.gstreamer import GLib, Gst
-from deepstream.live import ENDED, LiveSource
-from deepstream.output import Output
-from deepstream.probes.guard import Probes
-from deepstream.source import Clip
+from deepstream.io.live_source import ENDED, LiveSource
+from deepstream.io.output import Output
+from deepstream.io.source import Clip
+from deepstream.probes.base import Probes
 from xpnet.errors import UserError
 
 log = logging.getLogger("xpnet.graph")

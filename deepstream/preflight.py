@@ -10,17 +10,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from deepstream.carts import nvinferserver_schema
-from deepstream.carts.check import Checker
-from deepstream.carts.deploy import LABELS
-from deepstream.carts.infer_config import Server, in_process, over_grpc
+from deepstream.app_config import nvinferserver_schema
+from deepstream.app_config.config_check import Checker
+from deepstream.app_config.config_writer import LABELS
+from deepstream.app_config.infer_config import Server, in_process, over_grpc
 from deepstream.gstreamer import Gst, has_element
 from xpnet.card import Card, read_model_card
 from xpnet.errors import UserError
+from xpnet.host.nvidia_software import INSTALL_PYDS, find_module, look, wrong_pyds
 from xpnet.platforms import DGPU, JETSON
-from xpnet.target import INSTALL_PYDS, find_module, look, wrong_pyds
-from xpnet.triton.config import check_config
-from xpnet.triton.connection import check_served
+from xpnet.serving.model_config import check_config
+from xpnet.serving.triton_connection import check_served
 
 PYDS_NEEDS = (
     "gst_buffer_get_nvds_batch_meta",

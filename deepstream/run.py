@@ -11,30 +11,32 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from deepstream.carts.infer_config import check_size
-from deepstream.description import Description
-from deepstream.graph import checked_interval, describe_graph, has_sound
+from deepstream.app_config.infer_config import check_size
+from deepstream.graph.description import Description
+from deepstream.graph.pipeline import checked_interval, describe_graph, has_sound
 from deepstream.gstreamer import require_elements
-from deepstream.output import Output, parse_output
+from deepstream.io.output import Output, parse_output
+from deepstream.io.source import Clip, open_source
 from deepstream.player import Ending, OnMessage, play
 from deepstream.preflight import Preflight, check_machine, checked_config, has_hardware_encoder
-from deepstream.probes.guard import Probes
+from deepstream.probes.base import Probes
 from deepstream.probes.nvds_probe import NvdsProbes
-from deepstream.probes.results import OnPolyps, PolypResults
+from deepstream.probes.polyp_results import OnPolyps, PolypResults
 from deepstream.probes.triton_probe import MODES
-from deepstream.source import Clip, open_source
 from xpnet.card import Card, read_model_card
 from xpnet.errors import UserError
 from xpnet.files import check_distinct, check_writable, replacing, write_text
 from xpnet.frames import Segmentation
-from xpnet.inference import Inference, OnnxInference
-from xpnet.machine import describe_machine
+from xpnet.host.cpu import describe_machine
+from xpnet.inference import Inference
 from xpnet.overlay import OverlayStyle
+from xpnet.paths import MODEL_REPOSITORY
 from xpnet.platforms import GRAPHS, GSTREAMER, JETSON
-from xpnet.runtimes import RUNTIMES
-from xpnet.triton.client import TritonInference
-from xpnet.triton.config import DEFAULT_MODEL
-from xpnet.triton.server import REPOSITORY, ServerSettings, running_server
+from xpnet.serving.cpu_runtimes import RUNTIMES
+from xpnet.serving.model_config import DEFAULT_MODEL
+from xpnet.serving.onnx_inference import OnnxInference
+from xpnet.serving.triton_client import TritonInference
+from xpnet.serving.triton_server import ServerSettings, running_server
 
 log = logging.getLogger("xpnet.graph")
 
@@ -48,10 +50,10 @@ class RunSettings:
     input: str | Path  # a file, a folder, rtsp://..., /dev/video0, decklink:0
     output: str | Path  # a file, screen, rtsp://HOST:PORT/NAME
     mode: str = "every"  # every: each frame its own mask; latest: at the clip's rate
-    backend: str = "triton"  # triton, or a runtime of xpnet.runtimes: in this process
+    backend: str = "triton"  # triton, or a runtime of xpnet.serving.cpu_runtimes: in this process
     url: str = ""  # HOST:PORT of a running Triton's gRPC; empty: a server of our own
     model: str = DEFAULT_MODEL  # a model of the repository
-    repository: Path = REPOSITORY
+    repository: Path = MODEL_REPOSITORY
     fps: float | None = None  # of a folder of images (25), or asked of a V4L2 device (its own)
     json: Path | None = None  # where to write the summary
     style: OverlayStyle = field(default_factory=OverlayStyle)

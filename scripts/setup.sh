@@ -158,7 +158,10 @@ step_server() {
   fi
   step="installing the Triton server"
   find_version
-  [ "$(cat .triton/installed 2> /dev/null)" != "$triton $version" ] || return 0
+  if [ "$(cat .triton/installed 2> /dev/null)" = "$triton $version" ]; then
+    link_backend
+    return 0
+  fi
   say "Triton server into .triton ($triton)"
   need_space . 700
   rm -rf .triton .triton.partial
@@ -168,10 +171,14 @@ step_server() {
     ".triton.partial/$server/backends/python/"
   chmod +x ".triton.partial/$server/bin/tritonserver" \
     ".triton.partial/$server/backends/python/triton_python_backend_stub"
-  # Our CPU backend lies beside NVIDIA's, under the name that config.pbtxt gives it.
-  ln -s ../../../../xpnet/triton/backends/onnxruntime ".triton.partial/$server/backends/onnxruntime"
   echo "$triton $version" > .triton.partial/installed
   mv .triton.partial .triton
+  link_backend
+}
+
+# Link our CPU backend beside NVIDIA's, under the name that config.pbtxt gives it.
+link_backend() {
+  ln -sfn ../../../../xpnet/serving/backends/onnxruntime .triton/pytriton/tritonserver/backends/onnxruntime
 }
 
 step_project() {

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from xpnet.engines.target import describe_gpu
 from xpnet.errors import UserError
-from xpnet.target import look
+from xpnet.host.gpu import describe_gpu
+from xpnet.host.nvidia_software import look
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "docs" / "demo" / "colonoscopy.mp4"

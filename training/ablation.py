@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.inference import TorchInference
+from training.data.readers import read_source
+from training.evaluation.scored_sets import ScoredSet, score
 from training.jobs import train
-from training.readers import read_source
-from training.scored_sets import ScoredSet, score
+from training.models.torch_inference import TorchInference
 from training.settings import read_job
 from xpnet.errors import UserError
 from xpnet.files import check_writable, write_text
@@ -64,7 +64,7 @@ def ablation(
     variants to do, all of them when empty; so several processes may share the work and a folder.
 
     Raises:
-        UserError: as training.jobs and training.evaluation, an unknown variant, or the folder
+        UserError: as training.jobs and training.evaluation.scoring, an unknown variant, or the folder
             cannot be written.
     """
     unknown = [name for name in only if name not in {v.name for v in VARIANTS}]

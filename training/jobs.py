@@ -9,20 +9,20 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from training.check import sound
-from training.dataset import PolypDataset, steps_per_epoch
-from training.distillation import Distillation
-from training.pix2pix import Pix2Pix
-from training.readers import read_source
+from training.data.dataset import PolypDataset, steps_per_epoch
+from training.data.dataset_check import sound
+from training.data.readers import read_source
+from training.methods.distillation import Distillation
+from training.methods.pix2pix import Pix2Pix
+from training.methods.supervised import Supervised
+from training.models.weight_files import load_weights
+from training.models.zoo import Network, fresh
 from training.settings import DistillSettings, Pix2PixSettings, TrainSettings
-from training.supervised import Supervised
 from training.trainer import Lesson, Trainer
-from training.weights import load_weights
-from training.zoo import Network, fresh
 from xpnet.card import read_card
 from xpnet.errors import UserError
 from xpnet.files import check_writable
-from xpnet.machine import cpu_flags
+from xpnet.host.cpu import cpu_flags
 
 log = logging.getLogger("xpnet.training")
 
@@ -30,8 +30,8 @@ log = logging.getLogger("xpnet.training")
 def train(settings: TrainSettings) -> Path:
     """Trains what the settings say, from its checkpoint where there is one.
 
-    Returns the path of the best weights. Raises UserError as training.trainer, training.check
-    and training.readers do, and where a device is asked for that is not there.
+    Returns the path of the best weights. Raises UserError as training.trainer, training.data.dataset_check
+    and training.data.readers do, and where a device is asked for that is not there.
     """
     fabric = make_fabric(settings)
     fabric.launch()

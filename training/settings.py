@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from training.zoo import NETWORKS
+from training.models.zoo import NETWORKS
 from xpnet.card import STRIDE
 from xpnet.errors import UserError
 
@@ -25,8 +25,8 @@ CONFIGS = Path(__file__).parent / "configs"
 class TrainSettings:
     """One training of one network against the truth."""
 
-    network: str = "student"  # a name in training.zoo.NETWORKS
-    data: str = "data/polypgen"  # a folder in one of the layouts of training.readers
+    network: str = "student"  # a name in training.models.zoo.NETWORKS
+    data: str = "data/polypgen"  # a folder in one of the layouts of training.data.readers
     data_name: str = "not stated"  # for the card, as are the next two
     data_licence: str = "not stated"
     data_reference: str = "not stated"

@@ -23,16 +23,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from training.dataset import EpochOrder, PolypDataset, steps_per_epoch, training_loader
+from training.data.dataset import EpochOrder, PolypDataset, steps_per_epoch, training_loader
 from training.journal import Journal
+from training.models.weight_files import git_commit, save_weights
+from training.models.zoo import MODEL_NAMES, Network, pretraining
 from training.settings import TrainSettings, as_dict, differences
 from training.validation import validate
-from training.weights import git_commit, save_weights
-from training.zoo import MODEL_NAMES, Network, pretraining
 from xpnet.card import DataSource, new_card
 from xpnet.errors import UserError
 from xpnet.files import write_bytes
-from xpnet.machine import describe_machine
+from xpnet.host.cpu import describe_machine
 
 log = logging.getLogger("xpnet.training")
 

@@ -12,8 +12,8 @@ from monai.metrics import compute_dice, compute_iou
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from training.dataset import PolypDataset
-from training.zoo import Network
+from training.data.dataset import PolypDataset
+from training.models.zoo import Network
 from xpnet.card import THRESHOLD
 
 SHOWN = 4
@@ -27,7 +27,7 @@ def validate(
     """`dice`, `iou` and `false_alarm` of unaugmented frames, and a panel of the first ones.
 
     Per frame, averaged over frames; an empty mask met by an empty prediction counts 1, as in
-    training.metrics. The panel is 3 x (SHOWN * H) x (3 * W) in [0, 1]: frame, truth, probability.
+    training.evaluation.metrics. The panel is 3 x (SHOWN * H) x (3 * W) in [0, 1]: frame, truth, probability.
     """
     training = network.training
     network.eval()

@@ -16,6 +16,9 @@ from xpnet.files import write_text
 
 THRESHOLD = 0.5
 """The probability above which a pixel is polyp, where a card is new."""
+MAX_BATCH = 8
+"""Largest dynamic batch; the plan's optimisation profile has the same bound, unless its card says
+`max_batch`."""
 STRIDE = 16
 """Height and width are multiples of it: the networks halve them four times."""
 METADATA_KEY = "xpnet_card"
@@ -62,7 +65,7 @@ class Card:
     `scores` maps the name of a data set to the metrics of `xpnet evaluate`, each with the size
     (`height`, `width`) and the file it was measured with; `training` holds the settings, the
     length and the machine of the training; `graph` what an ONNX file or a plan is made like: its
-    `precision` and what that changed, and the `forms` of the network's parts (training.deploy).
+    `precision` and what that changed, and the `forms` of the network's parts (training.export.layer_forms).
 
     Raises:
         UserError: a field contradicts another or lies outside its range.
@@ -124,6 +127,14 @@ class Card:
     def write(self, path: Path) -> None:
         """Writes the card as JSON, through a temporary name."""
         write_text(path, self.to_json())
+
+
+def most_frames(dla: int | None) -> int:
+    """The largest batch of a plan: the accelerator (DLA) of a Jetson knows no dynamic one.
+
+    Source: TensorRT, DLA Supported Layers and Restrictions.
+    """
+    return MAX_BATCH if dla is None else 1
 
 
 def new_card(name: str, network: str, parameters: int, size: int, **fields: Any) -> Card:

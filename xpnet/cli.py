@@ -12,16 +12,16 @@ from typing import Any
 
 from xpnet import __version__
 from xpnet.commands import (
-    about,
     bench,
-    building,
-    deploying,
-    exporting,
-    graphing,
-    scoring,
-    serving,
-    training,
-    verifying,
+    build,
+    deploy,
+    doctor,
+    doctor_verify,
+    evaluate,
+    export,
+    run_graph,
+    serve,
+    train,
 )
 from xpnet.errors import UserError, first_process
 
@@ -99,27 +99,27 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show every step and error traces")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
-        serving.add_run,
-        serving.add_serve,
-        graphing.add_graph,
-        scoring.add_evaluate,
-        scoring.add_table,
-        scoring.add_curves,
-        scoring.add_panel,
-        training.add_data,
-        training.add_train,
-        training.add_distill,
-        training.add_ablation,
-        exporting.add_export,
-        exporting.add_precisions,
-        exporting.add_tune,
-        building.add_build,
-        deploying.add_deploy,
-        training.add_pack,
+        serve.add_run,
+        serve.add_serve,
+        run_graph.add_graph,
+        evaluate.add_evaluate,
+        evaluate.add_table,
+        evaluate.add_curves,
+        evaluate.add_panel,
+        train.add_data,
+        train.add_train,
+        train.add_distill,
+        train.add_ablation,
+        export.add_export,
+        export.add_precisions,
+        export.add_tune,
+        build.add_build,
+        deploy.add_deploy,
+        train.add_pack,
         bench.add_bench,
-        verifying.add_verify_target,
-        about.add_info,
-        about.add_doctor,
+        doctor_verify.add_verify_target,
+        doctor.add_info,
+        doctor.add_doctor,
     ):
         add(commands)
     return parser

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import Future
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.card import METADATA_KEY, Card, parse_card
-from xpnet.errors import UserError
+from xpnet.card import Card
 from xpnet.frames import ProbabilityMap
-from xpnet.runtimes import CpuModel, open_model
 
 IN_FLIGHT = 3
 """Frames handed to inference ahead of drawing: one runs, one waits, one is prepared."""
@@ -35,59 +32,3 @@ class Inference(Protocol):
 
     def close(self) -> None:
         """Ends threads and connections; safe to call twice."""
-
-
-class OnnxInference:
-    """An ONNX file in this process, on the CPU, one frame at a time.
-
-    `runtime` is one of xpnet.runtimes; ONNX Runtime in float32 is the reference for scores.
-
-    Raises:
-        UserError: the runtime is missing, the file is no model with an XP-Net card, or its tensors
-            are not those of its card.
-    """
-
-    def __init__(self, path: Path, runtime: str = "onnxruntime") -> None:
-        self._model = open_model(path, runtime)
-        metadata = self._model.metadata
-        if METADATA_KEY not in metadata:
-            raise UserError(f"{path}: carries no XP-Net card: expected a file of `xpnet export`")
-        self.card = parse_card(metadata[METADATA_KEY], str(path))
-        _check_tensors(path, self._model, self.card)
-        self._pool = ThreadPoolExecutor(1, "onnx")
-
-    def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
-        """See `Inference`."""
-        return self._pool.submit(self._run, tensor)
-
-    def give_up(self, reason: str) -> None:
-        """Nothing to do: a call into the runtime always returns."""
-
-    def close(self) -> None:
-        """See `Inference`."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _run(self, tensor: NDArray[np.float32]) -> ProbabilityMap:
-        try:
-            outputs = self._model.run([self.card.output.name], {self.card.input.name: tensor})
-        except Exception as error:
-            raise InferenceError(f"inference in process: {error}") from error
-        return np.asarray(outputs[0][0, 0], dtype=np.float32)
-
-
-def _check_tensors(path: Path, model: CpuModel, card: Card) -> None:
-    """Names and sizes; of an output a file may leave the sizes open."""
-    for kind, names, spec in (
-        ("input", model.inputs, card.input),
-        ("output", model.outputs, card.output),
-    ):
-        found = [(name, model.shapes[name]) for name in names]
-        sizes = model.shapes.get(spec.name, ())
-        fits = len(sizes) == 4 and all(
-            f == w or (f == -1 and kind == "output")
-            for f, w in zip(sizes[1:], spec.shape[1:], strict=True)
-        )
-        if names != [spec.name] or not fits:
-            raise UserError(
-                f"{path}: its {kind} is {found}, its card says {(spec.name, spec.shape)}"
-            )

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from deepstream.probes.guard import OLDEST_MASK_S, Probes, age_s
+from deepstream.probes.base import OLDEST_MASK_S, Probes, age_s
 from deepstream.probes.nvds_objects import attach_polyp
 from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_address, stream_time_ns
-from deepstream.probes.results import PolypResults
+from deepstream.probes.polyp_results import PolypResults
 from xpnet.card import Card
 from xpnet.frames import Frame, ProbabilityMap, Segmentation, probabilities_to_mask
 from xpnet.inference import InferenceError

@@ -14,9 +14,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError  # its own typ
 from dataclasses import dataclass
 from typing import Any
 
-from deepstream.probes.guard import OLDEST_MASK_S, Probes, age_s
+from deepstream.probes.base import OLDEST_MASK_S, Probes, age_s
 from deepstream.probes.pixels import mapped_frame, stream_time_ns, timestamp_ns
-from deepstream.probes.results import PolypResults, post_polyps
+from deepstream.probes.polyp_results import PolypResults, post_polyps
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
 from xpnet.overlay import OverlayStyle, draw_mask

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from xpnet.card import Card, read_card
-from xpnet.triton.server import REPOSITORY
+from xpnet.paths import MODEL_REPOSITORY
 
 
 @pytest.fixture
 def card() -> Card:
-    return read_card(REPOSITORY / "xpnet_lite" / "card.json")
+    return read_card(MODEL_REPOSITORY / "xpnet_lite" / "card.json")
 
 
 @pytest.fixture

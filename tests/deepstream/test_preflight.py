@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from deepstream import preflight
-from deepstream.carts import nvinferserver_schema
-from deepstream.carts.deploy import LABELS
-from deepstream.carts.infer_config import Server
+from deepstream.app_config import nvinferserver_schema
+from deepstream.app_config.config_writer import LABELS
+from deepstream.app_config.infer_config import Server
 from tests.conftest import CLIP, one_line, put_plan
 from tests.deepstream.nvds import pyds as offered
 from xpnet.card import Card
 from xpnet.errors import UserError
-from xpnet.target import Module
-from xpnet.triton.server import REPOSITORY
+from xpnet.host.nvidia_software import Module
+from xpnet.paths import MODEL_REPOSITORY
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 def repository(tmp_path: Path) -> Path:
     """The plan's folder with a file in the plan's place."""
     folder = tmp_path / "models" / "xpnet_lite"
-    shutil.copytree(REPOSITORY / "xpnet_lite", folder)
+    shutil.copytree(MODEL_REPOSITORY / "xpnet_lite", folder)
     put_plan(folder)
     return tmp_path / "models"
 
@@ -110,7 +110,7 @@ def test_pyds_that_is_old_broken_or_right(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_plan_that_was_not_built() -> None:
     with pytest.raises(UserError, match=r"model\.plan: no TensorRT plan yet.*: xpnet build"):
-        config(REPOSITORY)
+        config(MODEL_REPOSITORY)
 
 
 def test_a_model_whose_card_does_not_fit(repository: Path, card: Card) -> None:

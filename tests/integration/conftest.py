@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from xpnet.card import Card, read_card
-from xpnet.inference import OnnxInference
-from xpnet.runtimes import AUTO
-from xpnet.triton.config import DEFAULT_MODEL
-from xpnet.triton.server import REPOSITORY, ServerSettings, TritonServer, running_server
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving.cpu_runtimes import AUTO
+from xpnet.serving.model_config import DEFAULT_MODEL
+from xpnet.serving.onnx_inference import OnnxInference
+from xpnet.serving.triton_server import ServerSettings, TritonServer, running_server
 
-ONNX = REPOSITORY / DEFAULT_MODEL / "1" / "model.onnx"
+ONNX = MODEL_REPOSITORY / DEFAULT_MODEL / "1" / "model.onnx"
 FREE_PORTS = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
 
 
@@ -31,7 +32,7 @@ def mortal_server() -> Iterator[TritonServer]:
 
 @pytest.fixture
 def card() -> Card:
-    return read_card(REPOSITORY / DEFAULT_MODEL / "card.json")
+    return read_card(MODEL_REPOSITORY / DEFAULT_MODEL / "card.json")
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deepstream.io.source import open_clip
 from deepstream.run import RunSettings, run
-from deepstream.source import open_clip
 from tests.conftest import CLIP, ffmpeg, one_line
 from xpnet.cli import main
 from xpnet.overlay import OverlayStyle

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import one_line
-from xpnet.measure.endpoint import Endpoint
-from xpnet.measure.perf_analyzer import read_csv
-from xpnet.triton.config import DEFAULT_MODEL, read_config, without_batching
-from xpnet.triton.server import REPOSITORY, ServerSettings, TritonServer, running_server
+from xpnet.bench.perf_analyzer import read_csv
+from xpnet.bench.triton_endpoint import Endpoint
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving.model_config import DEFAULT_MODEL, parse_config
+from xpnet.serving.model_repository import without_batching
+from xpnet.serving.triton_server import ServerSettings, TritonServer, running_server
 
 pytestmark = pytest.mark.integration
 
@@ -69,8 +71,11 @@ def test_dead_server_wrong_model_and_wrong_url(xpnet, server: TritonServer, tmp_
 
 def test_batching_off_is_a_copy_that_serves(tmp_path: Path) -> None:
     copy = tmp_path / "models"
-    without_batching(REPOSITORY, (DEFAULT_MODEL,), copy)
-    ours, theirs = read_config(copy, DEFAULT_MODEL), read_config(REPOSITORY, DEFAULT_MODEL)
+    without_batching(MODEL_REPOSITORY, (DEFAULT_MODEL,), copy)
+    ours, theirs = (
+        parse_config(copy / DEFAULT_MODEL / "config.pbtxt"),
+        parse_config(MODEL_REPOSITORY / DEFAULT_MODEL / "config.pbtxt"),
+    )
     assert theirs.HasField("dynamic_batching")
     assert not ours.HasField("dynamic_batching")
     ours.dynamic_batching.CopyFrom(theirs.dynamic_batching)

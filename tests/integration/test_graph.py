@@ -15,19 +15,19 @@ import cv2
 import numpy as np
 import pytest
 
-from deepstream import platforms
-from deepstream.description import Row
-from deepstream.graph import Graph
+from deepstream.graph import element_tables
+from deepstream.graph.description import Row
+from deepstream.graph.pipeline import Graph
 from deepstream.gstreamer import GLib, Gst
+from deepstream.io.source import open_clip
 from deepstream.run import RunSettings, describe, run
-from deepstream.source import open_clip
 from tests.conftest import CLIP, FRAMES_OF_CLIP, ffmpeg
 from xpnet.card import Card
 from xpnet.frames import Segmentation, frame_to_tensor, probabilities_to_mask
-from xpnet.inference import OnnxInference
 from xpnet.overlay import OverlayStyle
-from xpnet.runtimes import best_runtime
-from xpnet.triton.server import TritonServer
+from xpnet.serving.cpu_runtimes import best_runtime
+from xpnet.serving.onnx_inference import OnnxInference
+from xpnet.serving.triton_server import TritonServer
 
 pytestmark = pytest.mark.integration
 
@@ -150,7 +150,7 @@ def test_a_server_that_dies_half_way_leaves_a_finished_clip(
 def test_a_server_that_stalls_does_not_stop_the_video(
     mortal_server: TritonServer, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpnet.triton.client.TIMEOUT_S", 1.0)
+    monkeypatch.setattr("xpnet.serving.triton_client.TIMEOUT_S", 1.0)
     monkeypatch.setattr("deepstream.probes.triton_probe.STALL_S", 2.0)
     seen = 0
 
@@ -260,11 +260,11 @@ def test_slow_folder_is_not_broken(frame_folder: Path, tmp_path: Path) -> None:
 def test_an_element_that_gives_up_half_way_loses_no_recording(
     stage: str, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = platforms.GSTREAMER_TABLE[stage]
+    rows = element_tables.GSTREAMER_TABLE[stage]
     broken = Row("identity", properties={"error-after": "20"})
     monkeypatch.setitem(
-        platforms.TABLES, "gstreamer",
-        {**platforms.GSTREAMER_TABLE, stage: (rows[0], broken, *rows[1:])},
+        element_tables.TABLES, "gstreamer",
+        {**element_tables.GSTREAMER_TABLE, stage: (rows[0], broken, *rows[1:])},
     )  # fmt: skip
     summary = run(RunSettings(short_clip, tmp_path / "o.mp4", backend="onnxruntime"))
     assert summary["ending"] == "broken graph"

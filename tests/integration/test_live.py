@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from deepstream.gstreamer import GLib, Gst, gi
+from deepstream.io.source import open_clip
 from deepstream.run import RunSettings, run
-from deepstream.source import open_clip
 from tests.conftest import ffmpeg, one_line
 from tests.integration.camera import Camera, free_tcp_port
 from xpnet.errors import UserError

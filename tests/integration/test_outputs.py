@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from deepstream.gstreamer import Gst
-from deepstream.output import Output, parse_output
-from deepstream.rtsp import BUFFER_BYTES, LAUNCH
+from deepstream.io.output import Output, parse_output
+from deepstream.io.rtsp_server import BUFFER_BYTES, LAUNCH
 from deepstream.run import RunSettings, run
 from tests.conftest import CLIP, one_line
 from xpnet.errors import UserError

@@ -13,15 +13,15 @@ import pytest
 
 from tests.conftest import ROOT, one_line
 from tests.training.conftest import make_discs
-from training.export import export_onnx
-from training.precision import convert
-from training.weights import load_network
-from xpnet.engines.agreement import check_agreement, compare
-from xpnet.engines.plan import graph_of
-from xpnet.engines.runner import EngineInference
+from training.export.onnx_export import export_onnx
+from training.export.precision import convert
+from training.models.weight_files import load_network
 from xpnet.frames import frame_to_tensor
-from xpnet.inference import OnnxInference
-from xpnet.triton.server import REPOSITORY
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving.onnx_inference import OnnxInference
+from xpnet.tensorrt.agreement import check_agreement, compare
+from xpnet.tensorrt.engine_inference import EngineInference
+from xpnet.tensorrt.plan_builder import graph_of
 
 pytestmark = pytest.mark.integration
 WEIGHTS = ROOT / "training" / "weights" / "lite.safetensors"
@@ -75,7 +75,7 @@ def has_gpu() -> bool:
 def test_the_graphs_that_are_checked_in_build(
     xpnet, tmp_path: Path, model: str, precision: str
 ) -> None:
-    onnx_file, engine = graph_of(REPOSITORY / model, precision), tmp_path / "made.engine"
+    onnx_file, engine = graph_of(MODEL_REPOSITORY / model, precision), tmp_path / "made.engine"
     result = xpnet("build", onnx_file, "--target", "rtx", "--ahead-of-time", "--sm", 86,
                    "--output", engine)  # fmt: skip
     assert result.returncode == 0, result.stderr

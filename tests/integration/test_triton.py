@@ -23,12 +23,13 @@ from tests.integration.conftest import FREE_PORTS
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor, probabilities_to_mask
-from xpnet.inference import InferenceError, OnnxInference
-from xpnet.runtimes import AUTO
-from xpnet.triton.client import TritonInference
-from xpnet.triton.config import DEFAULT_MODEL
-from xpnet.triton.server import (
-    REPOSITORY,
+from xpnet.inference import InferenceError
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving.cpu_runtimes import AUTO
+from xpnet.serving.model_config import DEFAULT_MODEL
+from xpnet.serving.onnx_inference import OnnxInference
+from xpnet.serving.triton_client import TritonInference
+from xpnet.serving.triton_server import (
     ServerSettings,
     TritonServer,
     find_tritonserver,
@@ -57,9 +58,9 @@ def test_shared_memory_gives_the_same_numbers_as_in_process(
 def test_every_model_is_served_as_its_own_card_says(
     server: TritonServer, frames: list[np.ndarray], name: str
 ) -> None:
-    card = read_card(REPOSITORY / name / "card.json")
+    card = read_card(MODEL_REPOSITORY / name / "card.json")
     inference = TritonInference(server.grpc_url, name, card)
-    alone = OnnxInference(REPOSITORY / name / "1" / "model.onnx", AUTO)
+    alone = OnnxInference(MODEL_REPOSITORY / name / "1" / "model.onnx", AUTO)
     tensor = frame_to_tensor(frames[2], card.input.height, card.input.width)
     np.testing.assert_allclose(
         inference.submit(tensor).result(), alone.submit(tensor).result(), rtol=0, atol=1e-5
@@ -111,7 +112,7 @@ def test_a_proxy_is_not_asked_for_this_machine(
 
 
 def test_frame_model_brings_the_model_that_it_asks() -> None:
-    assert servable_models(REPOSITORY, ("xpnet_frame",)) == ("xpnet_frame", DEFAULT_MODEL)
+    assert servable_models(MODEL_REPOSITORY, ("xpnet_frame",)) == ("xpnet_frame", DEFAULT_MODEL)
 
 
 def test_batches_are_answered_in_order(server: TritonServer, card: Card) -> None:
@@ -250,7 +251,7 @@ def test_missing_model_is_named(xpnet, tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_load_is_named(xpnet, tmp_path: Path) -> None:
     repository = tmp_path / "models"
-    shutil.copytree(REPOSITORY / DEFAULT_MODEL, repository / DEFAULT_MODEL)
+    shutil.copytree(MODEL_REPOSITORY / DEFAULT_MODEL, repository / DEFAULT_MODEL)
     (repository / DEFAULT_MODEL / "1" / "model.onnx").write_bytes(b"junk")
     ports = [x for p in ("http", "grpc", "metrics") for x in (f"--{p}-port", "0")]
     line = one_line(xpnet("serve", "--repository", repository, *ports))
@@ -292,7 +293,7 @@ def test_a_server_that_is_killed_is_named() -> None:
 
 
 def test_no_server_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("xpnet.triton.server.BUNDLED", tmp_path)
+    monkeypatch.setattr("xpnet.serving.triton_server.BUNDLED_TRITON", tmp_path)
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(UserError, match=r"not installed: run scripts/setup\.sh"):
         find_tritonserver()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from xpnet.target import look
-from xpnet.triton.server import REPOSITORY
+from xpnet.host.nvidia_software import look
+from xpnet.paths import MODEL_REPOSITORY
 
 pytestmark = [
     pytest.mark.integration,
@@ -54,9 +54,9 @@ def test_the_graph_marks_what_is_stored_and_goes_on_without_its_server(
 
 def test_a_claim_that_does_not_hold_ends_with_1(xpnet, tmp_path: Path) -> None:
     repository = tmp_path / "models"
-    shutil.copytree(REPOSITORY / "xpnet_onnx", repository / "xpnet_onnx")
+    shutil.copytree(MODEL_REPOSITORY / "xpnet_onnx", repository / "xpnet_onnx")
     onnx = repository / "xpnet_onnx" / "1" / "model.onnx"
-    onnx.write_bytes((REPOSITORY / "xpnet_lite_onnx" / "1" / "model.onnx").read_bytes())
+    onnx.write_bytes((MODEL_REPOSITORY / "xpnet_lite_onnx" / "1" / "model.onnx").read_bytes())
     report = tmp_path / "report.md"
     result = xpnet("verify-target", "--only", "reference-masks", "--repository", repository,
                    "--output", report)  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import one_line
 from training.ablation import VARIANTS, as_markdown
-from training.scored_sets import parse_set
+from training.evaluation.scored_sets import parse_set
 from training.settings import JOBS
 from xpnet.errors import UserError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.training.test_distillation import quick_teachers
+from tests.training.methods.test_distillation import quick_teachers
 from training.jobs import train
-from training.weights import load_network
+from training.models.weight_files import load_network
 from xpnet.card import read_card
 
 pytestmark = [

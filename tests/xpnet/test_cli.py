@@ -61,7 +61,7 @@ def test_mistakes_of_the_program_end_with_1_and_one_line(
     def broken() -> None:
         raise ZeroDivisionError("a\nb")
 
-    monkeypatch.setattr("xpnet.info.versions", broken)
+    monkeypatch.setattr("xpnet.host.versions.versions", broken)
     assert main(["info"]) == 1
     assert capsys.readouterr().err == "xpnet: ZeroDivisionError: a b\n"
 

@@ -10,7 +10,7 @@ from typing import Any
 from xpnet.commands.options import TRAIN_HINT, add_frames, add_repository
 from xpnet.errors import UserError, require
 from xpnet.files import check_distinct, check_writable, write_text
-from xpnet.triton.server import ROOT
+from xpnet.paths import ROOT
 
 
 def add_bench(commands: Any) -> None:
@@ -122,8 +122,8 @@ def roofline(args: argparse.Namespace) -> int:
     from xpnet.figures import check_figure
 
     try:
-        from training.roofline import as_lines, draw
-        from training.roofline import roofline as count
+        from training.bench.roofline import as_lines, draw
+        from training.bench.roofline import roofline as count
     except ImportError as error:
         raise require(str(error.name), "the roofline", TRAIN_HINT) from error
     if args.size < 1:
@@ -147,8 +147,8 @@ def roofline(args: argparse.Namespace) -> int:
 def network(args: argparse.Namespace) -> int:
     """`xpnet bench network`."""
     try:
-        from training.bench_network import as_markdown, bench_network
-        from training.deploy import read_forms
+        from training.bench.network_bench import as_markdown, bench_network
+        from training.export.layer_forms import read_forms
         from training.settings import parse_overrides
         from xpnet.images import sample_frames
     except ImportError as error:
@@ -176,10 +176,10 @@ def network(args: argparse.Namespace) -> int:
 
 def server(args: argparse.Namespace) -> int:
     """`xpnet bench server`."""
+    from xpnet.bench.server_bench import BenchSettings, bench_server
+    from xpnet.bench.server_report import as_markdown, draw
     from xpnet.figures import check_figure
     from xpnet.images import sample_frames
-    from xpnet.measure.server import BenchSettings, bench_server
-    from xpnet.measure.server_report import as_markdown, draw
 
     for path in (args.json, args.markdown):
         if path:
@@ -214,8 +214,8 @@ def server(args: argparse.Namespace) -> int:
 
 def tegrastats(args: argparse.Namespace) -> int:
     """`xpnet bench tegrastats`."""
+    from xpnet.bench.tegrastats import as_lines, draw, read_log, summarise
     from xpnet.figures import check_figure
-    from xpnet.measure.tegrastats import as_lines, draw, read_log, summarise
 
     if args.interval < 1:
         raise UserError(f"--interval {args.interval}: expected at least 1 ms")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from xpnet.triton.server import REPOSITORY, ROOT
+from xpnet.paths import MODEL_REPOSITORY, ROOT
 
 TRAIN_HINT = "scripts/setup.sh --train"
 """What installs the packages of training, export and panels."""
@@ -16,7 +16,7 @@ def add_repository(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repository",
         type=Path,
-        default=REPOSITORY,
+        default=MODEL_REPOSITORY,
         help="Triton model repository (default: triton_models)",
     )
 

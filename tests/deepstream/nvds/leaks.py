@@ -24,7 +24,7 @@ from tests.deepstream.nvds import buffers
 from tests.deepstream.nvds.playing import NVMM_POINTS, nvds_probes, one_by_one, pipeline
 from xpnet.card import read_card
 from xpnet.frames import Segmentation
-from xpnet.triton.server import REPOSITORY
+from xpnet.paths import MODEL_REPOSITORY
 
 BATCH, STRETCHES = 25, 20
 SIZE = (48, 64)
@@ -74,7 +74,7 @@ def resident_bytes() -> int:
 
 
 def _probes(**options: Any) -> NvdsProbes:
-    card = read_card(REPOSITORY / "xpnet_lite" / "card.json").at_size(32, 32)
+    card = read_card(MODEL_REPOSITORY / "xpnet_lite" / "card.json").at_size(32, 32)
     return nvds_probes(card, SIZE, **options)
 
 

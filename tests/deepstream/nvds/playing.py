@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deepstream.gstreamer import Gst
-from deepstream.probes.guard import Probes
+from deepstream.probes.base import Probes
 from deepstream.probes.nvds_probe import NvdsProbes
 from tests.deepstream.nvds import buffers, pyds
 from xpnet.card import Card

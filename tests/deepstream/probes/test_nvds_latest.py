@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deepstream.probes.nvds_probe import NvdsProbes, each
-from deepstream.probes.results import PolypResults
+from deepstream.probes.polyp_results import PolypResults
 from tests.deepstream.nvds import buffers, pyds
 from tests.deepstream.nvds.playing import (
     NVMM_POINTS,

@@ -17,16 +17,17 @@ import cv2
 import numpy as np
 import pytest
 
-from deepstream import platforms, run
-from deepstream.description import Row, Table
+from deepstream import run
+from deepstream.graph import element_tables
+from deepstream.graph.description import Row, Table
 from deepstream.probes.nvds_probe import NvdsProbes
 from deepstream.probes.pixels import buffer_address, mapped_frame, timestamp_ns
 from deepstream.run import RunSettings
 from tests.conftest import put_plan
 from tests.deepstream.nvds import buffers, pyds
 from xpnet.frames import frame_to_tensor
-from xpnet.inference import OnnxInference
-from xpnet.triton.server import REPOSITORY
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving.onnx_inference import OnnxInference
 
 MODEL = "xpnet_lite"
 
@@ -43,7 +44,7 @@ def shown(path: Path) -> Iterator[np.ndarray]:
 
 def plain_table() -> Table:
     """DeepStream's table with plain elements where NVIDIA's stand."""
-    plain, nvidia = platforms.GSTREAMER_TABLE, platforms.DEEPSTREAM_TABLE
+    plain, nvidia = element_tables.GSTREAMER_TABLE, element_tables.DEEPSTREAM_TABLE
     (overlay, drawn) = nvidia["overlay"]
     return {
         **nvidia,
@@ -71,7 +72,7 @@ def plain_table() -> Table:
 @pytest.fixture
 def settings(tmp_path: Path, short_clip: Path) -> RunSettings:
     folder = tmp_path / "models" / MODEL
-    shutil.copytree(REPOSITORY / MODEL, folder)
+    shutil.copytree(MODEL_REPOSITORY / MODEL, folder)
     put_plan(folder)
     return RunSettings(
         short_clip, tmp_path / "o.mp4", platform="deepstream", model=MODEL,
@@ -111,8 +112,8 @@ def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> 
             """A frame of nvstreammux alone."""
             buffers.attach(buffer_address(info), [None], timestamp_ns(info) or 0)
 
-    monkeypatch.setitem(platforms.TABLES, platforms.DGPU, plain_table())
-    monkeypatch.setattr(run, "check_machine", lambda _: (platforms.DGPU, pyds))
+    monkeypatch.setitem(element_tables.TABLES, element_tables.DGPU, plain_table())
+    monkeypatch.setattr(run, "check_machine", lambda _: (element_tables.DGPU, pyds))
     monkeypatch.setattr(run, "NvdsProbes", WithServer)
     return limit
 
@@ -122,4 +123,4 @@ def failing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     table = plain_table()
     broken = replace(table["inference.every"][0], properties={"error-after": str(after)})
     table = {**table, "inference.every": (broken, *table["inference.every"][1:])}
-    monkeypatch.setitem(platforms.TABLES, platforms.DGPU, table)
+    monkeypatch.setitem(element_tables.TABLES, element_tables.DGPU, table)

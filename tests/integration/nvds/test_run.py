@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from deepstream import run
+from deepstream.io.source import open_clip
 from deepstream.run import RunSettings
-from deepstream.source import open_clip
 from tests.conftest import ffmpeg
 from tests.integration.camera import Camera, free_tcp_port
 from tests.integration.nvds.conftest import failing, shown
 from xpnet.errors import UserError
-from xpnet.runtimes import best_runtime
+from xpnet.serving.cpu_runtimes import best_runtime
 
 pytestmark = pytest.mark.integration
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from deepstream import run
+from deepstream.io.source import open_clip
 from deepstream.run import RunSettings
-from deepstream.source import open_clip
 from tests.conftest import ffmpeg
 from tests.integration.nvds.conftest import failing, shown
 

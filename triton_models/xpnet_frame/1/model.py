@@ -16,7 +16,7 @@ import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 
 from xpnet.card import read_card
 from xpnet.frames import frame_to_tensor, probabilities_to_mask
-from xpnet.triton.tensors import to_numpy, to_tensor
+from xpnet.serving.backend_tensors import to_numpy, to_tensor
 
 
 class TritonPythonModel:

@@ -1,0 +1,246 @@
+"""The schema of nvinferserver's config, as a protobuf message that refuses what the plugin would.
+
+Messages, fields, types and enums are those of DeepStream 9.1 (github.com/NVIDIA/DeepStream, July
+2026): `includes/nvdsinferserver_common.proto`, `nvdsinferserver_config.proto` and
+`nvdsinferserver_plugin.proto`. The plugin reads protobuf text, in which fields have names and no
+numbers: those that the descriptor needs are counted off here.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from deepstream.app_config.key_files import nearest
+from xpnet.errors import UserError
+
+ROOT = "PluginControl"
+ENUMS = {
+    "MediaFormat": "MEDIA_FORMAT_NONE IMAGE_FORMAT_RGB IMAGE_FORMAT_BGR IMAGE_FORMAT_GRAY",
+    "TensorOrder": "TENSOR_ORDER_NONE TENSOR_ORDER_LINEAR TENSOR_ORDER_NHWC",
+    "TensorDataType": """
+        TENSOR_DT_NONE TENSOR_DT_FP32 TENSOR_DT_FP16 TENSOR_DT_INT8 TENSOR_DT_INT16
+        TENSOR_DT_INT32 TENSOR_DT_UINT8 TENSOR_DT_UINT16 TENSOR_DT_UINT32 TENSOR_DT_FP64
+        TENSOR_DT_INT64 TENSOR_DT_UINT64 TENSOR_DT_STRING
+    """,
+    "FrameScalingHW": "FRAME_SCALING_HW_DEFAULT FRAME_SCALING_HW_GPU FRAME_SCALING_HW_VIC",
+    "MemoryType": "MEMORY_TYPE_DEFAULT MEMORY_TYPE_CPU MEMORY_TYPE_GPU",
+    "ProcessMode": "PROCESS_MODE_DEFAULT PROCESS_MODE_FULL_FRAME PROCESS_MODE_CLIP_OBJECTS",
+}
+"""Enum to its values, counted from 0."""
+
+MESSAGES = {
+    "PluginControl": """
+        infer_config:InferenceConfig input_control:InputControl output_control:OutputControl
+    """,
+    "InferenceConfig": """
+        unique_id:uint32 gpu_ids:int32* max_batch_size:uint32 backend:BackendParams
+        preprocess:PreProcessParams@preprocessing
+        input_tensor_from_meta:InputTensorFromMeta@preprocessing
+        postprocess:PostProcessParams@postprocessing custom_lib:CustomLib
+        extra:ExtraControl@advanced lstm:LstmParams@lstm_control clip_object_outside_roi:bool
+    """,
+    "BackendParams": """
+        inputs:InputLayer* outputs:OutputLayer* trt_is:TritonParams@infer_framework
+        triton:TritonParams@infer_framework output_mem_type:MemoryType disable_warmup:bool
+    """,
+    "TritonParams": """
+        model_name:string version:int64 class_params:TritonClassifyParams*
+        model_repo:TritonModelRepo@server grpc:TritonGrpcParams@server
+    """,
+    "TritonModelRepo": """
+        root:string* log_level:uint32 strict_model_config:bool tf_gpu_memory_fraction:float
+        tf_disable_soft_placement:bool min_compute_capacity:float backend_dir:string
+        model_control_mode:string cuda_device_memory:CudaDeviceMem*
+        pinned_memory_pool_byte_size:uint64@pinned_mem backend_configs:BackendConfig*
+    """,
+    "BackendConfig": "backend:string setting:string value:string",
+    "CudaDeviceMem": "device:uint32 memory_pool_byte_size:uint64",
+    "TritonGrpcParams": "url:string enable_cuda_buffer_sharing:bool",
+    "TritonClassifyParams": "topk:uint32 threshold:float tensor_name:string",
+    "InputLayer": "name:string dims:int32* data_type:TensorDataType",
+    "OutputLayer": "name:string max_buffer_bytes:uint64",
+    "PreProcessParams": """
+        network_format:MediaFormat tensor_order:TensorOrder tensor_name:string
+        maintain_aspect_ratio:int32 frame_scaling_hw:FrameScalingHW frame_scaling_filter:uint32
+        normalize:ScaleNormalize@preprocess_method symmetric_padding:int32
+    """,
+    "ScaleNormalize": "scale_factor:float channel_offsets:float* mean_file:string",
+    "InputTensorFromMeta": "is_first_dim_batch:bool",
+    "PostProcessParams": """
+        labelfile_path:string detection:DetectionParams@process_type
+        classification:ClassificationParams@process_type
+        segmentation:SegmentationParams@process_type other:OtherNetworkParams@process_type
+        trtis_classification:TritonClassifyParams@process_type
+        triton_classification:TritonClassifyParams@process_type
+    """,
+    "SegmentationParams": """
+        threshold:float num_segmentation_classes:int32 custom_parse_segmentation_func:string
+    """,
+    "ClassificationParams": "threshold:float custom_parse_classifier_func:string",
+    "OtherNetworkParams": "type_name:string",
+    "DetectionParams": """
+        num_detected_classes:int32 per_class_params:map<int32,PerClassParams>
+        custom_parse_bbox_func:string nms:Nms@clustering_policy dbscan:DbScan@clustering_policy
+        group_rectangle:GroupRectangle@clustering_policy
+        simple_cluster:SimpleCluster@clustering_policy
+    """,
+    "PerClassParams": "pre_threshold:float",
+    "Nms": "confidence_threshold:float iou_threshold:float topk:int32",
+    "DbScan": "pre_threshold:float eps:float min_boxes:int32 min_score:float",
+    "GroupRectangle": "confidence_threshold:float group_threshold:int32 eps:float",
+    "SimpleCluster": "threshold:float",
+    "CustomLib": "path:string",
+    "ExtraControl": """
+        copy_input_to_host_buffers:bool output_buffer_pool_size:int32 custom_process_funcion:string
+    """,  # the last field is spelt so
+    "LstmParams": "loops:LstmLoop*",
+    "LstmLoop": "input:string output:string init_const:InitConst@init_state keep_output:bool",
+    "InitConst": "value:float",
+    "InputControl": """
+        process_mode:ProcessMode operate_on_gie_id:int32 operate_on_class_ids:int32*
+        interval:uint32@inference_interval secondary_reinfer_interval:uint32@inference_interval
+        async_mode:bool object_control:InputObjectControl@object_filter
+    """,
+    "InputObjectControl": "bbox_filter:BBoxFilter",
+    "OutputControl": """
+        output_tensor_meta:bool detect_control:OutputDetectionControl@postprocess_control
+        classifier_type:string@ClassifierMeta
+    """,
+    "OutputDetectionControl": """
+        default_filter:DetectClassFilter specific_class_filters:map<uint32,DetectClassFilter>
+        filter_out_class_ids:int32*
+    """,
+    "DetectClassFilter": """
+        bbox_filter:BBoxFilter roi_top_offset:uint32 roi_bottom_offset:uint32 border_color:Color
+        bg_color:Color
+    """,
+    "BBoxFilter": "min_width:uint32 min_height:uint32 max_width:uint32 max_height:uint32",
+    "Color": "r:float g:float b:float a:float",
+}
+"""Message to its fields as `name:type`; `*` is repeated, `@x` a member of the oneof x.
+
+NVIDIA nests some of them; their names do not clash, and protobuf text never shows them.
+"""
+
+
+def new_control() -> Any:
+    """An empty PluginControl message."""
+    return _control_class()()
+
+
+def parse(text: str, source: str) -> Any:
+    """The PluginControl message of a config in protobuf text.
+
+    Raises:
+        UserError: an unknown field, a wrong enum or type, two members of one oneof, or no text of
+            protobuf at all; with line, and with the nearest name that would fit.
+    """
+    from google.protobuf import text_format
+
+    try:
+        control = text_format.Parse(text, new_control())
+        _check_enums(control, source)
+        return control
+    except text_format.ParseError as error:
+        line = error.GetLine()
+        where = f"{source}:{line}" if line else source
+        message = re.sub(r"^\d+:\d+ : ", "", str(error)).strip()
+        message = message.removeprefix(f"'{text.splitlines()[line - 1] if line else ''}': ")
+        raise UserError(f"{where}: {_plain(message)}") from error
+
+
+def _check_enums(message: Any, source: str) -> None:
+    """protobuf takes any number for an enum; the plugin stops at one that it does not know."""
+    for field, value in message.ListFields():
+        values = value if field.label == field.LABEL_REPEATED else [value]
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            values = value.values()
+        for one in values:
+            if field.message_type and hasattr(one, "ListFields"):
+                _check_enums(one, source)
+            elif field.enum_type and one not in field.enum_type.values_by_number:
+                known = ", ".join(ENUMS[field.enum_type.name].split())
+                raise UserError(f"{source}: {field.name} {one}, expected {known}")
+
+
+def to_text(control: Any) -> str:
+    """The message as protobuf text."""
+    from google.protobuf import text_format
+
+    return str(text_format.MessageToString(control))
+
+
+def field_names(message: str) -> list[str]:
+    """The fields of a message."""
+    return [word.split(":")[0] for word in MESSAGES[message].split()]
+
+
+def _plain(message: str) -> str:
+    """protobuf's complaint in our words, with the nearest name."""
+    found = re.search(r'Message type "xpnet\.(\w+)" has no field named "(\w+)"', message)
+    if found:
+        owner, name = found.groups()
+        return f"unknown field '{name}' in {owner}{nearest(name, field_names(owner))}"
+    found = re.search(r'Enum type "xpnet\.(\w+)" has no value (?:named|with number) (\w+)', message)
+    if found:
+        enum, name = found.groups()
+        values = ENUMS[enum].split()
+        return f"'{name}' is no {enum}{nearest(name, values) or ', expected ' + ', '.join(values)}"
+    return message.replace("xpnet.", "")
+
+
+@cache
+def _control_class() -> Any:
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    file = descriptor_pb2.FileDescriptorProto(
+        name="nvdsinferserver_plugin.proto", package="xpnet", syntax="proto3"
+    )
+    for name, values in ENUMS.items():
+        enum = file.enum_type.add(name=name)
+        for number, value in enumerate(values.split()):
+            enum.value.add(name=value, number=number)
+    for name, words in MESSAGES.items():
+        _add_message(file.message_type.add(name=name), words)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"xpnet.{ROOT}"))
+
+
+def _add_message(message: Any, words: str) -> None:
+    oneofs: list[str] = []
+    for number, word in enumerate(words.split(), 1):
+        name, kind = word.split(":")
+        kind, _, oneof = kind.partition("@")
+        field = message.field.add(name=name, number=number)
+        if kind.startswith("map<"):
+            key, value = kind[4:-1].split(",")
+            entry = message.nested_type.add(name=_entry_name(name))
+            entry.options.map_entry = True
+            _add_message(entry, f"key:{key} value:{value}")
+            field.label, field.type = field.LABEL_REPEATED, field.TYPE_MESSAGE
+            field.type_name = f".xpnet.{message.name}.{entry.name}"
+            continue
+        repeated = kind.endswith("*")
+        field.label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
+        _set_type(field, kind.rstrip("*"))
+        if oneof:
+            if oneof not in oneofs:
+                oneofs.append(oneof)
+                message.oneof_decl.add(name=oneof)
+            field.oneof_index = oneofs.index(oneof)
+
+
+def _set_type(field: Any, kind: str) -> None:
+    if kind in MESSAGES or kind in ENUMS:
+        field.type = field.TYPE_MESSAGE if kind in MESSAGES else field.TYPE_ENUM
+        field.type_name = f".xpnet.{kind}"
+    else:
+        field.type = getattr(field, f"TYPE_{kind.upper()}")
+
+
+def _entry_name(field: str) -> str:
+    """The name that protobuf demands of a map's entry: per_class_params, PerClassParamsEntry."""
+    return "".join(x.capitalize() for x in field.split("_")) + "Entry"

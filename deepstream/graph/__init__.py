@@ -1,0 +1,1 @@
+"""The GStreamer graph: its description, element tables, construction and drawing."""

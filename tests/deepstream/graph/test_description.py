@@ -1,0 +1,250 @@
+"""One function describes every graph; no name in it is a typing mistake."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepstream.graph.description import Description, Row, describe
+from deepstream.graph.drawing import as_dot
+from deepstream.graph.element_tables import FRESH, TABLES
+from deepstream.graph.pipeline import describe_graph
+from deepstream.graph.pipeline_builder import _media, build
+from deepstream.gstreamer import GObject, Gst
+from deepstream.io.source import LIVE, Clip, open_clip
+from deepstream.probes.base import Probes
+from deepstream.probes.nvds_probe import NvdsProbes
+from deepstream.probes.triton_probe import EveryProbes, LatestProbes
+from tests.conftest import CLIP, ROOT, one_line
+from tests.deepstream.graph.known_elements import MUX_PADS, NVIDIA
+from tests.deepstream.nvds.libraries import folder
+from xpnet.errors import UserError
+
+pytestmark = pytest.mark.integration
+
+SINKS = ("file", "screen", "rtsp")
+WORDS = {"location": "masks.mp4", "muxer": "mp4mux", "rtp_port": "5000"}
+CLIPS = {
+    "file": Clip(
+        Path("a.mp4"),
+        405,
+        721,
+        25,
+        2,
+        True,
+        kind="file",
+        uri="file:///a.mp4",
+        audio_caps="audio/mpeg,mpegversion=(int)4,stream-format=(string)raw",
+    ),
+    "images": Clip(Path("a"), 405, 721, 25, 2, False, kind="images", images=(Path("a/1.png"),)),
+    "rtsp": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="rtsp", uri="rtsp://127.0.0.1/a"),
+    "v4l2": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="v4l2", device="/dev/video0"),
+    "v4l2-jpeg": Clip(Path("a"), 1080, 1920, 30, 0, False, kind="v4l2-jpeg", device="/dev/video0"),
+    "decklink": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="decklink", device="0"),
+}
+
+
+def every_graph() -> list[Description]:
+    """All that the tables allow: platform, source, sink, mode, encoder."""
+    found = []
+    for (platform, table), clip, sink, mode, hardware in product(
+        TABLES.items(), CLIPS.values(), SINKS, ("every", "latest", "none"), (True, False)
+    ):
+        known = f"source.{clip.kind}" in table and f"inference.{mode}" in table
+        if known and not (hardware and "encoder.hardware" not in table):
+            found.append(describe_graph(platform, clip, sink, WORDS, mode, "infer.txt", hardware))
+    return found
+
+
+GRAPHS = every_graph()
+ROWS = sorted(
+    {(row.factory, k, v) for g in GRAPHS for row in g.elements for k, v in row.properties.items()}
+)
+FACTORIES = sorted({row.factory for g in GRAPHS for row in g.elements})
+
+
+def test_there_are_graphs_for_every_platform() -> None:
+    assert {g.platform for g in GRAPHS} == set(TABLES)
+    assert len(GRAPHS) > 60
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
+def test_every_element_is_known(factory: str) -> None:
+    assert factory in NVIDIA if factory.startswith("nv") else Gst.ElementFactory.find(factory)
+
+
+@pytest.mark.parametrize(("factory", "key", "value"), ROWS)
+def test_every_property_is_known_and_takes_its_value(factory: str, key: str, value: str) -> None:
+    if factory in NVIDIA:
+        assert re.fullmatch(NVIDIA[factory].properties[key], value), (factory, key, value)
+        if Gst.ElementFactory.find(factory) is None:
+            return  # on a target it is asked itself
+    element = Gst.ElementFactory.make(factory)
+    assert element.find_property(key) is not None
+    assert taken(element, key, value)
+
+
+def taken(element: Any, key: str, value: str) -> bool:
+    """Whether a property, set from text as the graph does, has that value then."""
+    Gst.util_set_object_arg(element, key, value)
+    found = element.get_property(key)
+    if isinstance(found, bool):
+        return found == (value == "true")
+    if isinstance(found, Gst.Caps):
+        return bool(found.is_equal(Gst.Caps.from_string(value)))
+    if isinstance(found, GObject.GEnum):
+        return value in (found.value_nick, str(int(found)))
+    if isinstance(found, GObject.GFlags):
+        return bool(value in found.value_nicks)
+    return str(found) == value
+
+
+def test_a_mistake_in_a_name_or_value_would_be_seen() -> None:
+    queue = Gst.ElementFactory.make("queue")
+    assert queue.find_property("max-size-buffer") is None
+    assert taken(queue, "leaky", "downstream")
+    assert not taken(Gst.ElementFactory.make("queue"), "leaky", "downstraem")
+    assert not taken(Gst.ElementFactory.make("x264enc"), "tune", "zerolatencie")
+    assert not re.fullmatch(NVIDIA["nvstreammux"].properties["nvbuf-memory-type"], "5")
+    assert "batchsize" not in NVIDIA["nvstreammux"].properties
+
+
+@pytest.mark.parametrize("factory", [f for f in NVIDIA if NVIDIA[f].shared_object])
+def test_nvidias_own_library_holds_the_names_of_the_properties(factory: str) -> None:
+    libraries = folder()
+    assert libraries is not None
+    content = (libraries / NVIDIA[factory].shared_object).read_bytes()
+    for name in NVIDIA[factory].properties:
+        # No zero before it: the linker lets a string begin inside a longer one (peak-bitrate).
+        assert f"{name}\0".encode() in content, name
+
+
+def test_names_are_unique_and_links_lead_somewhere() -> None:
+    for graph in GRAPHS:
+        names = [row.name for row in graph.elements]
+        assert len(set(names)) == len(names)
+        for link in graph.links:
+            assert {link.source, link.target} <= set(names)
+            if link.target_pad:
+                pattern = MUX_PADS[graph.element(link.target).factory]
+                assert re.fullmatch(pattern, link.target_pad)
+        assert set(graph.sources) <= set(names)
+        assert graph.heads
+
+
+@pytest.mark.parametrize("probes", [EveryProbes, LatestProbes, NvdsProbes])
+def test_every_probe_has_its_handler(probes: type[Probes]) -> None:
+    for graph in GRAPHS:
+        if graph.platform.startswith("deepstream") == (probes is NvdsProbes):
+            assert graph.probes
+            assert all(callable(getattr(probes, point.handler)) for point in graph.probes)
+
+
+def test_every_live_source_loses_its_oldest_frame_rather_than_lag() -> None:
+    for table in TABLES.values():
+        for kind in LIVE:
+            assert FRESH in table[f"source.{kind}"], kind
+
+
+def test_whoever_joins_a_stream_waits_two_seconds_at_most() -> None:
+    """Each 50 frames a frame that decoding can begin with; nvv4l2h264enc counts those apart."""
+    for graph in GRAPHS:
+        for row in graph.elements:
+            if row.name == "encoder":
+                apart = ("iframeinterval", "idrinterval")
+                keys = apart if row.factory == "nvv4l2h264enc" else ("key-int-max",)
+                assert [row.properties[key] for key in keys] == ["50"] * len(keys)
+
+
+def test_what_differs_between_the_platforms_is_the_table_alone() -> None:
+    table = {
+        name: (Row("identity", name.split(".")[0], head=True),) for name in TABLES["gstreamer"]
+    }
+    graph = describe("mine", table, "file", "screen", "every", "software", {})
+    assert [row.name for row in graph.elements] == [
+        "source", "frame", "inference", "overlay", "sink"
+    ]  # fmt: skip
+
+
+def test_what_a_platform_lacks_is_named() -> None:
+    with pytest.raises(UserError, match="platform deepstream: no source images: it has decklink"):
+        describe_graph("deepstream", CLIPS["images"], "file", WORDS)
+    with pytest.raises(UserError, match="no inference none: it has every, latest"):
+        describe_graph("gstreamer", CLIPS["file"], "file", WORDS, mode="none")
+
+
+def test_the_launch_line_is_what_gstreamer_parses() -> None:
+    graph = describe_graph("gstreamer", open_clip(CLIP, 25), "file", WORDS)
+    pipeline = Gst.parse_launch(graph.as_launch())
+    for row in graph.elements:
+        assert pipeline.get_by_name(row.name).get_factory().get_name() == row.factory
+    caps = pipeline.get_by_name("canvas").get_property("caps")
+    assert caps.to_string().startswith("video/x-raw, format=(string)RGBA, width=(int)720")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (Row("nosuchelement", "a"), "GStreamer has no element nosuchelement"),
+        (Row("queue", "a", {"max-size-bufers": "1"}), "queue has no 'max-size-bufers'"),
+    ],
+)
+def test_what_cannot_be_built_is_named(row: Row, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build(Description("mine", (row,), (), (), (), ()))
+
+
+@pytest.mark.parametrize("platform", ["gstreamer", "deepstream"])
+def test_the_checked_in_drawing_is_that_of_today(xpnet, tmp_path: Path, platform: str) -> None:
+    dot = tmp_path / "graph.dot"
+    xpnet("graph", CLIP, "--platform", platform, "--dot", dot,
+          "--infer-config", "nvinferserver.txt")  # fmt: skip
+    assert dot.read_text() == (ROOT / "docs" / "graphs" / f"{platform}.dot").read_text()
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz")
+def test_graphviz_draws_it(xpnet, tmp_path: Path) -> None:
+    picture = tmp_path / "graph.png"
+    assert xpnet("graph", CLIP, "--picture", picture).returncode == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in tmp_path.iterdir()] == ["graph.png"]
+
+
+def test_drawing_without_graphviz_is_one_line(xpnet, tmp_path: Path) -> None:
+    import os
+
+    result = xpnet(
+        "graph", CLIP, "--picture", tmp_path / "g.png", env={**os.environ, "PATH": str(tmp_path)}
+    )
+    assert "drawing needs Graphviz: apt install graphviz" in one_line(result)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "uri", ["rtsp://me:p@secret@host/scope", "rtsp://host/scope?u=a&p=secret", "rtsp://me:secret@h"]
+)
+def test_a_cameras_password_is_not_drawn_nor_logged(uri: str) -> None:
+    clip = Clip(Path("a"), 16, 16, 0, 0, False, kind="rtsp", uri=uri)
+    description = describe_graph("deepstream", clip, "screen", WORDS)
+    assert "secret" in description.as_launch()
+    assert "secret" not in clip.redacted(description.as_launch())
+    assert "secret" not in as_dot(description)
+    assert "secret" not in clip.where
+
+
+def test_a_pad_that_does_not_tell_its_caps_goes_by_its_name() -> None:
+    """nvurisrcbin adds vsrc_0 before it has decoded anything."""
+    for name, media in (("vsrc_0", "video"), ("asrc_0", "audio")):
+        pad = Gst.Pad.new(name, Gst.PadDirection.SRC)
+        assert _media(pad, pad.query_caps(None)) == media
+    nvmm = Gst.Caps.from_string("video/x-raw(memory:NVMM),format=NV12")
+    assert _media(Gst.Pad.new("src_7", Gst.PadDirection.SRC), nvmm) == "video"
+    stored = Gst.Caps.from_string("audio/mpeg,mpegversion=4")
+    assert _media(Gst.Pad.new("src_1", Gst.PadDirection.SRC), stored) == "audio"
+    rtp = Gst.Caps.from_string("application/x-rtp,media=audio")
+    assert _media(Gst.Pad.new("recv", Gst.PadDirection.SRC), rtp) == "audio"

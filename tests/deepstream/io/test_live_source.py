@@ -1,0 +1,132 @@
+"""The queue behind a live source, and what it lets into the graph."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deepstream.graph.description import Row, describe
+from deepstream.graph.element_tables import FRESH
+from deepstream.graph.pipeline_builder import build
+from deepstream.gstreamer import Gst
+from deepstream.io.live_source import ENDED, LiveSource
+
+pytestmark = pytest.mark.integration
+
+TABLE = {
+    "frame": (Row("identity", "input", {"silent": "true"}, head=True),),
+    "inference.every": (),
+    "overlay": (),
+    "sink.screen": (Row("appsink", "sink", {"sync": "false", "max-buffers": "1"}),),
+}
+
+
+@contextmanager
+def started(*source: Row) -> Iterator[tuple[Any, LiveSource]]:
+    """A playing graph behind the elements of a live source."""
+    table = {**TABLE, "source.test": (*source, FRESH)}
+    description = describe("test", table, "test", "screen", "every", "", {})
+    pipeline = build(description)
+    live = LiveSource(pipeline, description)
+    pipeline.set_state(Gst.State.PLAYING)
+    try:
+        yield pipeline, live
+    finally:
+        pipeline.set_state(Gst.State.NULL)
+
+
+@contextmanager
+def playing() -> Iterator[Any]:
+    with started(Row("appsrc", "source", {"format": "time"})) as (pipeline, _):
+        yield pipeline
+
+
+def push(pipeline: Any, *milliseconds: int) -> None:
+    for number in milliseconds:
+        buffer = Gst.Buffer.new_wrapped(b"frame")
+        buffer.pts = number * Gst.MSECOND
+        pipeline.get_by_name("source").emit("push-buffer", buffer)
+
+
+def pulled(pipeline: Any, timeout_s: float = 0.3) -> Iterator[int]:
+    sink = pipeline.get_by_name("sink")
+    while (
+        sample := sink.emit("try-pull-sample", round(timeout_s * Gst.SECOND))
+    ) is not None:  # fmt: skip
+        yield sample.get_buffer().pts // Gst.MSECOND
+
+
+def test_a_graph_that_is_slower_than_its_source_sees_the_newest_frame() -> None:
+    with playing() as pipeline:
+        push(pipeline, *range(1, 101))
+        source = pipeline.get_by_name("source")
+        while source.get_property("current-level-bytes"):  # until all have come to the queue
+            time.sleep(0.01)
+        seen = list(pulled(pipeline))
+    assert seen[-1] == 100
+    assert len(seen) <= 5
+
+
+def test_a_frame_that_is_not_later_is_dropped_until_time_begins_anew() -> None:
+    seen = []
+    with playing() as pipeline:
+        for stamp in (40, 80, 80, 60):
+            push(pipeline, stamp)
+            seen += list(pulled(pipeline, 0.1))
+        assert seen == [40, 80]
+        segment = Gst.Segment()
+        segment.init(Gst.Format.TIME)
+        pad = pipeline.get_by_name("source").get_static_pad("src")
+        pad.push_event(Gst.Event.new_segment(segment))
+        push(pipeline, 20)
+        assert list(pulled(pipeline)) == [20]
+
+
+def test_an_end_of_the_source_is_told_and_does_not_end_the_graph() -> None:
+    with playing() as pipeline:
+        push(pipeline, 40)
+        pipeline.get_by_name("source").emit("end-of-stream")
+        assert list(pulled(pipeline)) == [40]
+        bus = pipeline.get_bus()
+        told = bus.timed_pop_filtered(Gst.SECOND, Gst.MessageType.APPLICATION)
+        assert told.get_structure().get_name() == ENDED
+        assert bus.pop_filtered(Gst.MessageType.EOS) is None
+
+
+def test_a_device_that_broke_off_delivers_again_after_a_restart() -> None:
+    """Its elements said goodbye to each other: all of them begin anew."""
+    camera = (
+        Row("videotestsrc", "source", {"num-buffers": "5", "is-live": "true"}),
+        Row("capsfilter", properties={"caps": "video/x-raw,width=32,height=32,framerate=50/1"}),
+        Row("videoconvert"),
+    )
+    with started(*camera) as (pipeline, live):
+        assert list(pulled(pipeline))
+        arrived = live.arrived
+        assert arrived == 5
+        live.restart()
+        assert list(pulled(pipeline))
+        assert live.arrived == 2 * arrived
+
+
+def test_nvurisrcbin_reconnects_by_itself() -> None:
+    source = Row("identity", "source", {"rtsp-reconnect-interval": "5"})
+    description = describe(
+        "test", {**TABLE, "source.test": (source, FRESH)}, "test", "screen", "every", "", {}
+    )
+    plain = replace(description, elements=(Row("appsrc", "source"), *description.elements[1:]))
+    pipeline = build(plain)
+    live = LiveSource(pipeline, description)
+    pipeline.set_state(Gst.State.PLAYING)
+    try:
+        push(pipeline, 40)
+        live.restart()
+        push(pipeline, 80)  # the same appsrc, never stopped
+        assert list(pulled(pipeline))[-1] == 80
+    finally:
+        pipeline.set_state(Gst.State.NULL)

@@ -1,0 +1,263 @@
+"""The shipping DeepStream probe on NVIDIA's real metadata, on real GStreamer buffers."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from concurrent.futures import Future
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from deepstream.gstreamer import Gst
+from deepstream.probes.base import PROBE_FAILED
+from deepstream.probes.nvds_objects import COMPONENT_ID, UNTRACKED
+from deepstream.probes.nvds_probe import each
+from deepstream.probes.polyp_results import PolypResults
+from deepstream.probes.triton_probe import EveryProbes
+from tests.deepstream.nvds import buffers, pyds, structures
+from tests.deepstream.nvds.playing import (
+    NVMM_POINTS,
+    SIZE,
+    nvds_probes,
+    one_by_one,
+    pipeline,
+    pixels,
+    surfaces,
+    through,
+)
+from xpnet.card import Card
+from xpnet.frames import Segmentation
+from xpnet.overlay import OverlayStyle
+from xpnet.polyps import CONFIRM
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def probability_map(card: Card) -> np.ndarray:
+    """Two soft discs, as the network makes them."""
+    found = np.zeros((card.output.height, card.output.width), np.float32)
+    cv2.circle(found, (150, 110), 40, 1.0, -1)
+    cv2.circle(found, (40, 200), 14, 0.9, -1)
+    return cv2.GaussianBlur(found, (0, 0), 3)
+
+
+def class_map(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """What nvinferserver's own parser makes of one channel: class 0 above, -1 below."""
+    return np.where(probabilities > threshold, 0, -1).astype(np.int32)
+
+
+class Answering:
+    """An inference that always gives the same map."""
+
+    def __init__(self, card: Card, probabilities: np.ndarray) -> None:
+        self.card, self.probabilities = card, probabilities
+
+    def submit(self, _tensor: np.ndarray) -> Future[np.ndarray]:
+        future: Future[np.ndarray] = Future()
+        future.set_result(self.probabilities)
+        return future
+
+    def give_up(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def drawn_on_the_cpu(card: Card, frame: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    height, width = frame.shape[:2]
+    probes = EveryProbes(height, width, Answering(card, probabilities), OverlayStyle())
+    points = [("pacer", "src", "frame_arrived"), ("overlay", "src", "frame_leaves")]
+    caps = f"video/x-raw,format=RGBA,width={width},height={height}"
+    with pipeline(probes, points, caps) as playing:
+        made = list(one_by_one(playing, [Gst.Buffer.new_wrapped(frame.tobytes())]))
+    assert probes.statistics.probe_errors == 0
+    return pixels(made[0], height, width)[0]
+
+
+def test_our_structures_have_the_sizes_of_the_library() -> None:
+    batch = pyds.meta_library.nvds_create_batch_meta(1)
+    meta = structures.NvDsBatchMeta.from_address(batch)
+    for pool, structure in (
+        (meta._frame_meta_pool, structures.NvDsFrameMeta),
+        (meta._obj_meta_pool, structures.NvDsObjectMeta),
+        (meta._user_meta_pool, structures.NvDsUserMeta),
+    ):
+        size = structures.MetaPool.from_address(pool).element_size
+        assert ctypes.sizeof(structure) == size, structure
+    pyds.meta_library.nvds_destroy_batch_meta(batch)
+
+
+@pytest.mark.parametrize("tensors", [True, False], ids=["probabilities", "class map"])
+def test_both_probes_draw_the_same_bytes(
+    card: Card, frame: np.ndarray, probability_map: np.ndarray, tensors: bool
+) -> None:
+    classes = class_map(probability_map, card.threshold)
+    result = buffers.tensor(probability_map) if tensors else buffers.segmentation(classes)
+    probes = nvds_probes(card, tensors=tensors)
+    drawn = surfaces(through(probes, buffers.batched(frame[None], [result]))[0], *SIZE)[0]
+    asked = probability_map if tensors else (classes == 0).astype(np.float32)
+    np.testing.assert_array_equal(drawn, drawn_on_the_cpu(card, frame, asked))
+    assert (drawn != frame).any(axis=2).mean() > 0.05
+    assert probes.statistics.frames_with_polyp == probes.statistics.frames == 1
+    assert probes.statistics.probe_errors == 0
+
+
+def test_each_frame_of_a_batch_gets_its_own_mask(card: Card, frame: np.ndarray) -> None:
+    seen: list[Segmentation] = []
+    left, right = (np.full((256, 256), -1, np.int32) for _ in range(2))
+    left[100:150, 10:60], right[100:150, 200:250] = 0, 0
+    made = buffers.batched(
+        np.stack([frame] * 3),
+        [buffers.segmentation(m) for m in (left, np.full_like(left, -1), right)],
+        start_ns=1_000_000_000,
+    )
+    drawn = surfaces(through(nvds_probes(card, on_mask=seen.append), made)[0], *SIZE)
+    changed = (drawn != frame).any(axis=3)
+    assert changed[0, :, :360].any()
+    assert not changed[0, :, 360:].any()
+    assert not changed[1].any()
+    assert changed[2, :, 360:].any()
+    assert not changed[2, :, :360].any()
+    assert [s.timestamp_ns for s in seen] == [1_000_000_000, 1_040_000_000, 1_080_000_000]
+    assert [s.has_polyp for s in seen] == [True, False, True]
+
+
+def test_polyps_become_objects_of_the_frame(
+    card: Card, frame: np.ndarray, probability_map: np.ndarray
+) -> None:
+    told: list[Any] = []
+    results = PolypResults(on_polyps=lambda *arguments: told.append(arguments))
+    probes = nvds_probes(card, tensors=True, results=results)
+    made = [
+        buffers.batched(frame[None], [buffers.tensor(probability_map)], number * 40_000_000)
+        for number in range(CONFIRM)
+    ]
+    last = through(probes, *made)[-1]
+    _, stamp, (large, small) = told[-1]
+    assert stamp == (CONFIRM - 1) * 40_000_000
+    batch = pyds.gst_buffer_get_nvds_batch_meta(hash(last))
+    (frame_meta,) = each(batch.frame_meta_list, pyds.NvDsFrameMeta)
+    found = {o.object_id: o for o in each(frame_meta.obj_meta_list, pyds.NvDsObjectMeta)}
+    assert frame_meta.num_obj_meta == 2
+    assert sorted(found) == [1, 2] == sorted((large.id, small.id))
+    meta = found[large.id]
+    assert (meta.unique_component_id, meta.class_id, meta.obj_label) == (COMPONENT_ID, 0, "polyp")
+    rect, box = meta.rect_params, meta.detector_bbox_info.org_bbox_coords
+    for place in (rect, box):
+        assert (place.left, place.top, place.width, place.height) == large.box
+    assert meta.confidence == pytest.approx(large.probability)
+    assert meta._misc_obj_info[0] == round(large.area * 1e6)  # as C reads it
+    text = pyds.get_string(meta.text_params.display_text)
+    assert text == f"polyp {large.id}  {100 * large.area:.1f} %"
+    mask = meta.mask_params.get_mask_array().reshape(large.box[3], large.box[2])
+    assert mask.mean() * large.box[2] * large.box[3] == pytest.approx(
+        large.area * 404 * 720, rel=0.01
+    )
+
+
+def test_a_polyp_that_is_not_confirmed_is_untracked(card: Card, frame: np.ndarray) -> None:
+    classes = np.full((256, 256), -1, np.int32)
+    classes[50:100, 50:100] = 0
+    made = buffers.batched(frame[None], [buffers.segmentation(classes)])
+    (last,) = through(nvds_probes(card), made)
+    batch = pyds.gst_buffer_get_nvds_batch_meta(hash(last))
+    (frame_meta,) = each(batch.frame_meta_list, pyds.NvDsFrameMeta)
+    (meta,) = each(frame_meta.obj_meta_list, pyds.NvDsObjectMeta)
+    assert meta.object_id == UNTRACKED
+    assert meta.confidence == pytest.approx(-0.1)
+    assert pyds.get_string(meta.text_params.display_text).startswith("polyp  ")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "make", "message"),
+    [
+        (False, lambda: None, "nvinferserver left no mask on the frame"),
+        (True, lambda: None, "left no tensor (is output_tensor_meta on?) on the frame"),
+        (
+            False,
+            lambda: buffers.segmentation(np.zeros((32, 64), np.int32)),
+            "1 x 32 x 64, the card of xpnet_lite says 1 x 256 x 256: does its config fit?",
+        ),
+        (
+            False,
+            lambda: buffers.segmentation(np.zeros((256, 256), np.int32), classes=2),
+            "2 x 256 x 256, the card",
+        ),
+        (
+            True,
+            lambda: buffers.tensor(np.zeros((16, 16), np.float32)),
+            "1 x 16 x 16, the card of xpnet_lite",
+        ),
+    ],
+    ids=["no mask", "no tensor", "another size", "two classes", "tensor of another size"],
+)
+def test_results_that_do_not_fit_leave_the_frame_as_it_is(
+    card: Card, frame: np.ndarray, tensors: bool, make: Any, message: str
+) -> None:
+    probes = nvds_probes(card, tensors=tensors)
+    made = through(probes, buffers.batched(frame[None], [make()]))
+    np.testing.assert_array_equal(surfaces(made[0], *SIZE)[0], frame)
+    assert message in probes.statistics.inference_failure
+    assert (probes.statistics.frames, probes.statistics.frames_without_mask) == (1, 1)
+    assert probes.statistics.probe_errors == 0
+
+
+def test_an_exception_is_posted_once_and_counted_and_the_frames_go_on(
+    card: Card, frame: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: Segmentation) -> None:
+        raise ValueError("a mistake in the program")
+
+    probes = nvds_probes(card, on_mask=broken)
+    made = [
+        buffers.batched(frame[None], [buffers.segmentation(np.zeros((256, 256), np.int32))])
+        for _ in range(5)
+    ]
+    with caplog.at_level(logging.ERROR), pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
+        assert len(list(one_by_one(playing, made))) == 5
+        posted = warnings_of(playing)
+    assert probes.statistics.probe_errors == probes.statistics.frames == 5
+    assert probes.statistics.frames_without_mask == 5
+    (message,) = posted
+    assert message.src.get_name() == "overlay"
+    details = message.parse_warning_details()
+    assert details.get_name() == PROBE_FAILED
+    assert details.get_string("probe") == "frame_leaves"
+    assert details.get_string("reason") == "ValueError: a mistake in the program"
+    assert len(caplog.records) == 1
+
+
+def test_a_mistake_in_one_frame_is_none_of_the_others_of_its_batch(
+    card: Card, frame: np.ndarray
+) -> None:
+    seen: list[Segmentation] = []
+
+    def broken_once(segmentation: Segmentation) -> None:
+        seen.append(segmentation)
+        if len(seen) == 1:
+            raise ValueError("a mistake in the program")
+
+    probes = nvds_probes(card, on_mask=broken_once)
+    classes = [buffers.segmentation(np.zeros((256, 256), np.int32)) for _ in range(3)]
+    through(probes, buffers.batched(np.stack([frame] * 3), classes))
+    assert len(seen) == probes.statistics.frames == 3
+    assert (probes.statistics.probe_errors, probes.statistics.frames_without_mask) == (1, 1)
+
+
+def warnings_of(playing: Any) -> list[Any]:
+    posted = []
+    while message := playing.get_bus().pop_filtered(Gst.MessageType.WARNING):
+        posted.append(message)
+    return posted
+
+
+def test_a_buffer_without_metadata_is_a_mistake_that_is_told(card: Card, frame: np.ndarray) -> None:
+    probes = nvds_probes(card)
+    made = through(probes, Gst.Buffer.new_wrapped(frame.tobytes()))
+    np.testing.assert_array_equal(pixels(made[0], *SIZE)[0], frame)
+    assert "carries no NvDsBatchMeta: is nvstreammux before it?" in probes.statistics.probe_error

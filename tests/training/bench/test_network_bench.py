@@ -1,0 +1,67 @@
+"""The comparison of runtimes: every row is there and ran, and the served one is marked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.conftest import one_line
+from training.bench.network_bench import as_markdown
+from xpnet.serving.cpu_runtimes import computes_bf16
+
+
+def test_every_runtime_is_timed(xpnet, tmp_path: Path) -> None:
+    """But for torch.compile, whose compiler takes minutes on a busy machine."""
+    file = tmp_path / "rows.json"
+    result = xpnet("bench", "network", "--sizes", 64, "--networks", "lite", "--rounds", 2,
+                   "--runtimes", "onnxruntime", "openvino", "--json", file)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    found = json.loads(file.read_text())
+    rows = {(r["graph"], r["runtime"], r["precision"]): r for r in found["rows"]}
+    wanted = {
+        ("exported", "onnxruntime", "fp32"),
+        ("exported", "openvino", "fp32"),
+        ("exported", "onnxruntime", "uint8"),
+        ("exported", "openvino", "uint8"),
+    }
+    served = ("exported", "onnxruntime", "fp32")
+    if computes_bf16():
+        served = ("exported", "openvino", "bf16")
+        wanted.add(served)
+    assert rows.keys() == wanted
+    assert found["left_out"] == []
+    assert all(r["median_ms"] > 0 and (r["size"], r["batch"]) == (64, 1) for r in rows.values())
+    assert [k for k, r in rows.items() if r["shipped"]] == [served]
+
+
+def test_the_students_served_graph_is_the_tuned_one(xpnet, tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    result = xpnet("bench", "network", "--sizes", 64, "--networks", "student", "--rounds", 1,
+                   "--runtimes", "onnxruntime", "openvino", "--json", file)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(file.read_text())["rows"]
+    assert [r["graph"] for r in rows if r["shipped"]] == ["tuned"]
+    assert {r["graph"] for r in rows} == {"exported", "tuned"}
+
+
+def test_bad_use_is_named(xpnet) -> None:
+    assert "network 'vgg': expected some of" in one_line(
+        xpnet("bench", "network", "--networks", "vgg")
+    )
+    assert "runtime 'tvm': expected some of" in one_line(
+        xpnet("bench", "network", "--runtimes", "tvm")
+    )
+    assert "--rounds 0" in one_line(xpnet("bench", "network", "--rounds", 0))
+
+
+def test_the_table_compares_with_the_unet() -> None:
+    def row(network: str, ms: float, shipped: bool = False) -> dict[str, object]:
+        return {"network": network, "graph": "exported", "runtime": "onnxruntime",
+                "precision": "fp32", "size": 512, "batch": 1, "median_ms": ms,
+                "shipped": shipped}  # fmt: skip
+
+    found = {"machine": "m", "cores": 2, "date": "d", "left_out": ["teacher: why"],
+             "rows": [row("unet", 500.0), row("lite", 62.5, True)]}  # fmt: skip
+    lines = as_markdown(found).splitlines()
+    assert lines[3] == "| lite | exported | onnxruntime **shipped** | fp32 | 512 | 62.5 | 8.00 |"
+    assert lines[-1] == "Left out: teacher: why"

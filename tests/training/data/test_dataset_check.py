@@ -1,0 +1,120 @@
+"""`xpnet data check`: every fault is named by its file, and training does not start with one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import one_line
+from tests.training.conftest import make_discs
+from training.data.dataset_check import check
+from training.data.readers import read_source
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return make_discs(tmp_path / "set")
+
+
+def test_a_clean_set(xpnet, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.json"
+    result = xpnet("data", "check", data, "--json", out)
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads(out.read_text())
+    assert (report["pairs"], report["empty_masks"]) == (12, 0)
+    assert report["sizes"] == {"64 x 64": 12}
+    assert report["splits"] == {"train": 8, "val": 4}
+    assert report["errors"] == []
+    assert "errors: none" in result.stdout
+
+
+def break_it(data: Path) -> dict[str, str]:
+    """One of each fault; the kind of each by its file."""
+    (data / "masks" / "0.png").unlink()
+    (data / "images" / "1.jpg").unlink()
+    cv2.imwrite(str(data / "masks" / "2.png"), np.zeros((32, 64), np.uint8))
+    whole = (data / "images" / "3.jpg").read_bytes()
+    (data / "images" / "3.jpg").write_bytes(whole[: len(whole) * 2 // 3])
+    coloured = cv2.imread(str(data / "masks" / "4.png"))
+    coloured[..., 0] = 0
+    cv2.imwrite(str(data / "masks" / "4.png"), coloured)
+    cv2.imwrite(str(data / "masks" / "5.png"), np.full((64, 64), 100, np.uint8))
+    (data / "masks" / "6.png").write_bytes(b"no picture")
+    return {
+        "0": "no mask", "1": "no image", "2.png": "size", "3.jpg": "corrupt",
+        "4.png": "colour mask", "5.png": "mask", "6.png": "corrupt",
+    }  # fmt: skip
+
+
+def test_every_fault_is_named_in_one_report(xpnet, data: Path) -> None:
+    expected = break_it(data)
+    report = check(read_source(data))
+    assert {Path(f.file).name: f.kind for f in report.errors} == expected
+    result = xpnet("data", "check", data)
+    assert result.returncode == 2
+    for name in expected:
+        assert f"{name}: " in result.stdout
+
+
+def test_training_starts_without_the_bad_pairs_only_when_told(
+    xpnet, data: Path, tmp_path: Path
+) -> None:
+    break_it(data)
+    call = ("train", "student", f"data={data}", f"output={tmp_path / 'run'}", "size=32", "epochs=1",
+            "batch=2", "workers=0", "accelerator=cpu")  # fmt: skip
+    line = one_line(xpnet(*call))
+    assert "7 files are not fit for training" in line
+    assert "--skip-bad trains without them" in line
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+    result = xpnet(*call, "--skip-bad")
+    assert result.returncode == 0, result.stderr
+    assert "5 pairs left out" in result.stderr
+    card = json.loads((tmp_path / "run" / "weights.json").read_text())
+    assert card["data"][0]["frames"] == 1
+
+
+def test_a_set_without_any_polyp(xpnet, data: Path, tmp_path: Path) -> None:
+    for path in (data / "masks").iterdir():
+        cv2.imwrite(str(path), np.zeros((64, 64), np.uint8))
+    report = check(read_source(data))
+    assert [f.kind for f in report.errors] == ["no polyp"]
+    assert report.empty == 12
+    call = ("train", "student", f"data={data}", f"output={tmp_path / 'run'}", "accelerator=cpu")
+    assert "no polyp in any of 12 masks" in one_line(xpnet(*call, "--skip-bad"))
+
+
+def test_duplicates_and_leaks_are_noted(data: Path, frames: list[np.ndarray]) -> None:
+    images = data / "images"
+    shutil.copy(images / "0.jpg", images / "8.jpg")  # train and val
+    real = cv2.resize(frames[0], (64, 64), interpolation=cv2.INTER_AREA)
+    for number, quality in ((1, 95), (2, 70)):  # both train
+        cv2.imwrite(str(images / f"{number}.jpg"), real, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    report = check(read_source(data))
+    kinds = Counter(f.kind for f in report.notes)
+    assert kinds == {"exact duplicate": 1, "near duplicate": 1, "leak": 1}
+    leak = next(f for f in report.notes if f.kind == "leak")
+    assert "train and val" in leak.text
+    assert report.errors == []
+
+
+def test_a_clip_on_two_sides_of_the_split_is_noted(data: Path) -> None:
+    rows = [f"{n},{'train' if n < 8 else 'val'},{n // 3}" for n in range(12)]
+    (data / "index.csv").write_text("\n".join(["stem,split,group", *rows]))
+    notes = check(read_source(data)).notes
+    assert [(f.kind, f.file, f.text) for f in notes] == [
+        ("leak", "clip 2", "has frames in train and val")
+    ]
+
+
+def test_a_tiny_polyp_is_noted(data: Path) -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[3, 3] = 255
+    cv2.imwrite(str(data / "masks" / "3.png"), mask)
+    notes = check(read_source(data)).notes
+    assert [(f.kind, Path(f.file).name) for f in notes] == [("tiny polyp", "3.png")]

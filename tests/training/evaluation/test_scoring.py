@@ -1,0 +1,253 @@
+"""`xpnet evaluate`, `table` and `panel` on real frames, with the models that are served."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT, one_line
+from training.data.readers import read_source
+from training.evaluation.score_table import PAPER, as_json, as_markdown
+from training.evaluation.scoring import THRESHOLDS, Scored, best_threshold, evaluate
+from xpnet.card import Card, read_card
+from xpnet.frames import frame_to_tensor, probabilities_to_mask
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving.model_config import DEFAULT_MODEL
+from xpnet.serving.onnx_inference import OnnxInference
+
+ONNX = MODEL_REPOSITORY / DEFAULT_MODEL / "1" / "model.onnx"
+WEIGHTS = ROOT / "training" / "weights"
+
+
+@pytest.fixture(scope="module")
+def data(frame_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real frames with the model's own masks as truth, so that the right score is known: 1."""
+    root = tmp_path_factory.mktemp("own")
+    (root / "masks").mkdir()
+    (root / "images").symlink_to(frame_folder)
+    inference = OnnxInference(ONNX)
+    card = inference.card
+    for path in sorted(frame_folder.iterdir())[:4]:
+        frame = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        tensor = frame_to_tensor(frame, card.input.height, card.input.width)
+        probabilities = inference.submit(tensor).result()
+        height, width = frame.shape[:2]
+        mask = probabilities_to_mask(probabilities, height, width, card.threshold)
+        cv2.imwrite(str(root / "masks" / path.name), mask * 255)
+    inference.close()
+    cv2.imwrite(str(root / "masks" / "lonely.png"), np.zeros((8, 8), np.uint8))
+    return root
+
+
+def test_own_masks_score_one_and_the_lonely_are_listed(xpnet, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    result = xpnet("evaluate", "--data", data, "--json", out)
+    assert result.returncode == 0, result.stderr
+    scores = json.loads(out.read_text())
+    assert scores["frames"] == 4
+    assert scores["dice"] == scores["iou"] == scores["miou"] == scores["dice_total"] == 1
+    assert scores["intervals"]["dice"] == [1, 1]
+    polyps = scores["polyps"]["all"]
+    assert polyps["found"] == polyps["polyps"] > 0
+    assert polyps["false_areas"] == 0
+    assert scores["without_image"] == ["lonely"]
+    assert len(scores["without_mask"]) == 4
+    assert "1 masks without an image: lonely" in result.stdout
+    curves = scores["curves"]
+    assert curves["threshold"] == list(THRESHOLDS)
+    assert curves["recall"] == sorted(curves["recall"], reverse=True)
+    assert curves["sensitivity"][0] == 1
+
+
+def test_scores_are_the_same_without_curves(data: Path) -> None:
+    found = {}
+    for sweep in (True, False):
+        inference = OnnxInference(ONNX)
+        found[sweep] = evaluate(inference, read_source(data), None, sweep=sweep)[0]
+        inference.close()
+    assert found[True].pop("curves")
+    assert found[True] == found[False]
+
+
+def test_wrong_masks_score_less(xpnet, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "images").symlink_to(data / "images")
+    for path in data.glob("masks/0*.png"):
+        inverse = 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        cv2.imwrite(str(tmp_path / "masks" / path.name), inverse)
+    out = tmp_path / "scores.json"
+    xpnet("evaluate", "--data", tmp_path, "--json", out)
+    scores = json.loads(out.read_text())
+    assert scores["dice"] == 0
+    assert scores["polyps"]["all"]["found"] == 0
+    assert scores["polyps"]["all"]["false_areas"] > 0
+
+
+def test_weights_score_as_their_onnx_file(xpnet, data: Path, tmp_path: Path) -> None:
+    found = []
+    weights = (
+        WEIGHTS / f"{read_card(MODEL_REPOSITORY / DEFAULT_MODEL / 'card.json').network}.safetensors"
+    )
+    for file in (weights, ONNX):
+        assert xpnet("evaluate", "--data", data, "--file", file, "--json", tmp_path / "s.json"
+                     ).returncode == 0  # fmt: skip
+        found.append(json.loads((tmp_path / "s.json").read_text())["dice"])
+    assert found[0] == pytest.approx(found[1], abs=1e-3)
+
+
+def test_scores_are_recorded_in_the_card_of_these_weights_only(
+    xpnet, data: Path, tmp_path: Path
+) -> None:
+    card = read_card(MODEL_REPOSITORY / DEFAULT_MODEL / "card.json")
+    ours, other = tmp_path / "ours.json", tmp_path / "other.json"
+    card.write(ours)
+    replace(card, git_commit="another").write(other)
+    call = ("evaluate", "--data", data, "--name", "own")
+    assert xpnet(*call, "--card", ours).returncode == 0
+    recorded = read_card(ours).scores["own"]
+    assert recorded["dice"] == 1
+    assert recorded["height"] == card.input.height
+    assert "curves" not in recorded
+    assert "is the card of other weights" in one_line(xpnet(*call, "--card", other))
+    assert "model card cannot be read" in one_line(xpnet(*call, "--card", tmp_path / "no.json"))
+
+
+def test_the_threshold_is_chosen_on_the_validation_set_alone(
+    xpnet, data: Path, tmp_path: Path
+) -> None:
+    call = ("evaluate", "--data", tmp_path, "--name", "own", "--card", tmp_path / "card.json")
+    replace(read_card(MODEL_REPOSITORY / DEFAULT_MODEL / "card.json"), threshold=0.9).write(
+        tmp_path / "card.json"
+    )
+    for folder in ("images", "masks"):
+        (tmp_path / folder).symlink_to(data / folder)
+    rows = [f"{p.stem},{'val' if i else 'test'}" for i, p in enumerate(data.glob("masks/0*.png"))]
+    (tmp_path / "index.csv").write_text("\n".join(["stem,split", *rows]))
+    assert "no test may choose it" in one_line(xpnet(*call, "--choose-threshold"))
+    assert "no test may choose it" in one_line(
+        xpnet(*call, "--choose-threshold", "--split", "test")
+    )
+    result = xpnet(*call, "--choose-threshold", "--split", "val")
+    assert result.returncode == 0, result.stderr
+    assert read_card(tmp_path / "card.json").threshold == 0.5
+
+
+def test_the_served_models_are_made_of_the_checked_in_weights() -> None:
+    for folder in MODEL_REPOSITORY.glob("*/card.json"):
+        served = read_card(folder)
+        weights = read_card(WEIGHTS / f"{served.network}.json")
+        sized = weights.at_size(served.input.height, served.input.width)
+        assert replace(sized, graph=served.graph) == served
+
+
+def test_the_threshold_moves_only_for_more_than_chance() -> None:
+    """Sixty frames whose map says 0.7 on the polyp, and 0.6 beside it where `wrong`."""
+    true = np.zeros((8, 8), np.uint8)
+    true[2:6, 2:6] = 1
+
+    def chosen(wrong: int) -> float:
+        scored = Scored()
+        for number in range(60):
+            beside = 0.6 if number < wrong else 0.1
+            probabilities = np.where(true > 0, 0.7, beside)
+            scored.add(None, true, lambda t, p=probabilities: (p > t).astype(np.uint8), 0.5)  # type: ignore[arg-type]
+        return best_threshold(scored)
+
+    assert chosen(wrong=60) == 0.6
+    assert chosen(wrong=1) == 0.5
+
+
+def test_options_that_go_together(xpnet, data: Path, tmp_path: Path) -> None:
+    call = ("evaluate", "--data", data)
+    assert "--card and --name go together" in one_line(xpnet(*call, "--name", "x"))
+    assert "no frame of split 'nosuch'" in one_line(xpnet(*call, "--split", "nosuch"))
+    assert "none.onnx: no such ONNX file" in one_line(xpnet(*call, "--file", "none.onnx"))
+    panel = ("panel", "--data", data, "--output", tmp_path / "p.png")
+    assert "--frame STEM" in one_line(xpnet(*panel, "--model", f"a={ONNX}"))
+    assert "expected NAME=FILE" in one_line(xpnet(*panel, "--model", "a", "--worst", 1))
+    line = one_line(xpnet(*panel, "--model", f"a={ONNX}", "--frame", "nosuch"))
+    assert "no frame 'nosuch' among 4" in line
+    line = one_line(xpnet("panel", "--data", data, "--output", tmp_path / "p.xyz",
+                          "--model", f"a={ONNX}", "--worst", 1))  # fmt: skip
+    assert "expected a name that ends in .png or .jpg" in line
+
+
+@pytest.mark.parametrize("choice", [("--frame", "000", "--frame", "002"), ("--worst", "2")])
+def test_panel_draws_a_row_a_frame_and_a_column_a_model(
+    xpnet, data: Path, tmp_path: Path, choice: tuple[str, ...]
+) -> None:
+    out = tmp_path / "panel.png"
+    result = xpnet("panel", "--data", data, "--output", out, "--model", f"first={ONNX}",
+                   "--model", f"second={ONNX}", *choice)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2
+    assert "Dice first 1.000, second 1.000" in lines[0]
+    picture = cv2.imread(str(out))
+    width = round(240 * 720 / 404)
+    assert picture.shape == (34 + 2 * 240 + 6, 4 * width + 3 * 6, 3)
+    frame, truth = picture[34:, :width], picture[34:, width + 6 : 2 * width + 6]
+    assert not np.array_equal(frame, truth)
+
+
+@pytest.fixture
+def card() -> Card:
+    score = {
+        "frames": 10, "dice": 0.9, "iou": 0.8, "miou": 0.85, "dice_total": 0.91, "precision": 0.7,
+        "recall": 0.6, "false_alarm": None, "intervals": {"dice": [0.88, 0.92]},
+        "polyps": {"all": {"found": 9, "polyps": 12, "false_areas": 0.25}},
+    }  # fmt: skip
+    served = read_card(MODEL_REPOSITORY / DEFAULT_MODEL / "card.json")
+    return replace(served, name="xpnet", network="student", scores={"kvasir-seg": score})
+
+
+def test_table_puts_the_papers_figures_beside_ours(card: Card) -> None:
+    taught = {**card.training, "settings": {"l1": 100.0}}
+    teacher2 = replace(card, network="teacher", training=taught)
+    lite = replace(card, network="lite")
+    text = as_markdown([card, lite, teacher2])
+    rows = [line for line in text.splitlines() if line.startswith("| teacher 2")]
+    assert rows[0] == (
+        "| teacher 2 (the same, pix2pix) | 0.871 / 0.884 | 0.803 / 0.798 | 0.900 / 0.800 |"
+    )
+    assert "0.900 (0.880-0.920)" in rows[1]
+    assert "| 9 of 12 | 0.25 |" in rows[1]
+    order = [line.split("|")[1].strip() for line in text.splitlines()[4:7]]
+    assert order == [
+        "teacher 2 (the same, pix2pix)",
+        "`xpnet`, the paper's student",
+        "`xpnet_lite`",
+    ]
+    found = as_json([card])
+    assert found["paper"]["student"]["kvasir_dice"] == PAPER["student"][2] == 0.783
+    assert found["ours"]["student"]["scores"] == card.scores
+
+
+def test_table_from_the_command_line(xpnet, card: Card, tmp_path: Path) -> None:
+    card.write(tmp_path / "card.json")
+    out = tmp_path / "table.md"
+    result = xpnet("table", tmp_path / "card.json", "--output", out, "--json", tmp_path / "t.json")
+    assert result.returncode == 0, result.stderr
+    assert out.read_text() == as_markdown([card])
+    assert "none.json: model card" in one_line(xpnet("table", tmp_path / "none.json"))
+
+
+def test_curves_of_several_models_as_one_picture(xpnet, data: Path, tmp_path: Path) -> None:
+    scores = tmp_path / "first.json"
+    assert xpnet("evaluate", "--data", data, "--json", scores).returncode == 0
+    (tmp_path / "second.json").write_text(scores.read_text())
+    out = tmp_path / "curves.svg"
+    result = xpnet("curves", scores, tmp_path / "second.json", "--output", out)
+    assert result.returncode == 0, result.stderr
+    assert b"<svg" in out.read_bytes()[:1000]
+    (tmp_path / "old.json").write_text("{}")
+    call = ("curves", tmp_path / "old.json", "--output", out)
+    assert "old: no curves in it" in one_line(xpnet(*call))
+    assert "none.json: not the scores" in one_line(xpnet("curves", "none.json", "--output", out))
+    line = one_line(xpnet("curves", scores, "--output", tmp_path / "c.bmp"))
+    assert "expected a name that ends in .png, .svg or .pdf" in line

@@ -1,0 +1,278 @@
+"""Real trainings on a tiny set: they learn, resume exactly, and refuse what does not fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import one_line
+from training import trainer as loop
+from training.jobs import make_fabric, precision, train
+from training.methods.optimization import Learner
+from training.models.networks import student
+from training.models.weight_files import load_network, load_weights
+from training.models.zoo import NETWORKS
+from xpnet.card import read_card
+from xpnet.errors import UserError
+
+
+def test_learns_and_writes_weights_card_log_and_curves(tiny) -> None:
+    made = tiny(epochs=6, learning_rate=5e-3, data_name="discs", data_licence="none")
+    weights = train(made)
+    folder = weights.parent
+    log = [json.loads(x) for x in (folder / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    assert {"epoch", "seconds", "val_dice", "val_iou"} <= log[0].keys()
+    card = read_card(weights.with_suffix(".json"))
+    assert (card.name, card.network, card.input.height) == ("xpnet", "student", 32)
+    source = card.data[0]
+    assert (source.name, source.licence, source.reference) == ("discs", "none", "not stated")
+    assert source.frames == 8
+    assert sum(t.numel() for k, t in load_file(weights).items() if "running" not in k
+               and "num_batches" not in k) == 1_839_333  # fmt: skip
+    last = read_card(folder / "last.json")
+    assert (last.training["epoch"], (folder / "last.safetensors").is_file()) == (6, True)
+    events = list((folder / "tensorboard").iterdir())
+    assert len(events) == 1
+    assert b"frame, truth, probability" in events[0].read_bytes()
+
+
+@pytest.fixture(scope="module")
+def two_teachers(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Weights of a teacher with the student's features, and of one without."""
+    from tests.training.methods.test_distillation import quick_teachers
+
+    return quick_teachers(discs, tmp_path_factory.mktemp("teachers"))
+
+
+@pytest.mark.parametrize(
+    ("job", "workers", "die_at"),
+    [("student", 0, 3), ("student", 1, 4), ("teacher2", 0, 3), ("distill_xpnet", 0, 3)],
+)
+def test_killed_and_resumed_ends_with_the_same_weights(
+    tiny, two_teachers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    job: str, workers: int, die_at: int,
+) -> None:  # fmt: skip
+    """Two steps an epoch: step 3 lies in the middle of the second, step 4 between two."""
+    more: dict[str, object] = {"checkpoint_minutes": 0.0}
+    if job == "distill_xpnet":
+        more |= {"teachers": two_teachers, "order": "random", "output_loss": 1.0}
+        more |= {"adversarial_every": 2}
+    train(tiny(job, output=str(tmp_path / "whole"), **more))
+
+    killed = tiny(job, output=str(tmp_path / "killed"), workers=workers, **more)
+    learn = Learner.learn
+    calls = 0
+
+    def die(self: Learner, loss: torch.Tensor, what: str) -> None:
+        nonlocal calls
+        if what != "discriminator":
+            if calls == die_at:
+                raise KeyboardInterrupt
+            calls += 1
+        learn(self, loss, what)
+
+    monkeypatch.setattr(Learner, "learn", die)
+    with pytest.raises(KeyboardInterrupt):
+        train(killed)
+    monkeypatch.setattr(Learner, "learn", learn)
+    train(killed)
+    folders = [tmp_path / "whole", tmp_path / "killed"]
+    states = [torch.load(folder / "checkpoint.pt", weights_only=True) for folder in folders]
+    assert states[0]["step"] == states[1]["step"] == 6
+    for part in ("lesson", "averaged"):
+        assert_same(states[0][part], states[1][part], part)
+    logs = [(folder / "log.jsonl").read_text().splitlines() for folder in folders]
+    for ours, theirs in zip(*logs, strict=True):
+        assert json.loads(ours)["loss"] == pytest.approx(json.loads(theirs)["loss"], abs=1e-7)
+
+
+def assert_same(ours: object, theirs: object, where: str) -> None:
+    if isinstance(ours, dict):
+        assert isinstance(theirs, dict)
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            assert_same(ours[key], theirs[key], f"{where}.{key}")
+    elif isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs), where  # type: ignore[arg-type]
+    elif isinstance(ours, list | tuple):
+        assert isinstance(theirs, list | tuple)
+        assert len(ours) == len(theirs), where
+        for number, pair in enumerate(zip(ours, theirs, strict=True)):
+            assert_same(*pair, f"{where}.{number}")
+    elif isinstance(ours, float):
+        assert ours == pytest.approx(theirs), where
+    else:
+        assert ours == theirs, where
+
+
+@pytest.mark.parametrize("job", ["student", "teacher2", "lite by teachers"])
+def test_two_processes_train_together(
+    discs: Path, tmp_path: Path, two_teachers: tuple[str, ...], job: str
+) -> None:
+    """Distributed on the CPU, through Fabric's own launcher, from the command line."""
+    what = ["train", job]
+    if job == "lite by teachers":
+        what = ["distill", "--model", "xpnet_lite", "adversarial_every=2"]
+        what += [word for path in two_teachers for word in ("--teacher", path)]
+    command = [
+        sys.executable, "-m", "xpnet.cli", *what, f"data={discs}", "size=32",
+        f"output={tmp_path / 'run'}", "epochs=2", "batch=2", "workers=0", "accelerator=cpu",
+        "devices=2", "precision=32-true",
+    ]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    assert len((tmp_path / "run" / "log.jsonl").read_text().splitlines()) == 2
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 4  # 8 frames, 2 processes, 2 frames each a step, 2 epochs
+    load_network(tmp_path / "run" / "weights.safetensors")
+    assert result.stdout.splitlines() == [str(tmp_path / "run" / "weights.safetensors")]
+
+
+def test_a_fault_on_two_processes_is_said_once(discs: Path, tmp_path: Path, xpnet) -> None:
+    call = ("train", "student", f"data={discs}", f"output={tmp_path / 'run'}", "size=32",
+            "workers=0", "accelerator=cpu", "devices=2", "batch=2", "learning_rate=10")  # fmt: skip
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"no checkpoint")
+    assert "not a checkpoint" in one_line(xpnet(*call))
+
+
+def test_a_loss_that_is_no_number_stops_and_names_step_and_checkpoint(
+    tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = tiny(output=str(tmp_path / "run"))
+    learn, calls = Learner.learn, 0
+
+    def spoil(self: Learner, loss: torch.Tensor, what: str) -> None:
+        nonlocal calls
+        calls += 1
+        learn(self, loss * float("nan") if calls == 4 else loss, what)
+
+    monkeypatch.setattr(Learner, "learn", spoil)
+    with pytest.raises(UserError, match=r"loss is nan at step 2 of 2 in epoch 2: .*checkpoint\.pt"):
+        train(made)
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 2
+    assert all(v.isfinite().all() for v in state["lesson"]["module"].values())
+
+
+def test_a_full_disk_loses_nothing_that_was_saved(
+    tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = tiny(output=str(tmp_path / "run"), epochs=1)
+    train(made)
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+
+    def full(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"checkpoint\.pt: cannot be written: No space left"):
+        trainer_of(made)._checkpoint()
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+    assert not list((tmp_path / "run").glob(".*part"))
+
+
+def trainer_of(settings) -> loop.Trainer:
+    from training.jobs import _datasets, make_lesson
+
+    fabric = make_fabric(settings)
+    sets = _datasets(settings)
+    return loop.Trainer(
+        fabric, settings, make_lesson(fabric, settings, NETWORKS[settings.network](), 2), *sets
+    )
+
+
+def test_checkpoint_of_other_settings_is_refused(tiny, tmp_path: Path) -> None:
+    trainer_of(tiny(output=str(tmp_path)))._checkpoint()
+    with pytest.raises(UserError, match=r"other settings \(learning_rate\)"):
+        train(tiny(output=str(tmp_path), learning_rate=0.5))
+    (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(UserError, match=r"checkpoint\.pt: not a checkpoint"):
+        train(tiny(output=str(tmp_path)))
+
+
+def test_starts_from_given_weights_and_says_so(tiny, tmp_path: Path) -> None:
+    first = train(tiny(output=str(tmp_path / "first"), epochs=1))
+    second = train(
+        tiny(output=str(tmp_path / "second"), epochs=1, init=str(first), learning_rate=1e-9)
+    )
+    before = read_card(second.with_suffix(".json")).training["before"]
+    assert before["epoch"] == 1
+    ours, theirs = load_file(second), load_file(first)
+    torch.testing.assert_close(ours["head.weight"], theirs["head.weight"], atol=1e-3, rtol=0)
+
+
+def test_weights_of_another_network_are_refused(tiny, tmp_path: Path) -> None:
+    weights = train(tiny(epochs=1))
+    with pytest.raises(UserError, match="not weights of this network"):
+        load_weights(NETWORKS["teacher"](), weights)
+    (tmp_path / "broken.safetensors").write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"broken\.safetensors: not a safetensors file"):
+        load_weights(student(), tmp_path / "broken.safetensors")
+
+
+def test_half_precision_weights_load_where_they_are_used(tiny, tmp_path: Path, xpnet) -> None:
+    weights = train(tiny(epochs=1))
+    packed = xpnet("pack", weights, "--output", tmp_path / "half.safetensors")
+    assert packed.returncode == 0, packed.stderr
+    line = one_line(xpnet("pack", "none.safetensors", "--output", tmp_path / "x.safetensors"))
+    assert "none.json: model card cannot be read" in line
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.51 * weights.stat().st_size
+    network, card = load_network(tmp_path / "half.safetensors")
+    assert card.training["stored_as"] == "float16"
+    whole, _ = load_network(weights)
+    frames = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(frames), whole(frames), atol=0.01, rtol=0)
+
+
+def test_the_arithmetic_is_chosen_by_the_machine(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    for flags, expected in (({"avx512_bf16"}, "bf16-mixed"), ({"avx2"}, "32-true")):
+        monkeypatch.setattr("training.jobs.cpu_flags", lambda f=flags: f)
+        assert precision(tiny(precision="auto")) == expected
+    assert precision(tiny(precision="bf16-mixed")) == "bf16-mixed"
+
+
+@pytest.mark.parametrize("job", ["student", "teacher2", "distill_xpnet"])
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)]
+)
+def test_the_network_computes_in_the_precision_asked_for(
+    tiny, two_teachers, monkeypatch: pytest.MonkeyPatch,
+    job: str, precision: str, expected: torch.dtype,
+) -> None:  # fmt: skip
+    seen = set()
+    forward = torch.nn.ConvTranspose2d.forward
+
+    def spy(self, x: torch.Tensor, *rest: object) -> torch.Tensor:
+        result = forward(self, x, *rest)
+        seen.add(result.dtype)
+        return result
+
+    monkeypatch.setattr(torch.nn.ConvTranspose2d, "forward", spy)
+    teachers = {"teachers": two_teachers} if job == "distill_xpnet" else {}
+    weights = train(tiny(job, epochs=1, precision=precision, **teachers))
+    assert seen == {expected}
+    assert load_file(weights)["head.weight"].dtype == torch.float32
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_named(xpnet, discs: Path) -> None:
+    result = xpnet("train", "student", f"data={discs}", "accelerator=cuda")
+    assert "accelerator cuda, 1 devices" in one_line(result)
+
+
+def test_data_that_is_not_there_is_named(xpnet, discs: Path, tmp_path: Path) -> None:
+    call = ("train", "student", f"output={tmp_path / 'run'}", "accelerator=cpu")
+    assert "none: no such folder" in one_line(xpnet(*call, "data=none"))
+    (discs.parent / "only").mkdir(exist_ok=True)
+    assert "no known layout" in one_line(xpnet(*call, f"data={discs.parent / 'only'}"))

@@ -1,0 +1,50 @@
+"""Which GPU a plan is built on, by what nvidia-smi says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.xpnet.tensorrt.conftest import write_program
+from xpnet.errors import UserError
+from xpnet.host import gpu
+from xpnet.host.gpu import describe_gpu
+
+TWO = """#!/bin/sh
+echo "NVIDIA T400, 595.1, GPU-1a"
+echo "NVIDIA GeForce RTX 3070 Laptop GPU, 595.1, GPU-2b"
+"""
+
+
+def test_the_gpu_is_named(driver) -> None:
+    assert describe_gpu("rtx") == {"gpu": "RTX 3070", "driver": "595.1"}
+
+
+def test_of_several_kinds_one_is_chosen_by_its_uuid(
+    programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_program(programs / "nvidia-smi", TWO)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    with pytest.raises(UserError, match=r"several kinds of GPU here: .*RTX 3070.*, NVIDIA T400"):
+        describe_gpu("rtx")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-2b")
+    assert describe_gpu("rtx")["gpu"] == "NVIDIA GeForce RTX 3070 Laptop GPU"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("echo 'NVIDIA-SMI has failed'; exit 9", "sees no GPU: NVIDIA-SMI has failed"),
+        ("echo 'No devices were found'", "sees no GPU: No devices were found"),
+        ("true", "sees no GPU: it says nothing"),
+        ("exec sleep 60", "sees no GPU: .*timed out after"),
+    ],
+)
+def test_a_driver_that_does_not_work_is_named(
+    programs: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    write_program(programs / "nvidia-smi", f"#!/bin/sh\n{text}\n")
+    monkeypatch.setattr(gpu, "DRIVER_S", 2.0 if "sleep" in text else 60.0)
+    with pytest.raises(UserError, match=said):
+        describe_gpu("rtx")

@@ -1,0 +1,216 @@
+"""`xpnet doctor` on targets that are made up below a folder, and the page of compatibility."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from xpnet.host import nvidia_software as targets
+from xpnet.host.compatibility import RELEASES, begins, release_of, releases_table, sources_list
+from xpnet.host.installation import target_checks
+from xpnet.host.known_issues import traps_table
+from xpnet.host.nvidia_software import Mismatch, Module, Target, judge, look
+
+NVIDIA_PYDS = "/usr/lib/python3/dist-packages/pyds.so"
+INDEX_PYDS = "/usr/lib/python3/dist-packages/pyds.py"
+DPKG = """Package: nvidia-jetpack
+Status: install ok installed
+Version: 6.1+b123
+
+Package: libnvinfer10
+Status: install ok installed
+Version: 10.3.0.30-1+cuda12.5
+
+Package: libnvinfer8
+Status: deinstall ok config-files
+Version: 8.6.1.6-1+cuda12.0
+"""
+
+
+def put(root: Path, name: str, text: str = "") -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def seen(root: Path, driver: str = "", pyds: Module | None = None, numpy: str = "1.26.4") -> Target:
+    modules = {"pyds": pyds, "numpy": Module("numpy/__init__.py", numpy)}
+    return look(root, lambda command: driver if "nvidia-smi" in command else "", modules.get)
+
+
+def rtx(root: Path, deepstream: str = "9.1.0") -> None:
+    """An RTX laptop in DeepStream's Triton container."""
+    put(root, "opt/nvidia/deepstream/deepstream/version", f"Version: {deepstream}\nGCID: 1\n")
+    put(root, "opt/nvidia/deepstream/deepstream/lib/gst-plugins/libnvdsgst_inferserver.so")
+    put(root, "opt/tritonserver/lib/libtritonserver.so")
+    put(root, "usr/lib/x86_64-linux-gnu/libnvinfer.so.10.16.0")
+    put(root, "etc/os-release", 'NAME="Ubuntu"\nVERSION_ID="24.04"\nID=ubuntu\n')
+
+
+@pytest.fixture(autouse=True)
+def _python_of_ubuntu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets.platform, "python_version", lambda: "3.12.3")
+
+
+def test_a_laptop_whose_parts_go_together(tmp_path: Path) -> None:
+    rtx(tmp_path)
+    target = seen(tmp_path, "595.71.05\n595.71.05\n", Module(NVIDIA_PYDS, "1.2.2"))
+    assert (target.deepstream, target.tensorrt, target.driver) == ("9.1.0", "10.16.0", "595.71.05")
+    assert (target.ubuntu, target.jetson, target.triton) == ("24.04", False, True)
+    assert judge(target) == []
+    assert all(check.ok for check in target_checks(target))
+
+
+def test_a_jetson_whose_parts_go_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(targets.platform, "python_version", lambda: "3.10.12")
+    put(tmp_path, "opt/nvidia/deepstream/deepstream/version", "Version: 7.1\n")
+    put(tmp_path, "etc/nv_tegra_release", "# R36 (release), REVISION: 4.0, GCID: 1, BOARD: x\n")
+    put(tmp_path, "etc/os-release", 'VERSION_ID="22.04"\nID=ubuntu\n')
+    put(tmp_path, "var/lib/dpkg/status", DPKG)
+    target = seen(tmp_path, pyds=Module(NVIDIA_PYDS, "1.2.0"))
+    assert (target.l4t, target.jetpack, target.tensorrt) == ("36.4.0", "6.1+b123", "10.3.0.30")
+    assert judge(target) == []
+    assert "Jetson's Linux 36.4.0" in target_checks(target)[0].found
+
+
+def test_a_jetson_in_a_container_shows_itself_by_its_device_tree(tmp_path: Path) -> None:
+    """NVIDIA's containers need not hold /etc/nv_tegra_release."""
+    put(tmp_path, "opt/nvidia/deepstream/deepstream/version", "Version: 9.1\n")
+    assert not seen(tmp_path).jetson
+    put(tmp_path, "proc/device-tree/compatible", "nvidia,p3768-0000+p3767-0000\0nvidia,tegra234\0")
+    target = seen(tmp_path)
+    assert (target.jetson, target.l4t) == (True, None)
+    assert "driver" not in [m.name for m in judge(target)]
+    assert target_checks(target)[0].found == "Jetson's Linux of a version not told here"
+
+
+def only(mismatches: list[Mismatch]) -> Mismatch:
+    assert len(mismatches) == 1, mismatches
+    return mismatches[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "part", "found", "mend"),
+    [
+        ("etc/os-release", 'VERSION_ID="22.04"\nID=ubuntu\n', "Ubuntu", "22.04, DeepStream 9.1 is "
+         "made for 24.04", "a container"),
+        ("var/lib/dpkg/status", DPKG, "TensorRT", "10.3.0.30, DeepStream 9.1 is made for 10.16",
+         "TensorRT that comes with it"),
+        ("etc/nv_tegra_release", "# R36 (release), REVISION: 4.3, GCID: 1\n", "JetPack",
+         "36.4.3, DeepStream 9.1 is made for 39.2", "flash JetPack 7.2"),
+    ],
+)  # fmt: skip
+def test_a_part_of_another_release(
+    name: str, text: str, part: str, found: str, mend: str, tmp_path: Path
+) -> None:
+    rtx(tmp_path)
+    put(tmp_path, name, text)
+    mismatch = only(judge(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2"))))
+    assert (mismatch.name, mismatch.found) == (part, found)
+    assert mend in mismatch.mend
+
+
+@pytest.mark.parametrize(
+    ("driver", "expected"),
+    [("590.48.01", "needs 595.58 or newer"), ("", "nvidia-smi says nothing")],
+)
+def test_the_driver(driver: str, expected: str, tmp_path: Path) -> None:
+    rtx(tmp_path)
+    mismatch = only(judge(seen(tmp_path, driver, Module(NVIDIA_PYDS, "1.2.2"))))
+    assert mismatch.name == "driver"
+    assert expected in mismatch.found
+
+
+def test_nvinferserver_without_triton(tmp_path: Path) -> None:
+    rtx(tmp_path)
+    (tmp_path / "opt/tritonserver/lib/libtritonserver.so").unlink()
+    mismatch = only(judge(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2"))))
+    assert mismatch.found == "its plugin is there, libtritonserver.so is not"
+    assert "9.1-triton-multiarch" in mismatch.mend
+    assert "--triton none" in mismatch.mend
+
+
+@pytest.mark.parametrize(
+    ("deepstream", "pyds", "numpy", "found", "mend"),
+    [
+        ("9.1.0", None, "1.26.4", "not installed", "--build-bindings"),
+        ("8.0.0", None, "1.26.4", "not installed", "--version 1.2.2"),
+        ("9.1.0", Module(INDEX_PYDS, "0.2.0"), "1.26.4", "0.2.0 of the package index", "pip un"),
+        ("9.1.0", Module(NVIDIA_PYDS, "1.2.2"), "2.2.6", "1.2.2 with numpy 2.2.6", "'numpy<2'"),
+        ("8.0.0", Module(NVIDIA_PYDS, "1.2.0"), "1.26.4", "DeepStream 8.0 needs 1.2.2", "1.2.2"),
+    ],
+)
+def test_pyds(
+    deepstream: str, pyds: Module | None, numpy: str, found: str, mend: str, tmp_path: Path
+) -> None:
+    rtx(tmp_path, deepstream)
+    mismatches = judge(seen(tmp_path, "595.71.05", pyds, numpy))
+    mismatch = only([m for m in mismatches if m.name == "pyds"])
+    assert found in mismatch.found
+    assert mend in mismatch.mend
+
+
+def test_a_release_that_is_not_in_the_table(tmp_path: Path) -> None:
+    rtx(tmp_path, "6.4.0")
+    mismatch = judge(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2")))[0]
+    assert mismatch.found.startswith("6.4.0, not one of those we know (7.1, 8.0")
+
+
+def test_a_machine_without_nvidias_parts_is_judged_by_nothing(tmp_path: Path) -> None:
+    target = seen(tmp_path)
+    assert judge(target) == []
+    checks = target_checks(target)
+    assert [c.name for c in checks] == ["NVIDIA driver", "DeepStream", "TensorRT", "pyds"]
+    assert not any(c.ok or c.required or c.wrong for c in checks)
+
+
+def test_the_wrong_pyds_on_such_a_machine_is_said_and_fails_nothing(tmp_path: Path) -> None:
+    checks = target_checks(seen(tmp_path, pyds=Module(INDEX_PYDS, "0.2.0")))
+    (wrong,) = [c for c in checks if c.wrong]
+    assert not wrong.required
+    assert "WRONG    pyds" in wrong.line()
+    assert "mend it: pip uninstall pyds" in wrong.line()
+
+
+def test_a_wrong_part_of_a_target_fails_the_doctor(tmp_path: Path) -> None:
+    rtx(tmp_path)
+    checks = target_checks(seen(tmp_path, "580.1", Module(NVIDIA_PYDS, "1.2.2")))
+    assert [c.name for c in checks if not c.ok and c.required] == ["driver"]
+
+
+def test_versions_are_compared_by_whole_numbers() -> None:
+    assert begins("10.3.0.26", "10.3")
+    assert not begins("10.30.1", "10.3")
+    assert release_of("9.10.0") is None
+    assert len({r.deepstream for r in RELEASES}) == len(RELEASES)
+
+
+PAGE = ROOT / "docs" / "compatibility.md"
+
+
+@pytest.mark.parametrize(
+    ("part", "lines"),
+    [("releases", releases_table()), ("traps", traps_table()), ("sources", sources_list())],
+)
+def test_the_page_is_that_of_the_data(part: str, lines: list[str]) -> None:
+    found = re.search(rf"<!-- {part} -->\n(.*?)<!-- end of {part} -->", PAGE.read_text(), re.DOTALL)
+    assert found is not None
+    assert found[1].splitlines() == lines
+
+
+def test_what_the_page_shows_is_what_the_doctor_says(tmp_path: Path) -> None:
+    rtx(tmp_path)
+    put(tmp_path, "usr/lib/x86_64-linux-gnu/libnvinfer.so.10.16.0")
+    put(tmp_path, "var/lib/dpkg/status", DPKG.replace("10.3.0.30", "10.3.0.26"))
+    said = [
+        c.line() for c in target_checks(seen(tmp_path, "595.71.05", Module(INDEX_PYDS, "0.2.0")))
+    ]
+    shown = re.search(r"```text\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert shown is not None
+    for line in shown[1].splitlines():
+        assert line in "\n".join(said).splitlines()

@@ -1,0 +1,109 @@
+"""Both runtimes of a CPU compute what an ONNX file says, and refuse what is none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xpnet.card import METADATA_KEY, parse_card
+from xpnet.errors import UserError
+from xpnet.frames import frame_to_tensor
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving import cpu_runtimes
+from xpnet.serving.cpu_runtimes import RUNTIMES, best_runtime, computes_bf16, open_model
+from xpnet.serving.model_config import DEFAULT_MODEL
+
+ONNX = MODEL_REPOSITORY / DEFAULT_MODEL / "1" / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def tensors(frames: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([frame_to_tensor(frame, 256, 256) for frame in frames[:3]])
+
+
+def run(runtime: str, precision: str | None, tensors: np.ndarray) -> np.ndarray:
+    model = open_model(ONNX, runtime, precision=precision)
+    (found,) = model.run(["probabilities"], {"frames": tensors})
+    return found
+
+
+def test_in_float32_they_agree(tensors: np.ndarray) -> None:
+    ours, theirs = (run(name, "fp32", tensors) for name in RUNTIMES)
+    assert ours.shape == theirs.shape == (3, 1, 256, 256)
+    assert ours.max() > 0.5
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.skipif(not computes_bf16(), reason="this CPU multiplies no bfloat16")
+def test_bfloat16_leaves_the_masks_as_they_are(tensors: np.ndarray) -> None:
+    ours, theirs = run("openvino", "bf16", tensors), run("onnxruntime", None, tensors)
+    assert 0 < np.abs(ours - theirs).mean() < 0.01
+    both = ((ours > 0.5) & (theirs > 0.5)).sum()
+    assert 2 * both / ((ours > 0.5).sum() + (theirs > 0.5).sum()) > 0.97
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_batch_is_its_frames(runtime: str, tensors: np.ndarray) -> None:
+    together = run(runtime, None, tensors)
+    for one, tensor in zip(together, tensors[:, None], strict=True):
+        np.testing.assert_allclose(run(runtime, None, tensor)[0], one, atol=1e-5)
+
+
+def test_openvino_sends_nothing_home() -> None:
+    """Its telemetry is a package of its own, that a system may have: its import is kept out."""
+    code = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "openvino_telemetry":
+            print("looked for", name)
+
+sys.meta_path.insert(0, Finder())
+import subprocess
+import sys
+from pathlib import Path
+from xpnet.serving.cpu_runtimes import open_model
+open_model(Path(sys.argv[1]), "openvino")
+print("loaded")
+"""
+    command = [sys.executable, "-c", code, str(ONNX)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["loaded"]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_names_and_card_come_from_the_file(runtime: str) -> None:
+    model = open_model(ONNX, runtime)
+    assert model.inputs == ["frames"]
+    assert parse_card(model.metadata[METADATA_KEY], "card").name == "xpnet_lite"
+
+
+@pytest.mark.parametrize(
+    ("installed", "bf16", "wanted"),
+    [(True, True, "openvino"), (True, False, "onnxruntime"), (False, True, "onnxruntime")],
+)
+def test_openvino_is_taken_where_it_computes_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, installed: bool, bf16: bool, wanted: str
+) -> None:
+    monkeypatch.setattr(cpu_runtimes.util, "find_spec", lambda _: object() if installed else None)
+    monkeypatch.setattr(cpu_runtimes, "cpu_flags", lambda: ["avx2", "avx512_bf16"] if bf16 else [])
+    assert best_runtime() == wanted
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name"), zip(RUNTIMES, ("ONNX Runtime", "OpenVINO"), strict=True)
+)
+def test_what_is_no_model_is_named(tmp_path: Path, runtime: str, name: str) -> None:
+    junk = tmp_path / "junk.onnx"
+    junk.write_bytes(ONNX.read_bytes()[:100_000])
+    with pytest.raises(UserError, match=rf"junk\.onnx: not a model that {name} loads: \S"):
+        open_model(junk, runtime)
+    with pytest.raises(UserError, match="no such ONNX file"):
+        open_model(tmp_path / "none.onnx", runtime)
+    with pytest.raises(UserError, match="runtime 'tvm': expected auto or one of onnxruntime"):
+        open_model(ONNX, "tvm")

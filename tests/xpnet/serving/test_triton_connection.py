@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from xpnet.card import Card, read_card
+from xpnet.errors import UserError
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving.triton_connection import check_model
+
+
+class Server:
+    """What a server says of a model; the real one is asked in tests/integration."""
+
+    def __init__(self, card: Card, ready: bool = True) -> None:
+        self.card, self.ready = card, ready
+
+    def is_model_ready(self, _model: str, **_: Any) -> bool:
+        return self.ready
+
+    def get_model_metadata(self, _model: str, **_: Any) -> dict[str, Any]:
+        def said(spec: Any) -> list[dict[str, Any]]:
+            return [{"name": spec.name, "shape": list(map(str, spec.shape))}]
+
+        return {"inputs": said(self.card.input), "outputs": said(self.card.output)}
+
+
+def test_a_model_fits_its_card() -> None:
+    card = read_card(MODEL_REPOSITORY / "xpnet_lite" / "card.json")
+    check_model(Server(card), "h:1", "m", card)
+    with pytest.raises(UserError, match=r"Triton at h:1: model 'm' has .*, expected frames"):
+        check_model(Server(card.at_size(64, 64)), "h:1", "m", card)
+    with pytest.raises(UserError, match="model 'm' is not ready"):
+        check_model(Server(card, ready=False), "h:1", "m", card)

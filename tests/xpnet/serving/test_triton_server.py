@@ -1,0 +1,56 @@
+"""What the server is started with, and which line of its log is told where it does not start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xpnet.serving.triton_server import ServerSettings, TritonServer
+
+# As tritonserver 2.51 without a driver logs them.
+NO_DRIVER = (
+    'E1124 18:54:11.169935 14577 server.cc:241] "CudaDriverHelper has not been initialized."'
+)
+NO_STUB = "Failed to run python backend stub. Errno = 2"
+NO_MODEL = (
+    "E1124 18:54:12.000000 14577 model_lifecycle.cc:654] \"failed to load 'xpnet_onnx' version 1\""
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ([NO_DRIVER, "", NO_STUB], NO_STUB),
+        ([NO_DRIVER, NO_STUB, NO_MODEL], "failed to load 'xpnet_onnx' version 1"),
+    ],
+)
+def test_the_line_that_tells_most(log: list[str], told: str) -> None:
+    server = TritonServer.__new__(TritonServer)
+    server._log = deque(log)
+    assert server.reason() == told
+
+
+def test_without_a_path_the_stub_still_finds_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As services and cron jobs may start us; an empty PATH kept it waiting for 90 s."""
+    started: dict[str, Any] = {}
+
+    class Process:
+        stdout = open("/dev/null", encoding="utf-8")  # noqa: SIM115
+
+        def __init__(self, _command: list[str], env: dict[str, str], **_: Any) -> None:
+            started.update(env)
+
+    monkeypatch.delenv("PATH")
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    monkeypatch.setattr(
+        "xpnet.serving.triton_server.find_tritonserver", lambda: ("server", "backends")
+    )
+    TritonServer(ServerSettings(http_port=0, grpc_port=0, metrics_port=0))
+    first, *others = started["PATH"].split(":")
+    assert Path(first) == Path(sys.executable).parent
+    assert "/bin" in others

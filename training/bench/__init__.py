@@ -1,0 +1,1 @@
+"""Benchmarks of networks: measured times, layer counts, roofline."""

@@ -1,0 +1,218 @@
+"""`xpnet bench network`: every network in every runtime and precision of this CPU, by turns.
+
+By turns, since what else the machine does then meets all alike: each round runs each of them once,
+and the median of the rounds counts.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from training.bench.network_runtimes import ALL_RUNTIMES, Run, onnx_run, torch_run
+from training.export.layer_forms import Forms, deploy, forms_of
+from training.export.onnx_export import export_onnx
+from training.export.precision import convert
+from training.models.weight_files import load_network
+from training.models.zoo import MODEL_NAMES, NETWORKS, Network
+from xpnet.card import Card, new_card, read_card
+from xpnet.errors import UserError
+from xpnet.frames import Frame, frame_to_tensor
+from xpnet.host.cpu import describe_machine
+from xpnet.serving.cpu_runtimes import best_runtime, computes_bf16
+from xpnet.serving.model_config import onnx_name
+
+BATCH = 1
+"""A live frame waits for no other."""
+
+
+@dataclass
+class Row:
+    """A network in one form; `shipped` marks what the project serves on a CPU."""
+
+    network: str
+    graph: str  # trained (torch's own), exported, or tuned: in the forms of `xpnet tune`
+    runtime: str
+    precision: str
+    size: int
+    batch: int
+    median_ms: float
+    shipped: bool
+
+
+def bench_network(
+    names: list[str],
+    sizes: list[int],
+    rounds: int,
+    frames: list[Frame],
+    weights: Path,
+    repository: Path,
+    forms: dict[str, Forms],
+    runtimes: list[str],
+) -> dict[str, Any]:
+    """Times the networks of `names`, keys of NETWORKS, at each size; see `Row`.
+
+    `frames` are real ones, H x W x 3 RGB uint8. Weights are those of the folder `weights` where it
+    has some, else fresh ones: time does not depend on them. `forms` are those of `xpnet tune`,
+    by network; else the checked-in ones are tried. `runtimes` are some of training.bench.network_runtimes.
+
+    Returns the machine, its cores, the date, `rounds`, `rows`, and `left_out` with reasons.
+
+    Raises:
+        UserError: an unknown network, or a size that is no multiple of 16.
+    """
+    unknown = [name for name in names if name not in NETWORKS]
+    if unknown:
+        raise UserError(f"network '{unknown[0]}': expected some of {', '.join(NETWORKS)}")
+    foreign = [name for name in runtimes if name not in ALL_RUNTIMES]
+    if foreign:
+        raise UserError(f"runtime '{foreign[0]}': expected some of {', '.join(ALL_RUNTIMES)}")
+    rows: list[Row] = []
+    left_out: list[str] = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            made: list[tuple[Row, Run]] = []
+            for name in names:
+                network, card = _network(name, size, weights)
+                for row, build in _candidates(
+                    network, card, frames, Path(folder), repository, _forms(forms, name)
+                ):
+                    if row.runtime not in runtimes:
+                        continue
+                    try:
+                        made.append((row, build()))
+                    except UserError as error:
+                        left_out.append(f"{name}, {row.runtime}, {row.precision}: {error}")
+            _time(made, rounds)
+            rows += [row for row, _ in made]
+    return {
+        "machine": describe_machine(),
+        "date": date.today().isoformat(),
+        "cores": os.cpu_count(),
+        "rounds": rounds,
+        "rows": [asdict(row) for row in rows],
+        "left_out": left_out,
+    }
+
+
+def as_markdown(found: dict[str, Any]) -> str:
+    """The rows as a table, with the speed against the U-Net in FP32 on ONNX Runtime."""
+    base = {
+        row["size"]: row["median_ms"]
+        for row in found["rows"]
+        if (row["network"], row["graph"], row["runtime"], row["precision"])
+        == ("unet", "exported", "onnxruntime", "fp32")
+    }
+    lines = [
+        "| network | graph | runtime | precision | size | median ms | times the U-Net |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        ratio = f"{base[row['size']] / row['median_ms']:.2f}" if row["size"] in base else ""
+        mark = " **shipped**" if row["shipped"] else ""
+        lines.append(
+            f"| {row['network']} | {row['graph']} | {row['runtime']}{mark} | {row['precision']} "
+            f"| {row['size']} | {row['median_ms']:.1f} | {ratio} |"
+        )
+    lines += ["", f"{found['machine']}, {found['cores']} cores, {found['date']}"]
+    return "\n".join([*lines, *(f"Left out: {reason}" for reason in found["left_out"])]) + "\n"
+
+
+def _forms(given: dict[str, Forms], name: str) -> Forms:
+    return given[name] if name in given else forms_of(name, "fp32")
+
+
+def _network(name: str, size: int, weights: Path) -> tuple[Network, Card]:
+    trained = weights / f"{name}.safetensors"
+    if trained.is_file():
+        network, card = load_network(trained)
+        return network, card.at_size(size, size)
+    torch.manual_seed(1)
+    network = NETWORKS[name]().eval()
+    count = sum(p.numel() for p in network.parameters())
+    card = new_card(
+        MODEL_NAMES[name], name, count, size, licence="none", data=(), git_commit="none"
+    )
+    return network, card.at_size(size, size)
+
+
+def _candidates(
+    network: Network,
+    card: Card,
+    frames: list[Frame],
+    folder: Path,
+    repository: Path,
+    forms: Forms,
+) -> Iterator[tuple[Row, Any]]:
+    """Rows without a time, and what makes each of them ready to run."""
+    size = card.input.height
+    tensor = frame_to_tensor(frames[0], size, size)
+    served = _served(repository, card)
+    floats = ["fp32", *(["bf16"] if computes_bf16() else [])]
+
+    def row(graph: str, runtime: str, precision: str) -> Row:
+        shipped = (graph, runtime, precision) == served
+        return Row(card.network, graph, runtime, precision, size, BATCH, 0.0, shipped)
+
+    for kind in floats:
+        yield (
+            row("trained", "torch.compile", kind),
+            lambda kind=kind: torch_run(copy.deepcopy(network), tensor, kind),
+        )
+    for graph, own in [("exported", {}), *([("tuned", forms)] if forms else [])]:
+        exported = folder / f"{card.network}.{graph}.onnx"
+        _export(network, card, frames, exported, own)
+        quantised = exported.with_suffix(".uint8.onnx")
+        # Every convolution in INT8: what a few of them in float would cost is little.
+        convert(exported, card, frames, "uint8", quantised, agreement=0.0)
+        made: list[tuple[Path, str, str, str | None]]
+        made = [(exported, "onnxruntime", "fp32", None), (quantised, "onnxruntime", "uint8", None)]
+        made += [(exported, "openvino", kind, kind) for kind in floats]
+        made += [(quantised, "openvino", "uint8", None)]
+        for path, runtime, precision, asked in made:
+            yield (
+                row(graph, runtime, precision),
+                lambda path=path, runtime=runtime, asked=asked: onnx_run(
+                    path, card, tensor, runtime, asked
+                ),
+            )
+
+
+def _export(network: Network, card: Card, frames: list[Frame], path: Path, forms: Forms) -> None:
+    """As `xpnet export`, but compared with the deployed network: what is timed here is speed."""
+    export_onnx(deploy(network, forms), card, frames[:1], path)
+
+
+def _served(repository: Path, card: Card) -> tuple[str, str, str] | None:
+    """Graph, runtime and precision in which this machine serves a network, if it does."""
+    path = repository / onnx_name(card) / "card.json"
+    if not path.is_file():
+        return None
+    graph, runtime = read_card(path).graph, best_runtime()
+    precision = graph.get("precision", "fp32")
+    if precision == "fp32" and runtime == "openvino":
+        precision = "bf16"  # best_runtime takes OpenVINO for nothing else
+    return ("tuned" if graph.get("forms") else "exported", runtime, precision)
+
+
+def _time(made: list[tuple[Row, Run]], rounds: int) -> None:
+    """Fills `median_ms`; the first round warms up and does not count."""
+    times: list[list[float]] = [[] for _ in made]
+    for _ in tqdm(range(rounds + 1), "rounds", disable=None):
+        for (_, run), own in zip(made, times, strict=True):
+            start = time.perf_counter()
+            run()
+            own.append((time.perf_counter() - start) * 1000)
+    for (row, _), own in zip(made, times, strict=True):
+        row.median_ms = round(float(statistics.median(own[1:])), 2)

@@ -1,0 +1,1 @@
+"""Data sets: published layouts, frame and mask pairs, checks, augmentation."""

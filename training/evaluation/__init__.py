@@ -1,0 +1,1 @@
+"""Metrics, scores, tables and plots. Needs no torch."""

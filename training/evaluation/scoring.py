@@ -1,0 +1,230 @@
+"""`xpnet evaluate`: how good a model is on frames with masks; without torch."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from training.data.readers import Sample, Source
+from training.evaluation import metrics
+from training.evaluation.lesions import Lesions, Truth, count
+from training.evaluation.metrics import Counts
+from xpnet.card import THRESHOLD, Card, read_card
+from xpnet.errors import UserError
+from xpnet.frames import Mask, ProbabilityMap, frame_to_tensor, probabilities_to_mask
+from xpnet.inference import IN_FLIGHT, Inference, InferenceError
+
+log = logging.getLogger("xpnet.evaluate")
+
+THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
+"""Of the curves: 0.05 to 0.95."""
+
+
+@dataclass
+class Scored:
+    """What a set of frames was scored with: for each frame its counts and its lesions."""
+
+    samples: list[Sample] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
+    lesions: list[Lesions] = field(default_factory=list)
+    sweep: list[list[tuple[Counts, Lesions]]] = field(default_factory=list)  # or empty: no curves
+
+    def add(
+        self,
+        sample: Sample,
+        true: Mask,
+        cut: Callable[[float], Mask],
+        threshold: float,
+        sweep: bool = True,
+    ) -> None:
+        """One frame; `cut` gives its mask at a threshold, `sweep` takes it at all THRESHOLDS."""
+        truth = Truth(true)
+        predicted = cut(threshold)
+        self.samples.append(sample)
+        self.counts.append(metrics.counts(predicted, true))
+        self.lesions.append(truth.compare(predicted))
+        if not sweep:
+            return
+        masks = [cut(t) for t in THRESHOLDS]
+        self.sweep.append([(metrics.counts(m, true), truth.compare(m)) for m in masks])
+
+
+def evaluate(
+    inference: Inference, source: Source, split: str | None, sweep: bool = True
+) -> tuple[dict[str, Any], Scored]:
+    """Scores the frames of a split, all for None, at the size of their masks as stored.
+
+    Returns the scores, see `summary`, and each frame's own counts. Frame and mask need not have
+    the same size. Without `sweep` there are no curves: they take as long as a small network.
+
+    Raises:
+        UserError: a file cannot be read, inference fails, or the split has no frame.
+    """
+    samples = source.of(split)
+    scored = Scored()
+    card = inference.card
+    for sample, probabilities in _maps(inference, samples):
+        true = sample.pair.read_mask()
+        height, width = true.shape
+
+        def cut(
+            threshold: float, p: ProbabilityMap = probabilities, h: int = height, w: int = width
+        ) -> Mask:
+            return probabilities_to_mask(p, h, w, threshold)
+
+        scored.add(sample, true, cut, card.threshold, sweep)
+    return {
+        **summary(scored),
+        "height": card.input.height,
+        "width": card.input.width,
+        "threshold": card.threshold,
+        "without_mask": source.without_mask,
+        "without_image": source.without_image,
+    }, scored
+
+
+def summary(scored: Scored) -> dict[str, Any]:
+    """The metrics by name (see training.evaluation.metrics), and
+
+    `intervals`: of each, 95 %; `polyps`: found and false areas, by size (see training.evaluation.lesions);
+    `by_centre`: dice and polyps of each, where the data name centres; `curves`: a list of one
+    value a threshold, where the masks were cut at all of them.
+    """
+    by_centre = defaultdict(list)
+    for i, sample in enumerate(scored.samples):
+        if sample.centre:
+            by_centre[sample.centre].append(i)
+    return {
+        **metrics.scores(scored.counts),
+        "intervals": metrics.intervals(scored.counts),
+        "polyps": count(scored.lesions),
+        "by_centre": {
+            centre: {
+                "frames": len(indices),
+                "dice": metrics.scores([scored.counts[i] for i in indices])["dice"],
+                **count([scored.lesions[i] for i in indices])["all"],
+            }
+            for centre, indices in sorted(by_centre.items())
+        },
+        **({"curves": curves(scored)} if scored.sweep else {}),
+    }
+
+
+def curves(scored: Scored) -> dict[str, list[float | int | None]]:
+    """Precision, recall and dice over the threshold, and the free-response curve.
+
+    `sensitivity` over `false_areas` (a frame) is the latter: what a lower threshold finds more,
+    and what it costs in areas raised for nothing.
+    """
+    table: dict[str, list[float | int | None]] = defaultdict(list)
+    for i, threshold in enumerate(THRESHOLDS):
+        found = metrics.scores([frame[i][0] for frame in scored.sweep])
+        lesions = count([frame[i][1] for frame in scored.sweep])["all"]
+        row = {"threshold": threshold, **{k: found[k] for k in ("precision", "recall", "dice")}}
+        row |= {k: lesions[k] for k in ("sensitivity", "false_areas")}
+        for name, value in row.items():
+            table[name].append(value)
+    return dict(table)
+
+
+def best_threshold(scored: Scored) -> float:
+    """The threshold of the highest mean Dice; for a validation set alone.
+
+    A hundred frames do not tell neighbours apart, so it moves away from the usual THRESHOLD only
+    where the gain, frame by frame, is more than chance: its 95 % interval lies above zero.
+    """
+    dice = np.array(
+        [
+            [metrics.scores([frame[i][0]])["dice"] for i in range(len(THRESHOLDS))]
+            for frame in scored.sweep
+        ],
+        dtype=np.float64,
+    )
+    best = int(dice.mean(0).argmax())
+    gain = dice[:, best] - dice[:, THRESHOLDS.index(THRESHOLD)]
+    low, _ = metrics.interval_of_mean(gain)
+    return THRESHOLDS[best] if low > 0 else THRESHOLD
+
+
+def check_same_weights(ours: Card, path: Path) -> None:
+    """Raises UserError unless the card at `path` is of the very weights that are scored."""
+    if not ours.same_weights(read_card(path)):
+        raise UserError(f"{path}: is the card of other weights than those of the model scored")
+
+
+def record(scores: dict[str, Any], path: Path, name: str) -> None:
+    """Puts the scores, rounded, under `name` into the card at `path`; not the curves."""
+    card = read_card(path)
+    hidden = ("curves", "without_mask", "without_image")
+    kept = {key: _rounded(value) for key, value in scores.items() if key not in hidden}
+    replace(card, scores={**card.scores, name: kept}).write(path)
+    log.info("%s: scores of %s recorded", path, name)
+
+
+def as_lines(scores: dict[str, Any]) -> list[str]:
+    """The scores for a person, one a line, and the frames without a partner."""
+    lines = [f"{'frames':<20}{scores['frames']}"]
+    for name in ("dice", "iou", "miou", "dice_total", "precision", "recall", "false_alarm"):
+        value = scores[name]
+        counted = scores.get(f"{name}_frames")
+        text = "no such frame"
+        if value is not None:
+            low, high = scores["intervals"][name]
+            text = f"{value:.4f}   ({low:.3f} to {high:.3f})"
+        lines.append(f"{name:<20}{text}{f'   of {counted} frames' if counted is not None else ''}")
+    for size, row in scores["polyps"].items():
+        found = f"{row['found']} of {row['polyps']} found"
+        lines.append(
+            f"{f'polyps, {size}':<20}{found}, {row['false_areas']:.3f} false areas a frame"
+        )
+    for centre, row in scores["by_centre"].items():
+        found = f"{row['found']} of {row['polyps']} found"
+        lines.append(
+            f"{f'centre {centre}':<20}dice {row['dice']:.4f} of {row['frames']} frames, {found}, "
+            f"{row['false_areas']:.3f} false areas a frame"
+        )
+    for key, what in (
+        ("without_mask", "images without a mask"),
+        ("without_image", "masks without an image"),
+    ):
+        if scores[key]:
+            shown = ", ".join(scores[key][:10]) + (", ..." if len(scores[key]) > 10 else "")
+            lines.append(f"{len(scores[key])} {what}: {shown}")
+    return lines
+
+
+def _maps(inference: Inference, samples: list[Sample]) -> Iterator[tuple[Sample, ProbabilityMap]]:
+    """Each sample with its probability map, a few in flight at a time."""
+    card = inference.card
+    pending: deque[tuple[Sample, Future[ProbabilityMap]]] = deque()
+
+    def finish() -> tuple[Sample, ProbabilityMap]:
+        sample, future = pending.popleft()
+        try:
+            return sample, future.result()
+        except InferenceError as error:
+            raise UserError(f"{sample.pair.image}: inference failed: {error}") from error
+
+    for sample in tqdm(samples, "evaluating", unit=" frames", disable=None):
+        tensor = frame_to_tensor(sample.pair.read_frame(), card.input.height, card.input.width)
+        pending.append((sample, inference.submit(tensor)))
+        if len(pending) == IN_FLIGHT:
+            yield finish()
+    while pending:
+        yield finish()
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    return round(value, 4) if isinstance(value, float) else value

@@ -1,0 +1,1 @@
+"""From weights to ONNX: layer forms, FP16 and INT8 graphs, calibration."""

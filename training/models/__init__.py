@@ -1,0 +1,1 @@
+"""Networks, discriminators, pretrained encoders, and their weight files."""

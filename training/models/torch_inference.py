@@ -1,0 +1,43 @@
+"""Weights as they are, run by torch: to score and to draw networks that are not exported."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.models.weight_files import load_network
+from xpnet.frames import ProbabilityMap
+
+
+class TorchInference:
+    """A network of safetensors weights, on the GPU where there is one; see `Inference`.
+
+    Raises:
+        UserError: weights or card are missing or do not fit each other.
+    """
+
+    def __init__(self, weights: Path) -> None:
+        network, self.card = load_network(weights)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._network = network.to(self._device)
+        self._pool = ThreadPoolExecutor(1, "torch")
+
+    def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
+        """See `Inference`."""
+        return self._pool.submit(self._run, tensor)
+
+    def give_up(self, reason: str) -> None:
+        """Nothing to do: a call into torch always returns."""
+
+    def close(self) -> None:
+        """See `Inference`."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, tensor: NDArray[np.float32]) -> ProbabilityMap:
+        with torch.inference_mode():
+            result = self._network(torch.from_numpy(tensor).to(self._device))
+        return np.asarray(result[0, 0].cpu().numpy(), dtype=np.float32)

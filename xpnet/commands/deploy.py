@@ -1,0 +1,140 @@
+"""`xpnet deploy`: files for NVIDIA's deepstream-app, written and checked."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from xpnet.commands.options import add_repository
+from xpnet.errors import UserError
+from xpnet.paths import ROOT
+from xpnet.platforms import TARGETS
+
+log = logging.getLogger("xpnet.deploy")
+
+
+def add_deploy(commands: Any) -> None:
+    """The options of `xpnet deploy`."""
+    p = commands.add_parser("deploy", help="files for deepstream-app, made from a model's card")
+    p.add_argument(
+        "--platform", choices=tuple(TARGETS), help="rtx: a GPU of its own; jetson: a Jetson"
+    )
+    p.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="file, /dev/videoN (V4L2, also SDI cards with such a driver) or rtsp://...; "
+        "repeated: several scopes in tiles",
+    )
+    p.add_argument(
+        "--sink",
+        action="append",
+        default=[],
+        metavar="SINK",
+        help="screen, drm (Jetson without a desktop), rtsp[:PORT], or a file .mp4 or .mkv; "
+        "may be repeated",
+    )
+    p.add_argument(
+        "--triton",
+        choices=("inprocess", "grpc", "none"),
+        help="inprocess: the plan in the graph's process; grpc: in a server of its own; none: with "
+        "nvinfer",
+    )
+    p.add_argument("--url", help="Triton's gRPC for --triton grpc (default: 127.0.0.1:8001)")
+    p.add_argument("--model", help="TensorRT plan: xpnet_lite (default) or xpnet")
+    p.add_argument("--size", metavar="WxH", help="of cameras and picture (default: 1920x1080)")
+    p.add_argument("--fps", type=float, help="of cameras, as 59.94 (default: 30)")
+    p.add_argument(
+        "--software-encoder", action="store_true", help="x264: an Orin Nano has no other"
+    )
+    p.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="nvinferserver hands them on beside its mask: for a graph of one's own",
+    )
+    p.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "build" / "deepstream",
+        metavar="DIR",
+        help="folder for the files (default: build/deepstream)",
+    )
+    p.add_argument(
+        "--examples",
+        action="store_true",
+        help="write the examples of deepstream/app_config/examples instead; else, and without --check, "
+        "--platform, --source, --sink and --triton are needed",
+    )
+    p.add_argument(
+        "--check", type=Path, nargs="+", metavar="FILE", help="check such files, write nothing"
+    )
+    add_repository(p)
+    p.set_defaults(command=deploy)
+
+
+def deploy(args: argparse.Namespace) -> int:
+    """`xpnet deploy`."""
+    from deepstream.app_config.config_check import Checker
+    from deepstream.app_config.config_writer import warnings, write
+    from deepstream.app_config.deployment import EXAMPLES
+
+    if args.check:
+        checker = Checker(args.repository)
+        for path in args.check:
+            print(checker.check(path))
+        return 0
+    carts = list(EXAMPLES) if args.examples else [_cart(args)]
+    for path in write(carts, args.output, args.repository):
+        Checker(args.repository, built=False).check(path)
+        print(f"deepstream-app -c {path}")
+    for line in dict.fromkeys(line for cart in carts for line in warnings(cart)):
+        log.warning(line)
+    for model in dict.fromkeys(cart.model for cart in carts if cart.triton != "grpc"):
+        _warn_of_plan(args.platform or "rtx|jetson", model, args.repository)
+    return 0
+
+
+def _cart(args: argparse.Namespace) -> Any:
+    from deepstream.app_config.deployment import Cart
+
+    for name in ("platform", "source", "sink", "triton"):
+        if not getattr(args, name):
+            raise UserError(f"deploy needs --{name} (or --examples, or --check FILE)")
+    if args.url is not None and args.triton != "grpc":
+        raise UserError(f"--url belongs to --triton grpc, not to {args.triton}")
+    options: dict[str, Any] = {
+        name: getattr(args, name)
+        for name in ("url", "model", "fps")
+        if getattr(args, name) is not None
+    }
+    if args.size is not None:
+        found = re.fullmatch(r"(\d+)x(\d+)", args.size)
+        if found is None:
+            raise UserError(f"--size {args.size}, expected WIDTHxHEIGHT as 1920x1080")
+        options["width"], options["height"] = int(found[1]), int(found[2])
+    return Cart(
+        args.platform,
+        tuple(args.source),
+        tuple(args.sink),
+        args.triton,
+        software_encoder=args.software_encoder,
+        probabilities=args.probabilities,
+        **options,
+    )
+
+
+def _warn_of_plan(platform: str, model: str, repository: Path) -> None:
+    """A plan is built on the target: its absence is no error where files are only written."""
+    from deepstream.app_config.config_writer import plan_file
+    from deepstream.app_config.infer_config import plan_command
+    from xpnet.card import read_card
+
+    plan = plan_file(model, repository)
+    if not plan.is_file():
+        card = read_card(repository / model / "card.json")
+        command = plan_command(card, platform)
+        log.warning("no TensorRT plan yet; on the target: %s", command)

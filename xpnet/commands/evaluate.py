@@ -1,0 +1,238 @@
+"""`xpnet evaluate`, `table` and `panel`: how good a model is, in figures and in pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from xpnet.commands.options import TRAIN_HINT, add_repository
+from xpnet.errors import UserError, require
+from xpnet.files import check_distinct, check_writable, write_text
+from xpnet.serving.cpu_runtimes import AUTO, RUNTIMES
+from xpnet.serving.model_config import DEFAULT_MODEL
+
+
+def add_evaluate(commands: Any) -> None:
+    """The options of `xpnet evaluate`."""
+    p = commands.add_parser("evaluate", help="score a model on frames with masks")
+    _add_data(p)
+    p.add_argument(
+        "--model", default=DEFAULT_MODEL, help="model of the repository (default: %(default)s)"
+    )
+    p.add_argument(
+        "--file",
+        type=Path,
+        help="an .onnx, .plan, .engine or .safetensors file, instead of a served model's",
+    )
+    p.add_argument(
+        "--url",
+        default="",
+        metavar="HOST:PORT",
+        help="score the model that a running Triton serves, instead",
+    )
+    p.add_argument(
+        "--runtime",
+        default=RUNTIMES[0],
+        choices=(AUTO, *RUNTIMES),
+        help="what computes an ONNX file; auto: as it is served here (default: %(default)s)",
+    )
+    _add_repository_and_json(p)
+    p.add_argument("--card", type=Path, help="record the scores in this card, under --name")
+    p.add_argument("--name", help="name of the data set in the card")
+    p.add_argument(
+        "--choose-threshold",
+        action="store_true",
+        help="put the threshold of the highest Dice into --card; --split val only",
+    )
+    p.set_defaults(command=evaluate)
+
+
+def add_table(commands: Any) -> None:
+    """The options of `xpnet table`."""
+    p = commands.add_parser("table", help="the paper's Table 1 beside the scores of cards")
+    p.add_argument("card", type=Path, nargs="+", help="card of a model, with scores")
+    p.add_argument("--output", type=Path, help="write Markdown here (default: print it)")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write all metrics as JSON")
+    p.set_defaults(command=table)
+
+
+def add_curves(commands: Any) -> None:
+    """The options of `xpnet curves`."""
+    p = commands.add_parser("curves", help="precision, recall and free response as a picture")
+    p.add_argument(
+        "scores", type=Path, nargs="+", help="files of `evaluate --json`, one a model, named by it"
+    )
+    p.add_argument("--output", type=Path, required=True, help="picture: .png, .svg or .pdf")
+    p.set_defaults(command=curves)
+
+
+def add_panel(commands: Any) -> None:
+    """The options of `xpnet panel`."""
+    p = commands.add_parser("panel", help="frame, truth and the masks of models, as one picture")
+    _add_data(p)
+    p.add_argument(
+        "--model",
+        action="append",
+        required=True,
+        metavar="NAME=FILE",
+        help="a column: its title and an .onnx or .safetensors file; may be repeated",
+    )
+    p.add_argument("--output", type=Path, required=True, help="picture to write, .png or .jpg")
+    p.add_argument("--frame", action="append", default=[], metavar="STEM", help="draw this frame")
+    p.add_argument("--worst", type=int, default=0, help="draw the N worst of the last model")
+    p.set_defaults(command=panel)
+
+
+def _add_data(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--data", type=Path, required=True, help="data set in one of the known layouts")
+    p.add_argument("--split", help="this split only: train, val or test (default: all frames)")
+
+
+def _add_repository_and_json(p: argparse.ArgumentParser) -> None:
+    add_repository(p)
+    p.add_argument("--json", type=Path, metavar="FILE", help="write scores and curves as JSON")
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """`xpnet evaluate`."""
+    from training.data.readers import read_source
+    from training.evaluation.scoring import (
+        as_lines,
+        best_threshold,
+        check_same_weights,
+        record,
+    )
+    from training.evaluation.scoring import evaluate as score
+
+    if bool(args.card) != bool(args.name):
+        raise UserError("--card and --name go together")
+    if args.choose_threshold and not (args.card and args.split == "val"):
+        raise UserError("--choose-threshold needs --card and --split val: no test may choose it")
+    check_distinct((args.json,), (path for path in (args.card, args.file) if path))
+    if args.json:
+        check_writable(args.json)
+    inference = _open(args)
+    try:
+        if args.card:
+            check_same_weights(inference.card, args.card)
+        source = read_source(args.data, _split_of(inference.card))
+        scores, scored = score(inference, source, args.split)
+    finally:
+        inference.close()
+    print("\n".join(as_lines(scores)))
+    if args.json:
+        write_text(args.json, json.dumps(scores, indent=2) + "\n")
+    if args.card:
+        record(scores, args.card, args.name)
+    if args.choose_threshold:
+        _set_threshold(args.card, best_threshold(scored))
+    return 0
+
+
+def table(args: argparse.Namespace) -> int:
+    """`xpnet table`."""
+    from training.evaluation.score_table import as_json, as_markdown
+    from xpnet.card import read_card
+
+    check_distinct((args.output, args.json), args.card)
+    for path in (args.output, args.json):
+        if path:
+            check_writable(path)
+    cards = [read_card(path) for path in args.card]
+    markdown = as_markdown(cards)
+    if args.json:
+        write_text(args.json, json.dumps(as_json(cards), indent=2) + "\n")
+    if args.output:
+        write_text(args.output, markdown)
+    else:
+        print(markdown, end="")
+    return 0
+
+
+def curves(args: argparse.Namespace) -> int:
+    """`xpnet curves`."""
+    try:
+        from training.evaluation.curves import draw_curves
+    except ImportError as error:
+        raise require(str(error.name), "plots", TRAIN_HINT) from error
+    check_distinct((args.output,), args.scores)
+    check_writable(args.output)
+    models = {}
+    for path in args.scores:
+        try:
+            if path.stem in models:
+                raise UserError(f"{path}: a second file of this name: each names its curve")
+            models[path.stem] = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: not the scores of `evaluate --json`: {error}") from error
+    draw_curves(models, args.output)
+    return 0
+
+
+def panel(args: argparse.Namespace) -> int:
+    """`xpnet panel`."""
+    from training.data.readers import read_source
+    from training.evaluation.panel import draw, write_picture
+
+    check_writable(args.output)
+    if bool(args.frame) == bool(args.worst) or args.worst < 0:
+        raise UserError("give --frame STEM, once or more, or --worst N, N at least 1")
+    columns = {}
+    for word in args.model:
+        name, equals, file = word.partition("=")
+        if not (name and equals and file):
+            raise UserError(f"--model {word}: expected NAME=FILE")
+        columns[name] = _open_file(Path(file))
+    try:
+        source = read_source(args.data, _split_of(list(columns.values())[-1].card))
+        picture, lines = draw(source, args.split, columns, args.frame, args.worst)
+    finally:
+        for model in columns.values():
+            model.close()
+    write_picture(picture, args.output)
+    print("\n".join(lines))
+    return 0
+
+
+def _open(args: argparse.Namespace) -> Any:
+    from xpnet.card import read_model_card
+    from xpnet.serving.triton_client import TritonInference
+
+    if args.url:
+        card = read_model_card(args.repository, args.model)
+        return TritonInference(args.url, args.model, card)
+    path = args.file or args.repository / args.model / "1" / "model.onnx"
+    return _open_file(path, args.runtime)
+
+
+def _open_file(path: Path, runtime: str = RUNTIMES[0]) -> Any:
+    """By its suffix; ONNX needs no torch, so only weights ask for it."""
+    if path.suffix in (".plan", ".engine"):
+        from xpnet.tensorrt.engine_inference import EngineInference
+
+        return EngineInference(path)
+    if path.suffix != ".safetensors":
+        from xpnet.serving.onnx_inference import OnnxInference
+
+        return OnnxInference(path, runtime)
+    try:
+        from training.models.torch_inference import TorchInference
+    except ImportError as error:
+        raise require(str(error.name), "weights", TRAIN_HINT) from error
+    return TorchInference(path)
+
+
+def _split_of(card: Any) -> str:
+    """How the model's own training split the data: another `val` may hold its training frames."""
+    return str(card.training.get("settings", {}).get("split", "groups"))
+
+
+def _set_threshold(path: Path, threshold: float) -> None:
+    from dataclasses import replace
+
+    from xpnet.card import read_card
+
+    replace(read_card(path), threshold=threshold).write(path)
+    print(f"{path}: threshold {threshold}; export again to serve with it")

@@ -1,0 +1,213 @@
+"""`xpnet export`, `precisions` and `tune`: weights to ONNX, in the form and precision wanted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from xpnet.commands.options import TRAIN_HINT, add_frames, add_repository
+from xpnet.errors import UserError, require
+from xpnet.files import check_distinct, check_writable, write_text
+from xpnet.serving.cpu_runtimes import AUTO, RUNTIMES, best_runtime, computes_bf16
+
+
+def add_export(commands: Any) -> None:
+    """The options of `xpnet export`."""
+    p = commands.add_parser("export", help="weights to ONNX and into the model repository")
+    p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
+    p.add_argument(
+        "--output",
+        type=Path,
+        help="write this ONNX file only, no repository; with several precisions the folder in "
+        "which each becomes PRECISION.onnx",
+    )
+    p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
+    p.add_argument(
+        "--plan-size",
+        type=int,
+        help="height and width of the TensorRT plan (default: as the ONNX model)",
+    )
+    p.add_argument(
+        "--precision",
+        nargs="+",
+        default=["fp32"],
+        help="fp32, or some of fp16, int8 (for TensorRT) and uint8 (for a CPU), with --output; "
+        "several come from one FP32 file, which is scored once",
+    )
+    p.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="data set whose train frames INT8 is calibrated on (default: frames of --frames)",
+    )
+    p.add_argument(
+        "--score",
+        action="append",
+        default=[],
+        metavar="NAME=DIR[:SPLIT]",
+        help="score it and FP32 on this set, for the report; may be repeated",
+    )
+    add_repository(p)
+    p.add_argument(
+        "--forms",
+        metavar="FILE",
+        help="of `xpnet tune`: the form of each part; 'none': as trained (default: those of "
+        "training/export/forms, for a CPU with fp32 and uint8, for a GPU with fp16 and int8)",
+    )
+    add_frames(p)
+    p.set_defaults(command=export)
+
+
+def add_precisions(commands: Any) -> None:
+    """The options of `xpnet precisions`."""
+    p = commands.add_parser("precisions", help="reports of `export --precision` as one table")
+    p.add_argument("report", type=Path, nargs="+", help="a .report.json")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write them all as JSON")
+    p.set_defaults(command=precisions)
+
+
+def add_tune(commands: Any) -> None:
+    """The options of `xpnet tune`."""
+    p = commands.add_parser("tune", help="the fastest form of each part of a network")
+    p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
+    p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
+    p.add_argument("--output", type=Path, required=True, help="JSON file for `export --forms`")
+    p.add_argument(
+        "--runtime",
+        default=AUTO,
+        choices=(AUTO, *RUNTIMES),
+        help="what measures; auto: what serves on this machine (default: %(default)s)",
+    )
+    p.add_argument(
+        "--device",
+        metavar="NAME",
+        help="of `xpnet bench roofline`, such as 'RTX 3070 Laptop': count for it, in fp16, instead",
+    )
+    add_frames(p)
+    p.set_defaults(command=tune)
+
+
+def export(args: argparse.Namespace) -> int:
+    """`xpnet export`."""
+    check_distinct((args.output,), (args.weights,))
+    try:
+        from training.export.onnx_export import export_onnx, export_repository
+        from training.models.weight_files import load_network
+        from xpnet.images import sample_frames
+    except ImportError as error:
+        raise require(str(error.name), "export", TRAIN_HINT) from error
+    if args.precision != ["fp32"]:
+        return _export_precision(args)
+    if args.calibration or args.score:
+        raise UserError("--calibration and --score belong to --precision fp16, int8 or uint8")
+    network, card = load_network(args.weights)
+    if args.size is not None:
+        card = card.at_size(args.size, args.size)
+    frames = sample_frames(args.frames)
+    forms = _forms(args, card.network)
+    if args.output:
+        difference = export_onnx(network, card, frames, args.output, forms)
+        print(f"{args.output}: largest difference from torch {difference:.1e}")
+    else:
+        plan_size = card.input.height if args.plan_size is None else args.plan_size
+        difference = export_repository(network, card, frames, args.repository, plan_size, forms)
+        print(f"{args.repository}: largest difference from torch {difference:.1e}")
+    return 0
+
+
+def _export_precision(args: argparse.Namespace) -> int:
+    """FP32 first, checked against torch, then the precision made from it and scored."""
+    if not args.output:
+        raise UserError(f"--precision {' '.join(args.precision)}: give --output")
+    try:
+        from training.evaluation.scored_sets import parse_set
+        from training.export.precision_export import convert_weights
+        from xpnet.card import read_card
+    except ImportError as error:
+        raise require(str(error.name), "export", TRAIN_HINT) from error
+    lines = convert_weights(
+        args.weights,
+        _outputs(args.precision, args.output),
+        size=args.size,
+        forms=_forms(args, read_card(args.weights.with_suffix(".json")).network),
+        clip=args.frames,
+        calibration=args.calibration,
+        sets=[parse_set(word) for word in args.score],
+    )
+    print("\n".join(lines))
+    return 0
+
+
+def _outputs(precisions: list[str], output: Path) -> dict[str, Path]:
+    """The file of each precision."""
+    if len(precisions) == 1:
+        return {precisions[0]: output}
+    if len(set(precisions)) < len(precisions):
+        raise UserError(f"--precision {' '.join(precisions)}: one is named twice")
+    if not output.is_dir():
+        raise UserError(f"--output {output}: no such folder, in which several precisions are put")
+    return {precision: output / f"{precision}.onnx" for precision in precisions}
+
+
+def _forms(args: argparse.Namespace, network: str) -> dict[str, str]:
+    from training.export.layer_forms import forms_of, read_forms
+
+    if args.forms == "none":
+        return {}
+    if args.forms:
+        return read_forms(Path(args.forms))
+    found = [forms_of(network, precision) for precision in args.precision]
+    if any(forms != found[0] for forms in found):
+        raise UserError(
+            f"--precision {' '.join(args.precision)}: {network} has other forms on a GPU than on "
+            "a CPU: export them one by one, or give --forms"
+        )
+    return found[0]
+
+
+def precisions(args: argparse.Namespace) -> int:
+    """`xpnet precisions`."""
+    try:
+        from training.export.precision_table import as_markdown, read_reports
+    except ImportError as error:
+        raise require(str(error.name), "reports", TRAIN_HINT) from error
+    if args.json:
+        check_writable(args.json)
+    reports = read_reports(args.report)
+    print(as_markdown(reports), end="")
+    if args.json:
+        write_text(args.json, json.dumps(reports, indent=2) + "\n")
+    return 0
+
+
+def tune(args: argparse.Namespace) -> int:
+    """`xpnet tune`."""
+    try:
+        from training.bench.roofline import find_device
+        from training.export.form_search import (
+            Runtime,
+            as_lines,
+            tune_on_paper,
+            write_forms,
+        )
+        from training.export.form_search import tune as measure
+        from training.models.weight_files import load_network
+        from xpnet.images import sample_frames
+    except ImportError as error:
+        raise require(str(error.name), "tuning", TRAIN_HINT) from error
+    check_distinct((args.output,), (args.weights,))
+    check_writable(args.output)
+    network, card = load_network(args.weights)
+    if args.size is not None:
+        card = card.at_size(args.size, args.size)
+    if args.device:
+        found = tune_on_paper(network, card, find_device(args.device), "fp16")
+    else:
+        name = best_runtime() if args.runtime == AUTO else args.runtime
+        precision = "bf16" if name == "openvino" and computes_bf16() else "fp32"
+        found = measure(network, sample_frames(args.frames, 1)[0], card, Runtime(name, precision))
+    write_forms(found, args.output)
+    print("\n".join(as_lines(found)))
+    return 0

@@ -1,0 +1,173 @@
+"""What computes an ONNX file on a CPU: ONNX Runtime, or OpenVINO where it is the faster one.
+
+The Triton backend, inference in process and `xpnet bench network` all run a model through here, so
+that what is served is what was scored and timed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import util
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpnet.errors import UserError, require
+from xpnet.host.cpu import cpu_flags
+
+RUNTIMES = ("onnxruntime", "openvino")
+AUTO = "auto"
+"""Instead of a name: the one that `best_runtime` chooses."""
+BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+HINT = "scripts/setup.sh"
+FATAL = 4
+"""Of ONNX Runtime's severities: no other is printed."""
+NOISE = (
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?"
+    r"|/onnxruntime_src/\S+:\d+ [^(]*\(.*?\) (const )?"
+)
+"""In ONNX Runtime's errors: its codes, and where in its sources it stood."""
+Feeds = dict[str, NDArray[Any]]
+"""Inputs by name; of each the first dimension is the batch."""
+
+
+class CpuModel(Protocol):
+    """A loaded ONNX file.
+
+    `shapes` are those of all inputs and outputs by name, -1 where the file leaves a size open;
+    `metadata` is what the file says of itself, by key.
+    """
+
+    inputs: list[str]
+    outputs: list[str]
+    shapes: dict[str, tuple[int, ...]]
+    metadata: dict[str, str]
+
+    def run(self, outputs: list[str], feeds: Feeds) -> list[NDArray[Any]]:
+        """The named outputs, in their order. Raises whatever the runtime does."""
+
+
+def best_runtime() -> str:
+    """OpenVINO where it can compute in bfloat16, ONNX Runtime elsewhere: docs/engines.md.
+
+    In float32 the one is faster for one network, the other for another.
+    """
+    can = util.find_spec("openvino") is not None and computes_bf16()
+    return "openvino" if can else "onnxruntime"
+
+
+def computes_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16, to which OpenVINO then rounds."""
+    return any(flag in cpu_flags() for flag in BF16_FLAGS)
+
+
+def open_model(
+    path: Path, runtime: str = AUTO, threads: int = 0, precision: str | None = None
+) -> CpuModel:
+    """Loads an ONNX file.
+
+    `threads` 0 takes one for each core. In `precision`, fp32 or bf16, OpenVINO computes what the
+    graph holds in float32; None is bf16 where the CPU has it. ONNX Runtime knows fp32 only.
+
+    Raises:
+        UserError: an unknown runtime, one that is not installed, no such file, or no model.
+    """
+    runtime = best_runtime() if runtime == AUTO else runtime
+    if runtime not in RUNTIMES:
+        raise UserError(f"runtime '{runtime}': expected {AUTO} or one of {', '.join(RUNTIMES)}")
+    if not path.is_file():
+        raise UserError(f"{path}: no such ONNX file")
+    if runtime == "openvino":
+        return _OpenVino(path, threads, precision or ("bf16" if computes_bf16() else "fp32"))
+    return _OnnxRuntime(path, threads)
+
+
+class _OnnxRuntime:
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise require("onnxruntime", "inference on a CPU", HINT) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = FATAL  # what is wrong comes as an exception, said once
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has one exception class for each of its codes
+            reason = re.sub(NOISE, "", str(error))
+            raise UserError(f"{path}: not a model that ONNX Runtime loads: {reason}") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self.inputs = [i.name for i in inputs]
+        self.outputs = [o.name for o in outputs]
+        self.shapes = {
+            t.name: tuple(n if isinstance(n, int) else -1 for n in t.shape)
+            for t in inputs + outputs
+        }
+        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+
+    def run(self, outputs: list[str], feeds: Feeds) -> list[NDArray[Any]]:
+        """See `CpuModel`."""
+        return list(self._session.run(outputs, feeds))
+
+
+class _OpenVino:
+    """Compiled for a batch of one, which a larger one runs through frame by frame.
+
+    On a CPU a batch saves nothing, and a graph that leaves its size open runs slower.
+    """
+
+    def __init__(self, path: Path, threads: int, precision: str) -> None:
+        # It reports its own import to its makers wherever their telemetry is installed, too.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        try:
+            import openvino
+        except ImportError as error:
+            raise require("openvino", "this runtime", HINT) from error
+        settings: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        }
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            model = openvino.Core().read_model(str(path))
+            tensors = [*model.inputs, *model.outputs]
+            self.shapes = {t.get_any_name(): _sizes(t.get_partial_shape()) for t in tensors}
+            model.reshape({i: _one_frame(i.get_partial_shape()) for i in model.inputs})
+            compiled = openvino.Core().compile_model(model, "CPU", settings)
+        except Exception as error:  # OpenVINO raises RuntimeError for everything
+            reason = str(error).strip().splitlines()[-1]
+            raise UserError(f"{path}: not a model that OpenVINO loads: {reason}") from error
+        self._request = compiled.create_infer_request()
+        self.inputs = [i.get_any_name() for i in model.inputs]
+        self.outputs = [o.get_any_name() for o in model.outputs]
+        self.metadata = _metadata(model)
+
+    def run(self, outputs: list[str], feeds: Feeds) -> list[NDArray[Any]]:
+        """See `CpuModel`."""
+        count = len(next(iter(feeds.values())))
+        rows = []
+        for i in range(count):
+            found = self._request.infer({name: feed[i : i + 1] for name, feed in feeds.items()})
+            rows.append([np.array(found[name]) for name in outputs])
+        return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+
+
+def _one_frame(shape: Any) -> list[int]:
+    return [1, *(d.get_length() for d in list(shape)[1:])]
+
+
+def _sizes(shape: Any) -> tuple[int, ...]:
+    return tuple(d.get_length() if d.is_static else -1 for d in shape)
+
+
+def _metadata(model: Any) -> dict[str, str]:
+    if not model.has_rt_info(["framework"]):
+        return {}
+    found = model.get_rt_info(["framework"]).astype(dict)
+    return {key: str(value.astype(str)) for key, value in found.items()}

@@ -1,0 +1,254 @@
+"""Inference through a Triton server: gRPC, with the tensors in system shared memory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from concurrent.futures import Future
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpnet.addresses import is_loopback
+from xpnet.card import Card
+from xpnet.frames import ProbabilityMap
+from xpnet.inference import IN_FLIGHT, InferenceError
+from xpnet.serving.triton_connection import check_model, connect
+
+log = logging.getLogger("xpnet.serving")
+
+TIMEOUT_S = 10.0
+"""An answer that takes longer counts as lost."""
+RETRY_S = 1.0
+"""How often a lost server is looked for."""
+
+
+class TritonInference:
+    """One model of a running server; frames go on without it while the server is away.
+
+    Tensors travel through shared memory where server and client share a machine, inside the
+    gRPC message otherwise. After a failure every `submit` fails at once until the server answers
+    again, which is tried once a second in the background.
+
+    Raises:
+        UserError: tritonclient is missing, no server answers at `url` (HOST:PORT of gRPC), or
+            the model is not ready or does not fit the card.
+    """
+
+    def __init__(self, url: str, model: str, card: Card, slots: int = IN_FLIGHT) -> None:
+        self._client = connect(url)
+        from tritonclient import grpc
+
+        self._grpc = grpc
+        self.card, self.url, self.model = card, url, model
+        check_model(self._client, url, model, card)
+        self._memory = _SharedSlots.create(self._client, card, slots, url)
+        self._slots: SimpleQueue[int] = SimpleQueue()
+        self._slot_count = slots
+        for slot in range(slots):
+            self._slots.put(slot)
+        self._lock = threading.Lock()
+        self._failure = ""  # why the server counts as away; empty while it answers
+        self._looked, self._looking = 0.0, False
+        self._closed = False
+
+    def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
+        """See `Inference`. Waits for a free slot while all of them are in flight."""
+        future: Future[ProbabilityMap] = Future()
+        if self._failure:
+            self._look_again()
+            future.set_exception(InferenceError(self._failure))
+            return future
+        try:
+            slot = self._slots.get(timeout=TIMEOUT_S)
+        except Empty:
+            self.give_up(f"no answer within {TIMEOUT_S:g} s")
+            future.set_exception(InferenceError(self._failure))
+            return future
+        try:
+            self._send(tensor, slot, future)
+        except Exception as error:
+            self._slots.put(slot)
+            self.give_up(str(error))
+            future.set_exception(InferenceError(self._failure))
+        return future
+
+    def give_up(self, reason: str) -> None:
+        """See `Inference`."""
+        with self._lock:
+            if not self._failure and not self._closed:
+                self._failure = self._named(reason)
+                log.warning("%s; frames go on without masks", self._failure)
+
+    def close(self) -> None:
+        """See `Inference`."""
+        if not self._closed:
+            self._closed = True
+            idle = self._wait_for_answers()
+            if self._memory is not None:
+                self._memory.close(self._client, idle)
+            self._client.close()
+
+    def _wait_for_answers(self) -> bool:
+        """Whether no answer is under way any more, which could still write to our memory."""
+        try:
+            for _ in range(self._slot_count):
+                self._slots.get(timeout=RETRY_S)
+        except Empty:
+            return False
+        return True
+
+    def _send(self, tensor: NDArray[np.float32], slot: int, future: Future[ProbabilityMap]) -> None:
+        spec = self.card.input
+        request = self._grpc.InferInput(spec.name, list(tensor.shape), "FP32")
+        wanted = self._grpc.InferRequestedOutput(self.card.output.name)
+        memory, client = self._memory, self._client
+        if memory is not None:
+            memory.write(slot, tensor)
+            request.set_shared_memory(memory.name, memory.input_bytes, memory.input_at(slot))
+            wanted.set_shared_memory(memory.name, memory.output_bytes, memory.output_at(slot))
+        else:
+            request.set_data_from_numpy(tensor)
+
+        def answered(result: Any, error: Exception | None) -> None:
+            try:
+                if error is not None:
+                    raise InferenceError(str(error))
+                if memory is not None:
+                    probabilities = memory.read(slot)
+                else:
+                    probabilities = result.as_numpy(self.card.output.name)[0, 0]
+            except Exception as failure:
+                if client is self._client:  # not of a connection that was given up since
+                    self.give_up(str(failure))
+                future.set_exception(InferenceError(self._named(failure)))
+            else:
+                future.set_result(probabilities)
+            finally:
+                self._slots.put(slot)
+
+        client.async_infer(
+            self.model, [request], answered, outputs=[wanted], client_timeout=TIMEOUT_S
+        )
+
+    def _named(self, reason: object) -> str:
+        said = str(reason).replace("[request id: <id_unknown>] ", "")
+        return f"Triton at {self.url}, model {self.model}: {said}"
+
+    def _look_again(self) -> None:
+        """Asks once a second, beside the frames, whether the server is back."""
+        with self._lock:
+            if self._looking or time.monotonic() - self._looked < RETRY_S:
+                return
+            self._looking, self._looked = True, time.monotonic()
+        threading.Thread(target=self._recover, name="triton-recover", daemon=True).start()
+
+    def _recover(self) -> None:
+        spec = self.card.input
+        probe = self._grpc.InferInput(spec.name, [1, *spec.shape[1:]], "FP32")
+        probe.set_data_from_numpy(np.zeros((1, *spec.shape[1:]), np.float32))
+        client = None
+        try:
+            if self._closed:
+                return
+            # A connection that lost its server tries ever more seldom, at an address that may be
+            # another's by now: each look is by a new one.
+            client = connect(self.url)
+            # A model whose backend has died still calls itself ready: only an answer counts.
+            client.infer(self.model, [probe], client_timeout=TIMEOUT_S)
+            if self._memory is not None:
+                self._memory.register(client)  # a new server knows nothing of the old one's
+        except Exception as error:
+            log.debug("Triton at %s is still away: %s", self.url, error)
+        else:
+            with self._lock:
+                if not self._closed:
+                    client, self._client = self._client, client
+                    self._failure = ""
+                    log.warning("Triton at %s answers again", self.url)
+        finally:
+            if client is not None:  # the old one, or the new one where it is not wanted
+                client.close()
+            self._looking = False
+
+
+class _SharedSlots:
+    """One shared memory region, cut into slots of one input and one output each."""
+
+    def __init__(self, card: Card, slots: int) -> None:
+        from tritonclient.utils import shared_memory
+
+        self._shm = shared_memory
+        self._input_shape = (1, *card.input.shape[1:])
+        self._output_shape = card.output.shape[2:]
+        self.input_bytes = 4 * int(np.prod(self._input_shape))
+        self.output_bytes = 4 * int(np.prod(self._output_shape))
+        self._slot_bytes = self.input_bytes + self.output_bytes
+        self.name = f"xpnet-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.size = slots * self._slot_bytes
+        self._region = shared_memory.create_shared_memory_region(
+            self.name, f"/{self.name}", self.size
+        )
+
+    @classmethod
+    def create(cls, client: Any, card: Card, slots: int, url: str) -> _SharedSlots | None:
+        """A registered region; None where server and client do not share memory."""
+        if not is_loopback(url):
+            return None
+        memory = None
+        try:
+            memory = cls(card, slots)
+            memory.register(client)
+        except Exception as error:  # a server in a container of its own, for one
+            log.warning("Triton at %s shares no memory with us (%s): plain gRPC", url, error)
+            if memory is not None:
+                memory.close(client, idle=True)
+            return None
+        return memory
+
+    def register(self, client: Any) -> None:
+        """Tells the server of the region, anew where it knows it already."""
+        client.unregister_system_shared_memory(self.name, client_timeout=TIMEOUT_S)
+        client.register_system_shared_memory(
+            self.name, f"/{self.name}", self.size, client_timeout=TIMEOUT_S
+        )
+
+    def input_at(self, slot: int) -> int:
+        """Offset in bytes."""
+        return slot * self._slot_bytes
+
+    def output_at(self, slot: int) -> int:
+        """Offset in bytes."""
+        return slot * self._slot_bytes + self.input_bytes
+
+    def write(self, slot: int, tensor: NDArray[np.float32]) -> None:
+        """Copies the input of one frame into its slot."""
+        self._shm.set_shared_memory_region(self._region, [tensor], self.input_at(slot))
+
+    def read(self, slot: int) -> ProbabilityMap:
+        """A copy of the answer in a slot."""
+        view = self._shm.get_contents_as_numpy(
+            self._region, np.float32, self._output_shape, self.output_at(slot)
+        )
+        return np.array(view, dtype=np.float32)
+
+    def close(self, client: Any, idle: bool) -> None:
+        """Frees the region, on the server too where it still answers.
+
+        Unless `idle`, an answer may still be read from it: then only its name goes, and the
+        memory with the process.
+        """
+        try:
+            client.unregister_system_shared_memory(self.name, client_timeout=RETRY_S)
+        except Exception as error:
+            log.debug("shared memory stays registered: %s", error)
+        if idle:
+            self._shm.destroy_shared_memory_region(self._region)
+        else:
+            Path("/dev/shm", self.name).unlink(missing_ok=True)
