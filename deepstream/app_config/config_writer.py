@@ -25,7 +25,7 @@ from xpnet.serving.model_config import onnx_name
 
 log = logging.getLogger("xpnet.deploy")
 
-CONFIGS = ROOT / "deepstream" / "configs"
+CONFIGS = ROOT / "deepstream" / "app_config" / "examples"
 LABELS = "labels.txt"
 RTSP_LATENCY_MS = 100
 RECONNECT_S = 5

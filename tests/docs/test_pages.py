@@ -37,14 +37,16 @@ def test_the_page_of_all_scores_is_that_of_the_cards(cards: list[Card]) -> None:
 
 def test_the_page_of_the_ablation_is_that_of_its_results() -> None:
     page = (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
-    rows = json.loads((ROOT / "docs" / "ablation.json").read_text(encoding="utf-8"))
+    rows = json.loads((ROOT / "docs" / "data" / "ablation.json").read_text(encoding="utf-8"))
     assert page.endswith(ablation_table(rows))
 
 
 def test_the_page_of_the_servers_speed_is_that_of_its_results() -> None:
     page = (ROOT / "docs" / "serving-speed.md").read_text(encoding="utf-8")
     found = {
-        name: json.loads((ROOT / "docs" / f"serving-{name}.json").read_text(encoding="utf-8"))
+        name: json.loads(
+            (ROOT / "docs" / "data" / f"serving-{name}.json").read_text(encoding="utf-8")
+        )
         for name in ("speed", "against")
     }
     assert page.endswith(server_table(found["speed"]))
@@ -57,7 +59,7 @@ def test_the_page_of_the_servers_speed_is_that_of_its_results() -> None:
 
 def test_the_page_of_engines_is_that_of_its_results() -> None:
     page = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
-    found = json.loads((ROOT / "docs" / "engines.json").read_text(encoding="utf-8"))
+    found = json.loads((ROOT / "docs" / "data" / "engines.json").read_text(encoding="utf-8"))
     assert runtimes_table(found) in page
     shipped = {row["network"]: row for row in found["rows"] if row["shipped"]}
     assert shipped.keys() == {"student", "lite"}
@@ -70,7 +72,7 @@ def test_the_page_of_engines_is_that_of_its_results() -> None:
 
 def test_the_table_of_other_sizes_is_that_of_their_reports() -> None:
     page = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
-    path = ROOT / "docs" / "precisions.json"
+    path = ROOT / "docs" / "data" / "precisions.json"
     reports = json.loads(path.read_text(encoding="utf-8"))
     assert precisions_table(reports) in page
     for report in reports:

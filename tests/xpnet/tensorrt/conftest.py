@@ -7,7 +7,6 @@ computes with ONNX Runtime; so all that is ours runs, and nothing is said of Ten
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -16,25 +15,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import CLIP
+from tests.xpnet.conftest import write_program
 from xpnet.errors import NotInstalled
 from xpnet.paths import MODEL_REPOSITORY
 from xpnet.tensorrt import plan_builder, python_api
 from xpnet.tensorrt import trtexec as trtexec_module
 from xpnet.tensorrt.plan_builder import PlanSettings
 
-STAND_IN = Path(__file__).with_name("trtexec_stand_in.py")
-NVIDIA_SMI = """#!/bin/sh
-printf '%s\\n' "RTX 3070, 595.1, GPU-1"
-"""
-
-
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that stands first on PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-    return folder
+STAND_IN = Path(__file__).with_name("fake_trtexec.py")
 
 
 @pytest.fixture
@@ -60,18 +48,6 @@ def stand_in(number: int, mood: str, log: Path) -> str:
     settings = f'NUMBER, MOOD, LOG = {number}, "{mood}", "{log}"'
     text = STAND_IN.read_text().replace('NUMBER, MOOD, LOG = 100600, "", ""', settings)
     return f"#!{sys.executable}\n{text}"
-
-
-def write_program(path: Path, text: str) -> None:
-    """A file that can be run."""
-    path.write_text(text)
-    path.chmod(0o755)
-
-
-@pytest.fixture
-def driver(programs: Path) -> None:
-    """nvidia-smi, which names a GPU."""
-    write_program(programs / "nvidia-smi", NVIDIA_SMI)
 
 
 @pytest.fixture
