@@ -17,7 +17,7 @@ Groups = dict[str, dict[str, str]]
 
 
 def server_fits(path: Path, infer: Any, card: Card) -> None:
-    """nvinferserver's InferenceConfig against the card. Raises UserError."""
+    """Nvinferserver's InferenceConfig against the card. Raises UserError."""
     inputs, outputs = infer.backend.inputs, infer.backend.outputs
     for what, layers, tensor in (("input", inputs, card.input), ("output", outputs, card.output)):
         names = [x.name for x in layers]
@@ -98,7 +98,7 @@ def batch_fits(path: Path, groups: Groups, sources: int, batch: int, most: int) 
 
 
 def picture_fits(path: Path, groups: Groups, card: Card) -> None:
-    """nvsegvisual's size is the output's. Raises UserError."""
+    """Nvsegvisual's size is the output's. Raises UserError."""
     seg = groups.get("segvisual")
     if seg is None:
         return

@@ -94,7 +94,8 @@ class Cart:
     @property
     def fragile(self) -> bool:
         """Whether one source that fails takes the pictures of the others with it: deepstream-app
-        ends at any error unless its first source is RTSP (bus_callback in deepstream_app.c)."""
+        ends at any error unless its first source is RTSP (bus_callback in deepstream_app.c).
+        """
         return self.live and len(self.sources) > 1 and source_kind(self.sources[0]) != "rtsp"
 
     @property

@@ -45,7 +45,8 @@ class Server:
     @classmethod
     def of(cls, url: str, jetson: bool) -> Server:
         """The server at HOST:PORT: CUDA buffers are shared on the same machine alone, and not on
-        a Jetson (nvdsinferserver_config.proto). Raises UserError for anything but HOST:PORT."""
+        a Jetson (nvdsinferserver_config.proto). Raises UserError for anything but HOST:PORT.
+        """
         check_server(url, "--url")
         return cls(url, is_loopback(url) and not jetson)
 
@@ -91,7 +92,7 @@ def check_size(what: str, height: int, width: int, card: Card) -> None:
 
 
 def in_process(card: Card, batch: int, repository: str, labels: str, raw: bool) -> str:
-    """nvinferserver's config with the plan of `repository` in its own process.
+    """Nvinferserver's config with the plan of `repository` in its own process.
 
     With `raw` the probabilities come as NvDsInferTensorMeta beside the mask.
     """
@@ -104,7 +105,7 @@ def in_process(card: Card, batch: int, repository: str, labels: str, raw: bool) 
 
 
 def over_grpc(card: Card, batch: int, server: Server, labels: str, raw: bool) -> str:
-    """nvinferserver's config with the plan in a server of its own; `raw` as above."""
+    """Nvinferserver's config with the plan in a server of its own; `raw` as above."""
     control = _control(card, batch, labels, raw)
     grpc = control.infer_config.backend.triton.grpc
     grpc.url = server.url
@@ -113,7 +114,7 @@ def over_grpc(card: Card, batch: int, server: Server, labels: str, raw: bool) ->
 
 
 def without_triton(card: Card, batch: int, onnx: str, plan: str, labels: str) -> str:
-    """nvinfer's config: the plan, and the ONNX file that it builds one from otherwise."""
+    """Nvinfer's config: the plan, and the ONNX file that it builds one from otherwise."""
     settings = Property(
         gie_unique_id=UNIQUE_ID,
         process_mode=1,

@@ -152,7 +152,7 @@ def parse(text: str, source: str) -> Any:
 
 
 def _check_enums(message: Any, source: str) -> None:
-    """protobuf takes any number for an enum; the plugin stops at one that it does not know."""
+    """Protobuf takes any number for an enum; the plugin stops at one that it does not know."""
     for field, value in message.ListFields():
         values = value if field.label == field.LABEL_REPEATED else [value]
         if field.message_type and field.message_type.GetOptions().map_entry:
@@ -178,7 +178,7 @@ def field_names(message: str) -> list[str]:
 
 
 def _plain(message: str) -> str:
-    """protobuf's complaint in our words, with the nearest name."""
+    """Protobuf's complaint in our words, with the nearest name."""
     found = re.search(r'Message type "xpnet\.(\w+)" has no field named "(\w+)"', message)
     if found:
         owner, name = found.groups()

@@ -95,7 +95,7 @@ class _Latecomer:
 
 
 def _media(pad: Any, caps: Any) -> str:
-    """video or audio, also before RTP is taken apart or anything decoded."""
+    """Video or audio, also before RTP is taken apart or anything decoded."""
     if caps.get_size() == 0:  # any, or none yet: nvurisrcbin's pads are vsrc_0 and asrc_0
         return "video" if pad.get_name().startswith("v") else "audio"
     structure = caps.get_structure(0)

@@ -187,7 +187,8 @@ class NvdsProbes(Probes):
 
     def _hand_back(self, buffer: int, batch_id: int) -> None:
         """Lets a Jetson's hardware see what was drawn: pyds maps a surface and unmaps it, but what
-        the CPU wrote may still lie in its cache (NvBufSurfaceMap in nvbufsurface.h)."""
+        the CPU wrote may still lie in its cache (NvBufSurfaceMap in nvbufsurface.h).
+        """
         try:
             surface = self.pyds.NvBufSurface.cast(data_address(buffer))
             if self.pyds.NvBufSurfaceSyncForDevice(surface, batch_id, ALL_PLANES) != 0:

@@ -52,7 +52,7 @@ def plans(site: Site) -> Result:
 
 
 def cuda_graphs(site: Site) -> Result:
-    """trtexec with CUDA graphs on every plan that is there: its masks, and the time of a frame."""
+    """Trtexec with CUDA graphs on every plan that is there: its masks, and the time of a frame."""
     site.gpu()
     program = find_trtexec()
     if program is None:

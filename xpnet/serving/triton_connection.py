@@ -58,7 +58,7 @@ def check_served(url: str, model: str, card: Card) -> None:
 
 
 def _channel_args(url: str) -> list[tuple[str, int]]:
-    """tritonclient's own channel settings; a connection of its own; no proxy to this very machine.
+    """Tritonclient's own channel settings; a connection of its own; no proxy to this very machine.
 
     gRPC would share one connection between clients of the same address, with its pauses between
     attempts, which grow to two minutes (doc/connection-backoff.md of grpc/grpc).

@@ -136,7 +136,7 @@ def _reason(said: str, code: int) -> str:
 
 
 def _read(path: Path) -> Any:
-    """trtexec's JSON, in which a number may be `nan` as C++ writes it."""
+    """Trtexec's JSON, in which a number may be `nan` as C++ writes it."""
     text = path.read_text(encoding="utf-8")
     return json.loads(re.sub(r"(?<![\w\"])-?nan(?![\w\"])", "NaN", text))
 
