@@ -71,7 +71,7 @@ def cuda_graphs(site: Site) -> Result:
             for i, (number, frame) in enumerate(frames.items())
         }
         found[model] = dice(masks, stored_of(site, model).masks)
-        how = f"TensorRT {tool.version}, {tool.times(card.graph['dla'])}, median"
+        how = f"TensorRT {tool.version}, {tool.describe_timing(card.graph['dla'])}, median"
         site.figure(f"{model}, CUDA graph", median_ms, "ms a frame", how)
     words = ", ".join(f"{model} {value:.4f}" for model, value in found.items())
     return min(found.values()) >= HALF, f"Dice {words}, expected {HALF}"

@@ -1,1 +1,1 @@
-"""Engines of a target: TensorRT-RTX ahead of time, where there is no GPU."""
+"""TensorRT: build plans and TensorRT-RTX engines, run them, and check them."""

@@ -1,4 +1,4 @@
-"""What builds of plans share on the disk: the folder, one at a time, and TensorRT's timings."""
+"""Files that plan builds share: the output directory and TensorRT's timing cache."""
 
 from __future__ import annotations
 
@@ -16,55 +16,75 @@ from xpnet.files import write_bytes
 
 log = logging.getLogger("xpnet.build")
 
+TEMPORARY_FILES = (".*.plan", ".*.part")
+"""Glob patterns of the files that an interrupted build can leave behind."""
+
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """One build at a time, and none in what another one left that was killed.
+def exclusive_build_dir(directory: Path) -> Iterator[None]:
+    """Lock a build directory and delete the temporary files of interrupted builds.
 
-    The lock is on the folder itself and ends with the process, however that ends.
+    Waits until no other process holds the lock. The lock is on the directory itself; the kernel
+    releases it when the process ends, for whatever reason.
+
+    Args:
+        directory: The directory that plans are written to.
+
+    Yields:
+        Nothing; the lock is held inside the `with` block.
+
+    Raises:
+        UserError: The directory cannot be locked, or an OSError occurred inside the block, for
+            example because the disk is full.
     """
     try:
-        handle = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(directory, os.O_RDONLY)
         try:
-            _lock(handle, folder)
-            for pattern in (".*.plan", ".*.part"):
-                for left in folder.glob(pattern):
-                    left.unlink(missing_ok=True)
+            _lock(descriptor, directory)
+            for pattern in TEMPORARY_FILES:
+                for path in directory.glob(pattern):
+                    path.unlink(missing_ok=True)
             yield
         finally:
-            os.close(handle)
+            os.close(descriptor)
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{folder}: no plan can be built in it: {reason}") from error
+        raise UserError(f"{directory}: cannot build a plan here: {reason}") from error
 
 
-def _lock(handle: int, folder: Path) -> None:
+def _lock(descriptor: int, directory: Path) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        log.info("%s: another build is at work here: waiting for it", folder)
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        log.info("%s: another build is running; waiting until it ends", directory)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 @contextmanager
-def timings(kept: Path) -> Iterator[Path]:
-    """A copy of the timing cache, kept after a build: one that was cut off leaves the old one.
+def timing_cache_copy(cache: Path) -> Iterator[Path]:
+    """Provide a copy of the timing cache, and write it back when the build succeeds.
 
-    A plan is worth more than the time of the next build, so a cache that cannot be read or written
-    is only said.
+    A failed or interrupted build leaves `cache` unchanged. A cache that cannot be read or written
+    is logged as a warning, because it only makes the next build slower.
+
+    Args:
+        cache: The timing cache. It need not exist.
+
+    Yields:
+        Path of the copy, in a temporary directory. It does not exist if there was nothing to copy.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        own = Path(folder) / "timings"
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / "timings"
         try:
-            shutil.copyfile(kept, own)
+            shutil.copyfile(cache, copy)
         except FileNotFoundError:
             pass
         except OSError as error:
-            own.unlink(missing_ok=True)
-            log.warning("the timing cache %s is not read: %s", kept, error.strerror)
-        yield own
+            copy.unlink(missing_ok=True)
+            log.warning("cannot read the timing cache %s: %s", cache, error.strerror)
+        yield copy
         try:
-            if own.is_file():
-                write_bytes(kept, own.read_bytes())
+            if copy.is_file():
+                write_bytes(cache, copy.read_bytes())
         except UserError as error:
-            log.warning("the timing cache is not kept: %s", error)
+            log.warning("cannot write the timing cache: %s", error)

@@ -1,7 +1,7 @@
-"""A built engine or plan, run on the GPU: to check it, to time it, and to score it.
+"""Run a TensorRT plan or a TensorRT-RTX engine on the GPU, to check, time and score it.
 
-Memory and copies are those of NVIDIA's Polygraphy. Not for live video: that is Triton's or
-DeepStream's part.
+NVIDIA's Polygraphy allocates the memory and makes the copies. This module is not for live video:
+there, Triton or DeepStream runs the plan.
 """
 
 from __future__ import annotations
@@ -21,124 +21,133 @@ from xpnet.card import Card, read_card
 from xpnet.errors import UserError, require
 from xpnet.frames import ProbabilityMap
 from xpnet.inference import InferenceError
-from xpnet.tensorrt.network_definition import DRIVER, make_logger
-from xpnet.tensorrt.rtx_engine import bindings, read_summary
+from xpnet.paths import card_path
+from xpnet.tensorrt.engine_builder import DRIVER_HINT, make_logger
+from xpnet.tensorrt.rtx_engine import import_tensorrt_rtx, read_summary
 
-SUFFIXES = {".plan": "TensorRT", ".engine": "TensorRT-RTX"}
-"""Of the files that `xpnet build` makes, and the library that runs them."""
+LIBRARY_BY_SUFFIX = {".plan": "TensorRT", ".engine": "TensorRT-RTX"}
+"""File name suffixes of what `xpnet build` writes, and the library that runs such a file."""
+WARM_UP_RUNS = 5
 
 
 class EngineInference:
-    """A plan of TensorRT or an engine of TensorRT-RTX, by its suffix; see `Inference`.
-
-    `card` is given for a plan that was built a moment ago; else the one beside the file counts,
-    and it must be of this very file.
-
-    Raises:
-        UserError: the library or the driver is missing, the file is no engine, or one of another
-            version of the library.
-    """
+    """`xpnet.inference.Inference` for a TensorRT plan or a TensorRT-RTX engine."""
 
     def __init__(self, path: Path, card: Card | None = None) -> None:
-        library = SUFFIXES.get(path.suffix)
+        """Load an engine file and create its execution context.
+
+        Args:
+            path: A .plan file (TensorRT) or an .engine file (TensorRT-RTX).
+            card: Card of a plan that was just built. By default the card file beside `path` is
+                read, and must belong to exactly this file.
+
+        Raises:
+            UserError: The library or the driver is missing, the file is not an engine, or it was
+                built with another version of the library.
+        """
+        library = LIBRARY_BY_SUFFIX.get(path.suffix)
         if library is None:
-            raise UserError(f"{path}: expected a file that ends in {' or '.join(SUFFIXES)}")
+            expected = " or ".join(LIBRARY_BY_SUFFIX)
+            raise UserError(f"{path}: expected a file name that ends in {expected}")
         if not path.is_file():
             raise UserError(f"{path}: no such {library} file")
-        trt = tensorrt() if library == "TensorRT" else _tensorrt_rtx()
+        trt = import_tensorrt() if library == "TensorRT" else _import_tensorrt_rtx()
         content = path.read_bytes()
-        self.card, built_with, digest = (card, "", "") if card else _card(path, library)
-        here = str(trt.__version__)
-        # trtexec tells three numbers, the module four.
-        if built_with and built_with.split(".")[:3] != here.split(".")[:3]:
+        self.card, built_with, digest = (card, "", "") if card else _read_card(path, library)
+        installed = str(trt.__version__)
+        # trtexec reports three numbers of the version, the Python module four.
+        if built_with and built_with.split(".")[:3] != installed.split(".")[:3]:
             raise UserError(
-                f"{path}: built with {library} {built_with}, here is {here}: build again"
+                f"{path}: built with {library} {built_with}, but {installed} is installed: "
+                "build it again"
             )
         if digest and digest != sha256(content).hexdigest():
-            raise UserError(f"{path}: the card beside it is of another file: build again")
+            raise UserError(f"{path}: the card beside it belongs to another file: build it again")
         dla = self.card.graph.get("dla")
         self._runner: Any = None
-        self._pool = ThreadPoolExecutor(1, "engine")  # CUDA's objects stay in their thread
+        self._pool = ThreadPoolExecutor(1, "engine")  # CUDA objects are used in one thread only
         try:
-            made = self._pool.submit(_activate, trt, library, path, content, dla)
-            self._runner = made.result()
+            future = self._pool.submit(_create_runner, trt, library, path, content, dla)
+            self._runner = future.result()
         except UserError:
             self.close()
             raise
 
     def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
-        """See `Inference`."""
-        return self._pool.submit(self._run, tensor)
+        """Run one frame in the background; see `xpnet.inference.Inference`."""
+        return self._pool.submit(self._infer, tensor)
 
-    def median_ms(self, tensor: NDArray[np.float32], runs: int) -> float:
-        """Milliseconds of one frame, 1 x 3 x H x W, its copies to and from the GPU included."""
+    def measure_median_ms(self, tensor: NDArray[np.float32], runs: int) -> float:
+        """Measure the latency of one frame, including the copies to and from the GPU.
 
-        def timed() -> float:
+        Args:
+            tensor: One frame, 1 x 3 x H x W, in [0, 1].
+            runs: Number of timed runs.
+
+        Returns:
+            The median latency in milliseconds.
+        """
+
+        def measure_ms() -> float:
             start = time.perf_counter()
-            self._run(tensor)
+            self._infer(tensor)
             return (time.perf_counter() - start) * 1000
 
-        times = self._pool.submit(lambda: [timed() for _ in range(runs + 5)][5:]).result()
-        return float(np.median(times))
+        def measure_all() -> list[float]:
+            return [measure_ms() for _ in range(WARM_UP_RUNS + runs)][WARM_UP_RUNS:]
+
+        return float(np.median(self._pool.submit(measure_all).result()))
 
     def give_up(self, reason: str) -> None:
-        """Nothing to do: a call into the library always returns."""
+        """Do nothing: a call into the library always returns."""
 
     def close(self) -> None:
-        """See `Inference`."""
+        """Free the engine and stop the thread; safe to call twice."""
         if self._runner is not None:
             self._pool.submit(self._runner.deactivate).result()
             self._runner = None
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, tensor: NDArray[np.float32]) -> ProbabilityMap:
+    def _infer(self, tensor: NDArray[np.float32]) -> ProbabilityMap:
         try:
             outputs = self._runner.infer({self.card.input.name: tensor})
-        except Exception as error:  # Polygraphy has one exception for everything
+        except Exception as error:  # Polygraphy raises PolygraphyException for every failure
             raise InferenceError(f"the engine failed: {error}") from error
         return np.array(outputs[self.card.output.name][0, 0], dtype=np.float32)
 
 
-def tensorrt() -> Any:
-    """TensorRT's Python module, of a version that takes the precision from the graph.
+def import_tensorrt() -> Any:
+    """Import TensorRT's Python module.
 
     Raises:
-        UserError: it is not installed, or another version.
+        UserError: It is not installed, or its version is not supported.
     """
     try:
         import tensorrt as trt
     except ImportError as error:
         how = "it comes with JetPack and with NVIDIA's Triton and DeepStream containers"
         raise require("TensorRT", "a plan", how) from error
-    check_version(str(trt.__version__))
+    check_tensorrt_version(str(trt.__version__))
     return trt
 
 
-def check_version(version: str) -> None:
-    """Raises UserError unless `version` is of TensorRT 10 or 11."""
+def check_tensorrt_version(version: str) -> None:
+    """Raise UserError unless `version` is TensorRT 10 or 11.
+
+    Older versions lack strongly typed networks, which take every precision from the ONNX file.
+    """
     if version.partition(".")[0] not in ("10", "11"):
-        raise UserError(f"TensorRT {version}: expected 10 or 11, which take strongly typed graphs")
-
-
-def _tensorrt_rtx() -> Any:
-    trt = bindings()
-    # Polygraphy looks for these two when it is imported.
-    os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
-    sys.modules.setdefault("tensorrt_rtx", trt)
-    return trt
-
-
-def _card(path: Path, library: str) -> tuple[Card, str, str]:
-    """The card beside an engine, the library's version that built it, and the file's SHA-256."""
-    if library == "TensorRT-RTX":
-        return (*read_summary(path), "")
-    card = read_card(path.with_name("card.json"))
-    graph = card.graph
-    return card, str(graph.get("tensorrt", "an unknown version")), str(graph.get("sha256", ""))
+        raise UserError(
+            f"TensorRT {version}: expected 10 or 11, which support strongly typed networks"
+        )
 
 
 def require_polygraphy() -> Any:
-    """Polygraphy's module for TensorRT. Raises UserError where it is not installed."""
+    """Import Polygraphy's TensorRT backend.
+
+    Raises:
+        UserError: Polygraphy is not installed.
+    """
     try:
         from polygraphy.backend import trt
     except ImportError as error:
@@ -147,43 +156,62 @@ def require_polygraphy() -> Any:
 
 
 def require_cuda_runtime() -> None:
-    """Loads the library that Polygraphy copies with.
+    """Load the CUDA runtime library, which Polygraphy uses for copies.
 
-    It looks in LD_LIBRARY_PATH, in CUDA's folder, and in the wheel of CUDA 12; that of CUDA 13,
-    which comes with TensorRT's own, keeps it elsewhere (nvidia-cuda-runtime: nvidia/cu13/lib).
+    Polygraphy searches LD_LIBRARY_PATH, CUDA's directory and the wheel of CUDA 12. The wheel of
+    CUDA 13, a dependency of TensorRT's wheel, has the library in another directory
+    (nvidia-cuda-runtime: nvidia/cu13/lib), so this function searches there, too.
 
     Raises:
-        UserError: it is not installed.
+        UserError: The library is not installed.
     """
     from polygraphy import cuda
     from polygraphy.logger import G_LOGGER
 
     G_LOGGER.module_severity = G_LOGGER.CRITICAL + 1
-    before = os.environ.get("LD_LIBRARY_PATH")
-    for folders in ("", os.pathsep.join(_wheels_of_cuda())):
+    original = os.environ.get("LD_LIBRARY_PATH")
+    for search_path in ("", os.pathsep.join(_cuda_wheel_directories())):
         try:
-            if folders:
-                os.environ["LD_LIBRARY_PATH"] = folders
+            if search_path:
+                os.environ["LD_LIBRARY_PATH"] = search_path
             cuda.wrapper()
             return
         except OSError:
             continue
-        finally:  # programs that we start are to find what they found before
-            if before is None:
+        finally:  # child processes need the original value
+            if original is None:
                 os.environ.pop("LD_LIBRARY_PATH", None)
             else:
-                os.environ["LD_LIBRARY_PATH"] = before
+                os.environ["LD_LIBRARY_PATH"] = original
     how = "it comes with CUDA and with JetPack, or as the package nvidia-cuda-runtime"
     raise require("CUDA's runtime (libcudart)", "running an engine", how)
 
 
-def _wheels_of_cuda() -> list[str]:
-    found = (sorted(Path(place or ".").glob("nvidia/cu*/lib")) for place in sys.path)
-    return [str(folder.absolute()) for folders in found for folder in folders]
+def _cuda_wheel_directories() -> list[str]:
+    found = (sorted(Path(entry or ".").glob("nvidia/cu*/lib")) for entry in sys.path)
+    return [str(directory.absolute()) for directories in found for directory in directories]
 
 
-def _activate(trt: Any, library: str, path: Path, content: bytes, dla: int | None) -> Any:
-    runners = require_polygraphy()
+def _import_tensorrt_rtx() -> Any:
+    """Import TensorRT-RTX, and make Polygraphy use it instead of TensorRT."""
+    trt = import_tensorrt_rtx()
+    # Polygraphy reads the variable and imports `tensorrt_rtx` when it is first imported.
+    os.environ["POLYGRAPHY_USE_TENSORRT_RTX"] = "1"
+    sys.modules.setdefault("tensorrt_rtx", trt)
+    return trt
+
+
+def _read_card(path: Path, library: str) -> tuple[Card, str, str]:
+    """Return an engine's card, the library version that built it, and its SHA-256 if known."""
+    if library == "TensorRT-RTX":
+        return (*read_summary(path), "")
+    card = read_card(card_path(path.parent))
+    graph = card.graph
+    return card, str(graph.get("tensorrt", "an unknown version")), str(graph.get("sha256", ""))
+
+
+def _create_runner(trt: Any, library: str, path: Path, content: bytes, dla: int | None) -> Any:
+    polygraphy_trt = require_polygraphy()
     from polygraphy.exception import PolygraphyException
 
     logger = make_logger(trt)
@@ -193,10 +221,11 @@ def _activate(trt: Any, library: str, path: Path, content: bytes, dla: int | Non
             runtime.DLA_core = dla
         engine = runtime.deserialize_cuda_engine(content)
         if engine is None:
-            raise UserError(f"{path}: {library} cannot load it: {logger.last}; {DRIVER}")
+            reason = f"{logger.last_error}; {DRIVER_HINT}"
+            raise UserError(f"{path}: {library} cannot load it: {reason}")
         require_cuda_runtime()
-        runner = runners.TrtRunner(engine)
+        runner = polygraphy_trt.TrtRunner(engine)
         runner.activate()
     except (TypeError, OSError, PolygraphyException) as error:
-        raise UserError(f"{path}: {library} cannot run it: {error}; {DRIVER}") from error
+        raise UserError(f"{path}: {library} cannot run it: {error}; {DRIVER_HINT}") from error
     return runner

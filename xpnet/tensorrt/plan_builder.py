@@ -1,8 +1,12 @@
-"""`xpnet build` on a target: the fastest TensorRT plan that computes what its ONNX file does.
+"""`xpnet build`: build, check and select the TensorRT plan of a model.
 
-Each candidate is built, run on real frames beside ONNX Runtime, and timed; the fastest that agrees
-goes into the model repository as 1/model.plan with a card of its own. What does not agree is
-refused, and a plan that was there stays.
+Steps for each candidate ONNX file:
+1. Build a plan on this machine's GPU.
+2. Run it on real frames, and compare the output with ONNX Runtime's.
+3. Reject it if the outputs differ, otherwise measure its latency.
+
+The fastest accepted plan is written to the model repository as 1/model.plan, with a card of its
+own. If all candidates are rejected, an existing plan stays as it is.
 """
 
 from __future__ import annotations
@@ -14,249 +18,231 @@ from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.card import Card, most_frames, read_model_card
-from xpnet.errors import NotInstalled, UserError
+from xpnet.errors import UserError
 from xpnet.files import check_writable, write_bytes, write_text
 from xpnet.frames import Frame, frame_to_tensor
 from xpnet.host.gpu import check_target, describe_gpu
 from xpnet.images import sample_frames
-from xpnet.paths import MODEL_REPOSITORY, plan_path
+from xpnet.paths import MODEL_REPOSITORY, card_path, plan_path
 from xpnet.serving.model_config import plan_config
 from xpnet.serving.onnx_inference import OnnxInference
-from xpnet.tensorrt.agreement import check_agreement, compare
-from xpnet.tensorrt.build_dir import alone, timings
-from xpnet.tensorrt.engine_inference import check_version
-from xpnet.tensorrt.network_definition import read_model
-from xpnet.tensorrt.plan_check import card_of_plan
-from xpnet.tensorrt.python_api import PythonApi
-from xpnet.tensorrt.trtexec import Trtexec, find_trtexec
+from xpnet.tensorrt.agreement import check_agreement, compare_probabilities
+from xpnet.tensorrt.build_dir import exclusive_build_dir, timing_cache_copy
+from xpnet.tensorrt.plan_backend import PlanBackend, find_plan_backend
+from xpnet.tensorrt.plan_candidates import candidate_path, read_candidate
+from xpnet.tensorrt.plan_check import read_plan_card
 
 log = logging.getLogger("xpnet.build")
 
-FRAMES = 8
-PRECISIONS = ("fp32", "fp16", "int8")
+CHECK_FRAMES = 8
+"""Number of frames on which a plan is compared with ONNX Runtime."""
 
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """One build. `onnx` are the candidates; where it is empty, the graphs of `precisions`."""
+    """Settings of one `xpnet build`.
 
-    target: str  # rtx or jetson
-    model: str  # its folder in the repository
-    frames: Path  # clip that the plan is checked on
+    Attributes:
+        target: "rtx" or "jetson".
+        model: Name of the model in the repository.
+        frames: Clip with polyps; the plan is checked on frames of it.
+        onnx: Candidate ONNX files. If empty, the model's own files of `precisions` are used.
+        precisions: Some of `xpnet.tensorrt.plan_candidates.PRECISIONS`.
+        dla: Core of the deep learning accelerator (DLA) of a Jetson Orin; None for the GPU.
+        timing_cache: TensorRT's timing cache. By default one is kept in the repository for each
+            GPU and TensorRT version.
+        repository: The model repository.
+        if_needed: Skip the build if the existing plan is up to date.
+    """
+
+    target: str
+    model: str
+    frames: Path
     onnx: tuple[Path, ...] = ()
     precisions: tuple[str, ...] = ("fp16",)
-    dla: int | None = None  # core of the deep learning accelerator of a Jetson Orin
+    dla: int | None = None
     timing_cache: Path | None = None
     repository: Path = MODEL_REPOSITORY
-    if_needed: bool = False  # a plan that fits is kept
-
-
-class Tool(Protocol):
-    """TensorRT, by whichever way is installed."""
-
-    version: str
-
-    def times(self, dla: int | None) -> str:
-        """What the milliseconds of `run` are of, for the card."""
-
-    def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
-        """Writes the plan of an ONNX file; reads and writes timings in `cache`."""
-
-    def run(
-        self, plan: Path, card: Card, tensors: list[NDArray[np.float32]], dla: int | None
-    ) -> tuple[NDArray[np.float32], float]:
-        """Probabilities N x 1 x H x W, and the median milliseconds of one frame."""
+    if_needed: bool = False
 
 
 def build_plan(settings: PlanSettings) -> Card:
-    """Builds, checks and times the candidates and writes the best; returns its card.
+    """Build the plan of a model, and write it with its card and config.pbtxt.
+
+    Returns:
+        The card of the plan.
 
     Raises:
-        UserError: the machine is not the target, TensorRT or the driver is missing or of a wrong
-            version, a candidate is not of this model, or none agrees with its ONNX file.
+        UserError: The machine is not the target, TensorRT or the driver is missing or has the
+            wrong version, a candidate does not belong to the model, or every plan was rejected.
     """
     check_target(settings.target, settings.dla)
-    folder = settings.repository / settings.model
+    model_dir = settings.repository / settings.model
     served = read_model_card(settings.repository, settings.model)
-    onnx = settings.onnx or tuple(graph_of(folder, p) for p in settings.precisions)
-    cards = {path: _fitting(path, served, settings.dla) for path in onnx}
-    frames = sample_frames(settings.frames, FRAMES)
-    output = plan_path(folder)
-    if not output.parent.is_dir():
-        check_writable(output.parent)
-        try:
-            output.parent.mkdir()
-        except OSError as error:
-            raise UserError(f"{output.parent}: cannot be made: {error.strerror}") from error
-    check_writable(output)
-    tool = find_tool()
+    onnx = settings.onnx or tuple(candidate_path(model_dir, p) for p in settings.precisions)
+    candidates = {path: read_candidate(path, served, settings.dla) for path in onnx}
+    frames = sample_frames(settings.frames, CHECK_FRAMES)
+    plan = plan_path(model_dir)
+    _create_build_dir(plan.parent)
+    check_writable(plan)
+    backend = find_plan_backend()
     machine = describe_gpu(settings.target)
-    with alone(output.parent):
-        made_by = {**machine, "tensorrt": tool.version, "dla": settings.dla}
-        kept = _fitting_plan(output, made_by, cards.values()) if settings.if_needed else None
-        if kept:
-            log.info("%s fits: kept", output)
+    with exclusive_build_dir(plan.parent):
+        card = None
+        if settings.if_needed:
+            card = _find_current_plan(plan, candidates.values(), machine["gpu"], backend, settings)
+        if card:
+            log.info("%s: plan is up to date; build skipped", plan)
         else:
-            content, kept = _best(tool, cards, frames, output, machine, settings)
-            write_bytes(output, content)
-            kept.write(output.with_name("card.json"))  # names the plan's SHA-256: both or neither
-        _write_config(folder / "config.pbtxt", kept)  # a build may have been cut off before it
-    return kept
+            build = _PlanBuild(settings, backend, machine, frames, plan.parent)
+            content, card = build.fastest(candidates)
+            write_bytes(plan, content)
+            # The card contains the plan's SHA-256, so a plan without its card is detected.
+            card.write(card_path(plan.parent))
+        _write_config(model_dir / "config.pbtxt", card)  # also after an interrupted build
+    return card
 
 
-def _best(
-    tool: Tool,
-    cards: Mapping[Path, Card],
-    frames: list[Frame],
-    output: Path,
-    machine: dict[str, str],
-    settings: PlanSettings,
-) -> tuple[bytes, Card]:
-    """The fastest candidate that agrees with its ONNX file. Raises UserError where none does."""
-    made, refused = [], []
-    for path, card in cards.items():
-        partial = output.with_name(f".{path.stem}.plan")
-        try:
-            made.append(_candidate(tool, path, card, partial, frames, machine, settings))
-        except UserError as error:
-            refused.append(error)
-        finally:
-            partial.unlink(missing_ok=True)
-    for other in refused if made else refused[1:]:
-        log.warning("%s", other)
-    if not made:
-        raise refused[0]
-    content, card = min(made, key=lambda pair: float(pair[1].graph["median_ms"]))
-    return content, replace(card, graph={**card.graph, "candidates": _precisions(cards.values())})
+@dataclass(frozen=True)
+class _PlanBuild:
+    """What all candidates of one build share.
+
+    Attributes:
+        settings: Settings of the build.
+        backend: TensorRT.
+        machine: `gpu` and `driver` of this machine, for the card.
+        frames: Frames to check the plans on.
+        directory: Directory for temporary plan files.
+    """
+
+    settings: PlanSettings
+    backend: PlanBackend
+    machine: dict[str, str]
+    frames: list[Frame]
+    directory: Path
+
+    def fastest(self, candidates: Mapping[Path, Card]) -> tuple[bytes, Card]:
+        """Build all candidates, and return the fastest accepted plan with its card.
+
+        Raises:
+            UserError: No candidate was accepted; the error is that of the first one.
+        """
+        accepted, errors = [], []
+        for onnx, card in candidates.items():
+            plan = self.directory / f".{onnx.stem}.plan"
+            try:
+                accepted.append(self._build(onnx, card, plan))
+            except UserError as error:
+                errors.append(error)
+            finally:
+                plan.unlink(missing_ok=True)
+        for rejection in errors if accepted else errors[1:]:
+            log.warning("%s", rejection)
+        if not accepted:
+            raise errors[0]
+        content, card = min(accepted, key=lambda pair: float(pair[1].graph["median_ms"]))
+        graph = {**card.graph, "candidates": _sorted_precisions(candidates.values())}
+        return content, replace(card, graph=graph)
+
+    def _build(self, onnx: Path, card: Card, plan: Path) -> tuple[bytes, Card]:
+        """Build, check and time the plan of one candidate."""
+        dla, version = self.settings.dla, self.backend.version
+        tensors = [frame_to_tensor(f, card.input.height, card.input.width) for f in self.frames]
+        expected = _run_onnx(onnx, tensors)
+        if not (expected > card.threshold).any():
+            raise UserError(
+                f"{self.settings.frames}: the model finds no polyp on {len(tensors)} frames of it: "
+                "give a clip with polyps to check the plan on"
+            )
+        log.info("%s: building a plan with TensorRT %s, this takes minutes", onnx, version)
+        with timing_cache_copy(self._timing_cache()) as cache:
+            self.backend.build(onnx, card, plan, dla, cache)
+        actual, median_ms = self.backend.run(plan, card, tensors, dla)
+        measured = compare_probabilities(actual, expected, card.threshold)
+        check_agreement(onnx, measured)
+        log.info(
+            "%s: %.2f ms per frame, Dice with ONNX Runtime %.4f",
+            onnx, median_ms, measured["agreement"],
+        )  # fmt: skip
+        content = plan.read_bytes()
+        graph = {
+            **card.graph,
+            "precision": card.graph.get("precision", "fp32"),
+            **self.machine,
+            "tensorrt": version,
+            "dla": dla,
+            "max_batch": most_frames(dla),
+            "date": date.today().isoformat(),
+            "median_ms": round(median_ms, 3),
+            "timed_by": self.backend.describe_timing(dla),
+            "sha256": sha256(content).hexdigest(),
+            "plan": measured,
+        }
+        return content, replace(card, graph=graph, scores={})
+
+    def _timing_cache(self) -> Path:
+        gpu = re.sub(r"\W+", "-", self.machine["gpu"])
+        name = f".timing.{gpu}.{self.backend.version}.cache"
+        return self.settings.timing_cache or self.settings.repository / name
+
+
+def _find_current_plan(
+    plan: Path, cards: Collection[Card], gpu: str, backend: PlanBackend, settings: PlanSettings
+) -> Card | None:
+    """Return the card of an existing plan if a new build would have the same inputs.
+
+    These are: the candidates, the GPU, the version of TensorRT and the DLA core. The driver may
+    differ, because a plan does not depend on it.
+    """
+    existing = read_plan_card(plan)
+    if existing is None or existing.graph.get("candidates") != _sorted_precisions(cards):
+        return None
+    machine = {"gpu": gpu, "tensorrt": backend.version, "dla": settings.dla}
+    for card in cards:
+        expected = {**card.graph, **machine}
+        same_graph = all(existing.graph.get(key) == value for key, value in expected.items())
+        if same_graph and _without_results(card) == _without_results(existing):
+            return existing
+    return None
+
+
+def _without_results(card: Card) -> Card:
+    return replace(card, graph={}, scores={})
+
+
+def _sorted_precisions(cards: Iterable[Card]) -> list[str]:
+    return sorted(str(card.graph.get("precision", "fp32")) for card in cards)
+
+
+def _create_build_dir(directory: Path) -> None:
+    if directory.is_dir():
+        return
+    check_writable(directory)
+    try:
+        directory.mkdir()
+    except OSError as error:
+        raise UserError(f"{directory}: cannot create the folder: {error.strerror}") from error
 
 
 def _write_config(path: Path, card: Card) -> None:
-    """Another one for an accelerator (DLA) alone, and a container may not write there."""
+    """Write config.pbtxt if it changes, which only a DLA core makes it do.
+
+    It is not written without need, because it can be read-only in a container.
+    """
     text = plan_config(card)
     if path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 
 
-def _precisions(cards: Iterable[Card]) -> list[str]:
-    return sorted(str(card.graph.get("precision", "fp32")) for card in cards)
-
-
-def graph_of(folder: Path, precision: str) -> Path:
-    """The ONNX file of a model's folder that its plan of `precision` is built from."""
-    if precision not in PRECISIONS:
-        raise UserError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
-    if precision == "fp32":
-        return folder.with_name(f"{folder.name}_onnx") / "1" / "model.onnx"
-    return folder / "onnx" / f"{precision}.onnx"
-
-
-def find_tool() -> Tool:
-    """TensorRT's Python module, or trtexec.
-
-    Raises:
-        UserError: neither is there, or its version is not 10 or 11.
-    """
-    program = find_trtexec()
+def _run_onnx(onnx: Path, tensors: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the probabilities of ONNX Runtime, N x 1 x H x W."""
+    inference = OnnxInference(onnx)
     try:
-        return PythonApi()
-    except NotInstalled as error:
-        if program is None:
-            raise
-        log.info("%s takes its place: %s", program, error)
-    tool = Trtexec(program)
-    check_version(tool.version)
-    return tool
-
-
-def _fitting(path: Path, served: Card, dla: int | None) -> Card:
-    card = read_model(path)
-    if (card.name, card.input, card.output) != (served.name, served.input, served.output):
-        raise UserError(
-            f"{path}: is {card.name} at {card.input.height} x {card.input.width}, the repository "
-            f"serves {served.name} at {served.input.height} x {served.input.width}: `xpnet export "
-            "--precision` makes its graphs, on a machine with PyTorch"
-        )
-    if not card.same_weights(served) or card.threshold != served.threshold:
-        raise UserError(
-            f"{path}: is of other weights or threshold than {served.name} of the repository"
-        )
-    precision = card.graph.get("precision", "fp32")
-    if precision not in PRECISIONS:
-        raise UserError(f"{path}: is {precision}, TensorRT takes {', '.join(PRECISIONS)}")
-    if dla is not None and precision != "fp16":  # it knows INT8 too, but not by Q/DQ
-        raise UserError(f"{path}: is {precision}, the accelerator (DLA) takes fp16 graphs only")
-    return card
-
-
-def _fitting_plan(
-    plan: Path, made_by: Mapping[str, object], cards: Collection[Card]
-) -> Card | None:
-    """The card of a plan that is there, the best of these very graphs on this machine."""
-    found = card_of_plan(plan)
-    if found is None:
-        return None
-    if found.graph.get("candidates") != _precisions(cards):
-        return None
-    plain = replace(found, graph={}, scores={})
-    for card in cards:
-        # The driver may change: a plan is tied to the GPU and to TensorRT.
-        wanted = {**card.graph, **{key: made_by[key] for key in ("gpu", "tensorrt", "dla")}}
-        same = all(found.graph.get(key) == value for key, value in wanted.items())
-        if same and replace(card, graph={}, scores={}) == plain:
-            return found
-    return None
-
-
-def _candidate(
-    tool: Tool,
-    onnx: Path,
-    card: Card,
-    plan: Path,
-    frames: list[Frame],
-    machine: dict[str, str],
-    settings: PlanSettings,
-) -> tuple[bytes, Card]:
-    tensors = [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
-    wanted = _reference(onnx, tensors)
-    if not (wanted > card.threshold).any():
-        raise UserError(
-            f"{settings.frames}: no polyp on {len(frames)} frames of it: checks nothing"
-        )
-    gpu = re.sub(r"\W+", "-", machine["gpu"])
-    cache = settings.repository / f".timing.{gpu}.{tool.version}.cache"
-    log.info("%s: building with TensorRT %s, which takes minutes", onnx, tool.version)
-    with timings(settings.timing_cache or cache) as own:
-        tool.build(onnx, card, plan, settings.dla, own)
-    found, median_ms = tool.run(plan, card, tensors, settings.dla)
-    measured = compare(found, wanted, card.threshold)
-    check_agreement(onnx, measured)
-    log.info("%s: %.2f ms a frame, masks agree by %.4f", onnx, median_ms, measured["agreement"])
-    content = plan.read_bytes()
-    graph = {
-        **card.graph,
-        "precision": card.graph.get("precision", "fp32"),
-        **machine,
-        "tensorrt": tool.version,
-        "dla": settings.dla,
-        "max_batch": most_frames(settings.dla),
-        "date": date.today().isoformat(),
-        "median_ms": round(median_ms, 3),
-        "timed_by": tool.times(settings.dla),
-        "sha256": sha256(content).hexdigest(),
-        "plan": measured,
-    }
-    return content, replace(card, graph=graph, scores={})
-
-
-def _reference(onnx: Path, tensors: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    model = OnnxInference(onnx)
-    try:
-        return np.stack([model.submit(t).result() for t in tensors])[:, None]
+        return np.stack([inference.submit(t).result() for t in tensors])[:, None]
     finally:
-        model.close()
+        inference.close()

@@ -1,7 +1,7 @@
-"""A plan that lies in the model repository: of these weights, and built on this GPU?
+"""Check that a plan in the model repository belongs to its model and to this GPU.
 
-TensorRT refuses plans of another version of it; one of other weights it loads without a word, and
-one of another GPU of the same architecture with a warning.
+TensorRT itself rejects a plan of another TensorRT version. It loads a plan with other weights
+without a message, and a plan of another GPU of the same architecture with a warning.
 """
 
 from __future__ import annotations
@@ -12,38 +12,55 @@ from pathlib import Path
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.host.gpu import JETSON_LINUX, describe_gpu
-from xpnet.paths import plan_path
+from xpnet.paths import card_path, plan_path
 
 
-def card_of_plan(plan: Path) -> Card | None:
-    """The card beside a plan; None where it is missing, broken, or of another file."""
+def read_plan_card(plan: Path) -> Card | None:
+    """Read the card beside a plan.
+
+    Args:
+        plan: The plan file.
+
+    Returns:
+        The card, or None if the card or the plan cannot be read, or if the SHA-256 in the card is
+        not that of the plan.
+    """
     try:
-        card = read_card(plan.with_name("card.json"))
+        card = read_card(card_path(plan.parent))
         content = plan.read_bytes()
     except (OSError, UserError):
         return None
     return card if card.graph.get("sha256") == sha256(content).hexdigest() else None
 
 
-def check_plan(folder: Path) -> None:
-    """Whether the plan in a model's folder may be served.
+def check_plan(model_dir: Path) -> None:
+    """Check that the plan of a model may be served on this machine.
+
+    Args:
+        model_dir: The model's folder in a model repository.
 
     Raises:
-        UserError: it has no card of its own, is of other weights or sizes than the model, or was
-            built on another GPU than this machine's.
+        UserError: The plan has no card of its own, has other weights or another input size than
+            the model, or was built on another GPU.
     """
-    plan, served = plan_path(folder), read_card(folder / "card.json")
-    found = card_of_plan(plan)
-    again = f"build it again: xpnet build --model {folder.name}"
-    if found is None:
-        raise UserError(f"{plan}: the card.json beside it is not of this file; {again}")
-    same = (found.name, found.input, found.output) == (served.name, served.input, served.output)
-    if not (same and found.same_weights(served)):
-        raise UserError(f"{plan}: is of other weights or of another size than the model; {again}")
-    jetson = str(found.graph.get("driver")).startswith(JETSON_LINUX)
+    plan, served = plan_path(model_dir), read_card(card_path(model_dir))
+    card = read_plan_card(plan)
+    action = f"build the plan again: xpnet build --model {model_dir.name}"
+    if card is None:
+        raise UserError(f"{plan}: the card.json beside it does not match this file; {action}")
+    same_tensors = (card.name, card.input, card.output) == (
+        served.name,
+        served.input,
+        served.output,
+    )
+    if not (same_tensors and card.same_weights(served)):
+        raise UserError(f"{plan}: weights or input size differ from the model's; {action}")
+    is_jetson = str(card.graph.get("driver")).startswith(JETSON_LINUX)
     try:
-        here = describe_gpu("jetson" if jetson else "rtx")["gpu"]
-    except UserError:  # then Triton says it
+        gpu = describe_gpu("jetson" if is_jetson else "rtx")["gpu"]
+    except UserError:  # no GPU: Triton reports it when it loads the plan
         return
-    if found.graph.get("gpu") != here:
-        raise UserError(f"{plan}: was built on {found.graph.get('gpu')}, this is {here}; {again}")
+    if card.graph.get("gpu") != gpu:
+        raise UserError(
+            f"{plan}: built on {card.graph.get('gpu')}, this machine has {gpu}; {action}"
+        )

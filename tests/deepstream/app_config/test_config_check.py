@@ -175,7 +175,7 @@ def test_a_missing_plan_comes_with_the_command_that_builds_it(
         Checker(repository).check(cart)
     change(cart, "[osb]", "[osd]")
     plan.write_bytes(b"a plan of somebody")
-    with pytest.raises(UserError, match=r"card\.json beside it is not of this file"):
+    with pytest.raises(UserError, match=r"card\.json beside it does not match this file"):
         Checker(repository).check(cart)
     put_plan(plan.parents[1])
     assert "xpnet_lite at 256 x 256, batch 1" in Checker(repository).check(cart)

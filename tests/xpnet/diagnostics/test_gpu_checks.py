@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from tests.xpnet.tensorrt.conftest import stand_in
+from tests.xpnet.tensorrt.conftest import fake_trtexec_program
 from xpnet.diagnostics import gpu_checks
 from xpnet.diagnostics.check_context import Site, Skipped
 from xpnet.diagnostics.reference_masks import CLIP, stored_masks
@@ -50,8 +50,8 @@ def site(tmp_path: Path, program) -> Iterator[Site]:
     made.close()
 
 
-def put_trtexec(program, tmp_path: Path, mood: str = "") -> None:
-    program("trtexec", stand_in(100600, mood, tmp_path / "calls.jsonl"))
+def put_trtexec(program, tmp_path: Path, failure: str = "") -> None:
+    program("trtexec", fake_trtexec_program(100600, failure, tmp_path / "calls.jsonl"))
 
 
 def test_plans_are_built_compared_and_timed(site: Site, program, tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_a_plan_that_is_there_stays(site: Site, program, tmp_path: Path) -> None
 
 
 def test_a_plan_that_computes_something_else_is_told(site: Site, program, tmp_path: Path) -> None:
-    put_trtexec(program, tmp_path, "wrong")
-    with pytest.raises(UserError, match="its plan is refused"):
+    put_trtexec(program, tmp_path, "wrong-output")
+    with pytest.raises(UserError, match="plan rejected"):
         gpu_checks.plans(site)
     with pytest.raises(Skipped, match="no plan was built"):
         gpu_checks.cuda_graphs(site)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.xpnet.tensorrt.conftest import write_program
+from tests.xpnet.conftest import write_executable
 from xpnet.errors import UserError
 from xpnet.host import gpu
 from xpnet.host.gpu import describe_gpu
@@ -17,14 +17,14 @@ echo "NVIDIA GeForce RTX 3070 Laptop GPU, 595.1, GPU-2b"
 """
 
 
-def test_the_gpu_is_named(driver) -> None:
+def test_the_gpu_is_named(nvidia_smi) -> None:
     assert describe_gpu("rtx") == {"gpu": "RTX 3070", "driver": "595.1"}
 
 
 def test_of_several_kinds_one_is_chosen_by_its_uuid(
-    programs: Path, monkeypatch: pytest.MonkeyPatch
+    bin_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_program(programs / "nvidia-smi", TWO)
+    write_executable(bin_dir / "nvidia-smi", TWO)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(UserError, match=r"several kinds of GPU here: .*RTX 3070.*, NVIDIA T400"):
         describe_gpu("rtx")
@@ -42,9 +42,9 @@ def test_of_several_kinds_one_is_chosen_by_its_uuid(
     ],
 )
 def test_a_driver_that_does_not_work_is_named(
-    programs: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+    bin_dir: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
 ) -> None:
-    write_program(programs / "nvidia-smi", f"#!/bin/sh\n{text}\n")
+    write_executable(bin_dir / "nvidia-smi", f"#!/bin/sh\n{text}\n")
     monkeypatch.setattr(gpu, "DRIVER_S", 2.0 if "sleep" in text else 60.0)
     with pytest.raises(UserError, match=said):
         describe_gpu("rtx")

@@ -14,8 +14,8 @@ from xpnet.errors import UserError
 from xpnet.paths import MODEL_REPOSITORY
 from xpnet.serving.model_config import DEFAULT_MODEL, frame_config, onnx_config, plan_config
 from xpnet.serving.triton_server import servable_models
-from xpnet.tensorrt.network_definition import read_model
-from xpnet.tensorrt.plan_builder import graph_of
+from xpnet.tensorrt.engine_builder import read_onnx_card
+from xpnet.tensorrt.plan_candidates import candidate_path
 
 NETWORKS = ("xpnet", "xpnet_onnx", "xpnet_lite", "xpnet_lite_onnx")
 MODELS = (*NETWORKS, "xpnet_frame")
@@ -74,8 +74,8 @@ def test_onnx_file_carries_the_card_beside_it(name: str) -> None:
 @pytest.mark.parametrize("name", ["xpnet", "xpnet_lite"])
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_graphs_of_plans_fit_their_model_and_lose_nothing(name: str, precision: str) -> None:
-    path = graph_of(MODEL_REPOSITORY / name, precision)
-    made, served = read_model(path), read_card(MODEL_REPOSITORY / name / "card.json")
+    path = candidate_path(MODEL_REPOSITORY / name, precision)
+    made, served = read_onnx_card(path), read_card(MODEL_REPOSITORY / name / "card.json")
     assert (made.name, made.input, made.output) == (served.name, served.input, served.output)
     assert (made.threshold, made.training) == (served.threshold, served.training)
     assert made.graph["forms"] == forms_of(made.network, precision)

@@ -1,4 +1,4 @@
-"""One build at a time, nothing left of one that was killed, and the timings of TensorRT."""
+"""Concurrent, interrupted and failed plan builds, and the timing cache."""
 
 from __future__ import annotations
 
@@ -12,84 +12,91 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.xpnet.tensorrt.conftest import MODEL
 from xpnet.errors import UserError
-from xpnet.tensorrt.build_dir import alone, timings
-from xpnet.tensorrt.plan_builder import PlanSettings, build_plan
+from xpnet.paths import ROOT, plan_path
+from xpnet.tensorrt.build_dir import exclusive_build_dir, timing_cache_copy
+from xpnet.tensorrt.plan_builder import PlanSettings
 
 
-def test_the_second_build_waits_and_clears_what_a_killed_one_left(
+def test_second_build_waits_and_deletes_the_files_of_an_interrupted_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     (tmp_path / "model.plan").touch()
-    left = [tmp_path / ".fp16.plan", tmp_path / ".model.plan.7.part"]
-    seen = []
+    temporary = [tmp_path / ".fp16.plan", tmp_path / ".model.plan.7.part"]
+    seen_by_second = []
 
-    def second() -> None:
-        with alone(tmp_path):
-            seen.append([path.exists() for path in left])
+    def second_build() -> None:
+        with exclusive_build_dir(tmp_path):
+            seen_by_second.append([path.exists() for path in temporary])
 
-    with alone(tmp_path):
-        for path in left:  # of the build that is at work
+    with exclusive_build_dir(tmp_path):
+        for path in temporary:
             path.touch()
-        thread = threading.Thread(target=second)
+        thread = threading.Thread(target=second_build)
         thread.start()
-        while "another build is at work here" not in caplog.text:
+        while "another build is running" not in caplog.text:
             time.sleep(0.01)
-        assert seen == []
-        assert all(path.exists() for path in left)
+        assert seen_by_second == []
+        assert all(path.exists() for path in temporary)
     thread.join()
-    assert seen == [[False, False]]
+    assert seen_by_second == [[False, False]]
     assert [p.name for p in tmp_path.iterdir()] == ["model.plan"]
 
 
-def test_a_disk_that_gives_way_is_one_line(tmp_path: Path) -> None:
+def test_disk_error_gives_one_line(tmp_path: Path) -> None:
     with (
-        pytest.raises(UserError, match="no plan can be built in it: No space left"),
-        alone(tmp_path),
+        pytest.raises(UserError, match="cannot build a plan here: No space left"),
+        exclusive_build_dir(tmp_path),
     ):
         raise OSError(28, os.strerror(28))
     with (
-        pytest.raises(UserError, match="no plan can be built in it: No such file"),
-        alone(tmp_path / "none"),
+        pytest.raises(UserError, match="cannot build a plan here: No such file"),
+        exclusive_build_dir(tmp_path / "missing"),
     ):
         pass
 
 
-def test_timings_are_kept_of_builds_that_ended(
+def test_timing_cache_grows_with_every_build(tmp_path: Path) -> None:
+    cache = tmp_path / "timings"
+    for expected in ("1", "12"):
+        with timing_cache_copy(cache) as copy:
+            copy.with_name("timings.lock").touch()  # trtexec leaves such a file
+            copy.write_text(copy.read_text() + "2" if copy.exists() else "1")
+        assert cache.read_text() == expected
+    assert [p.name for p in tmp_path.iterdir()] == ["timings"]
+
+
+def test_failed_build_leaves_the_timing_cache_unchanged(tmp_path: Path) -> None:
+    cache = tmp_path / "timings"
+    cache.write_text("12")
+    with pytest.raises(UserError), timing_cache_copy(cache) as copy:
+        copy.write_text("half")
+        raise UserError("the build failed")
+    assert cache.read_text() == "12"
+
+
+def test_unusable_timing_cache_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept = tmp_path / "timings"
-    for wanted in ("1", "12"):
-        with timings(kept) as own:
-            own.with_name("timings.lock").touch()  # as trtexec leaves it
-            own.write_text(own.read_text() + "2" if own.exists() else "1")
-        assert kept.read_text() == wanted
-    with pytest.raises(UserError), timings(kept) as own:
-        own.write_text("half")
-        raise UserError("the build failed")
-    assert kept.read_text() == "12"
-    assert [p.name for p in tmp_path.iterdir()] == ["timings"]
-    with timings(tmp_path / "none" / "timings") as own:
-        own.write_text("x")
-    assert "the timing cache is not kept: " in caplog.text
-    with timings(tmp_path) as own:
-        assert not own.exists()
-    assert "is not read: Is a directory" in caplog.text
+    with timing_cache_copy(tmp_path / "missing" / "timings") as copy:
+        copy.write_text("x")
+    assert "cannot write the timing cache: " in caplog.text
+    with timing_cache_copy(tmp_path) as copy:
+        assert not copy.exists()
+    assert f"cannot read the timing cache {tmp_path}: Is a directory" in caplog.text
 
 
-def test_a_build_that_is_ended_leaves_the_plan_that_was_there(
-    trtexec, driver, settings: PlanSettings
+def test_interrupted_build_leaves_the_existing_plan(
+    fake_trtexec, nvidia_smi, built: PlanSettings
 ) -> None:
-    trtexec()
-    build_plan(settings)
-    folder = settings.repository / "xpnet_lite" / "1"
+    fake_trtexec(failure="slow")
+    folder = plan_path(built.repository / MODEL).parent
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
-    trtexec(mood="slow")
-    command = [sys.executable, "-m", "xpnet.cli", "build", "--target", "rtx", "--model",
-               "xpnet_lite", "--precision", "fp32", "--repository",
-               str(settings.repository)]  # fmt: skip
+    command = [sys.executable, "-m", "xpnet.cli", "build", "--target", "rtx", "--model", MODEL,
+               "--precision", "fp32", "--repository", str(built.repository),
+               "--frames", str(built.frames)]  # fmt: skip
     build = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert build.stderr is not None
     partial = folder / ".model.plan"

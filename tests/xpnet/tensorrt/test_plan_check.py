@@ -1,4 +1,4 @@
-"""No plan of other weights, of another GPU or of nobody knows what is served."""
+"""A plan is served only if it belongs to the model and was built on this GPU."""
 
 from __future__ import annotations
 
@@ -9,63 +9,63 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import one_line
+from tests.xpnet.tensorrt.conftest import MODEL
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
+from xpnet.paths import card_path, plan_path
 from xpnet.tensorrt import plan_check
-from xpnet.tensorrt.plan_builder import PlanSettings, build_plan
+from xpnet.tensorrt.plan_builder import PlanSettings
 from xpnet.tensorrt.plan_check import check_plan
 
 
 @pytest.fixture
-def model(trtexec, settings: PlanSettings, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model's folder with a plan, on the machine that built it."""
-    trtexec()
-    build_plan(settings)
+def model_dir(built: PlanSettings, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a model whose plan was built on this machine's GPU."""
     monkeypatch.setattr(plan_check, "describe_gpu", lambda _: {"gpu": "RTX 3070"})
-    return settings.repository / "xpnet_lite"
+    return built.repository / MODEL
 
 
-def test_a_plan_of_this_machine_is_served(model: Path) -> None:
-    check_plan(model)
+def test_plan_of_this_machine_is_accepted(model_dir: Path) -> None:
+    check_plan(model_dir)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda card: replace(card, git_commit="another"), "is of other weights or of another"),
-        (lambda card: card.at_size(384, 384), "is of other weights or of another size than"),
-    ],
+    "change",
+    [lambda card: replace(card, git_commit="another"), lambda card: card.at_size(384, 384)],
     ids=["weights", "size"],
 )
-def test_a_model_that_was_exported_anew_needs_a_new_plan(
-    model: Path, change: Callable[[Card], Card], said: str
+def test_plan_of_another_export_is_rejected(
+    model_dir: Path, change: Callable[[Card], Card]
 ) -> None:
-    path = model / "card.json"
+    path = card_path(model_dir)
     change(read_card(path)).write(path)
-    with pytest.raises(UserError, match=rf"model\.plan: {said} .*xpnet build --model xpnet_lite"):
-        check_plan(model)
+    message = r"model\.plan: weights or input size differ .* again: xpnet build --model xpnet_lite"
+    with pytest.raises(UserError, match=message):
+        check_plan(model_dir)
 
 
-def test_a_plan_from_elsewhere_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_of_another_gpu_is_rejected(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_check, "describe_gpu", lambda _: {"gpu": "RTX 4060"})
-    with pytest.raises(UserError, match="was built on RTX 3070, this is RTX 4060; build it again"):
-        check_plan(model)
+    with pytest.raises(UserError, match="built on RTX 3070, this machine has RTX 4060; build the"):
+        check_plan(model_dir)
 
+
+def test_missing_gpu_is_left_to_triton(model_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_driver(_target: str) -> dict[str, str]:
         raise UserError("no nvidia-smi")
 
     monkeypatch.setattr(plan_check, "describe_gpu", no_driver)
-    check_plan(model)  # Triton itself says that there is no GPU
+    check_plan(model_dir)
 
 
-def test_a_plan_needs_its_own_card(model: Path, xpnet) -> None:
-    plan = model / "1" / "model.plan"
+def test_plan_without_its_own_card_is_rejected(model_dir: Path, xpnet) -> None:
+    message = "model.plan: the card.json beside it does not match this file; build the plan again"
+    plan = plan_path(model_dir)
     plan.write_bytes(plan.read_bytes()[:-1])
-    wanted = r"model\.plan: the card\.json beside it is not of this file; build it again"
-    with pytest.raises(UserError, match=wanted):
-        check_plan(model)
-    (model / "1" / "card.json").unlink()
-    with pytest.raises(UserError, match=wanted):
-        check_plan(model)
-    said = one_line(xpnet("serve", "--model", "xpnet_lite", "--repository", model.parent))
-    assert "model.plan: the card.json beside it is not of this file" in said
+    with pytest.raises(UserError, match=message):
+        check_plan(model_dir)
+    card_path(plan.parent).unlink()
+    with pytest.raises(UserError, match=message):
+        check_plan(model_dir)
+    result = xpnet("serve", "--model", MODEL, "--repository", model_dir.parent)
+    assert message in one_line(result)
