@@ -1,1 +1,1 @@
-"""What a machine reaches: the server under load, and the log of a Jetson."""
+"""Benchmarks: the Triton server under load, and the log of a Jetson's tegrastats."""

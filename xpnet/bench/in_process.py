@@ -1,7 +1,7 @@
-"""Inference without a server, in a process of its own, for comparison with one.
+"""Measure inference without a server, in a child process, for comparison with Triton.
 
-Linux shares the processor among sessions first (autogroup, sched(7)) and the server is a session of
-its own: so is this, or a busy machine would favour one of the two.
+The child process starts a session of its own, as the server does. Linux divides CPU time between
+sessions first (autogroup, sched(7)), so without this a busy machine would favour one of the two.
 """
 
 from __future__ import annotations
@@ -20,95 +20,124 @@ from numpy.typing import NDArray
 from xpnet.errors import UserError
 from xpnet.frames import Frame, frame_to_tensor
 from xpnet.inference import Inference
+from xpnet.paths import onnx_path, plan_path
 from xpnet.serving.onnx_inference import OnnxInference
 from xpnet.tensorrt.engine_inference import EngineInference
 
-START_S = 120.0
-"""Loading a model takes no longer."""
+LOAD_TIMEOUT_S = 120.0
+"""Longest time to load a model."""
 
 
-class InProcess:
-    """The network of a model's folder, a plan or an ONNX file, loaded in a child process.
+class InProcessInference:
+    """A model loaded in a child process, which measures its throughput."""
 
-    `runtime` is one of xpnet.serving.cpu_runtimes, for an ONNX file; `frames` are what it is given in turn.
+    def __init__(self, model_dir: Path, runtime: str, frames: tuple[Frame, ...]) -> None:
+        """Start the child process and load the model.
 
-    Raises:
-        UserError: the model cannot be loaded.
-    """
+        Args:
+            model_dir: The model's folder in a model repository. Its plan is used if there is one,
+                otherwise its ONNX file.
+            runtime: One of `xpnet.serving.cpu_runtimes`, for an ONNX file.
+            frames: Frames to run the model on, alternately.
 
-    def __init__(self, folder: Path, runtime: str, frames: tuple[Frame, ...]) -> None:
+        Raises:
+            UserError: The model cannot be loaded.
+        """
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._child = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._pipe, child_pipe = context.Pipe()
+        self._child = context.Process(target=_run_child, args=(child_pipe,), daemon=True)
         self._child.start()
-        theirs.close()
-        # Not as arguments: a child that dies before it reads megabytes of them hangs its parent.
-        self._ask((folder, runtime, frames), START_S)
+        child_pipe.close()
+        # Sent through the pipe, not as process arguments: if the child dies before it has read
+        # megabytes of arguments, the parent hangs.
+        self._request((model_dir, runtime, frames), LOAD_TIMEOUT_S)
 
-    def throughput(self, at_a_time: int, seconds: float) -> float:
-        """Frames a second with `at_a_time` frames submitted, over a window of `seconds`."""
-        return self._ask((at_a_time, seconds), START_S + seconds)
+    def measure_fps(self, concurrency: int, seconds: float) -> float:
+        """Measure the throughput.
+
+        Args:
+            concurrency: Number of frames submitted at the same time.
+            seconds: Length of the measurement.
+
+        Returns:
+            Frames per second.
+
+        Raises:
+            UserError: The child process ended or does not answer.
+        """
+        return self._request((concurrency, seconds), LOAD_TIMEOUT_S + seconds)
 
     def close(self) -> None:
-        """Ends the child."""
+        """Stop the child process."""
         self._pipe.close()
         self._child.join(5)
         self._child.kill()
         self._child.join()
 
-    def _ask(self, question: tuple[Any, ...], timeout_s: float) -> float:
+    def _request(self, arguments: tuple[Any, ...], timeout_s: float) -> float:
+        """Send arguments to the child and return its result; a string is an error message."""
         try:
-            self._pipe.send(question)
+            self._pipe.send(arguments)
             if not self._pipe.poll(timeout_s):
                 raise UserError(f"inference in process: no answer within {timeout_s:g} s")
-            answer: float | str = self._pipe.recv()
+            result: float | str = self._pipe.recv()
         except (EOFError, OSError) as error:
-            raise UserError("inference in process: the process ended by itself") from error
-        if isinstance(answer, str):
-            raise UserError(answer)
-        return answer
+            raise UserError("inference in process: the child process ended") from error
+        if isinstance(result, str):
+            raise UserError(result)
+        return result
 
 
-def throughput(
-    inference: Inference, tensors: list[NDArray[np.float32]], at_a_time: int, seconds: float
+def measure_fps(
+    inference: Inference, tensors: list[NDArray[np.float32]], concurrency: int, seconds: float
 ) -> float:
-    """Frames a second of a loaded model with `at_a_time` of `tensors` submitted."""
-    inference.submit(tensors[0]).result()  # the first one warms up
-    waiting = deque(inference.submit(tensors[i % len(tensors)]) for i in range(at_a_time))
-    start, done = time.perf_counter(), 0
+    """Measure the throughput of a loaded model.
+
+    Args:
+        inference: The model.
+        tensors: Frames to run it on, alternately, each 1 x 3 x H x W.
+        concurrency: Number of frames submitted at the same time.
+        seconds: Length of the measurement.
+
+    Returns:
+        Frames per second.
+    """
+    inference.submit(tensors[0]).result()  # warm-up
+    pending = deque(inference.submit(tensors[i % len(tensors)]) for i in range(concurrency))
+    start, completed = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
-        waiting.popleft().result()
-        done += 1
-        waiting.append(inference.submit(tensors[done % len(tensors)]))
+        pending.popleft().result()
+        completed += 1
+        pending.append(inference.submit(tensors[completed % len(tensors)]))
     elapsed = time.perf_counter() - start
-    for future in waiting:
+    for future in pending:
         future.result()
-    return done / elapsed
+    return completed / elapsed
 
 
-def _serve(pipe: Connection) -> None:
-    """The child: loads the model, then measures as often as it is asked to."""
+def _run_child(pipe: Connection) -> None:
+    """Load the model, then measure for each request until the parent closes the pipe."""
     os.setsid()
     try:
-        folder, runtime, frames = pipe.recv()
-        inference = _open(folder, runtime)
+        model_dir, runtime, frames = pipe.recv()
+        inference = _load_model(model_dir, runtime)
     except UserError as error:
         pipe.send(str(error))
         return
-    except EOFError:  # the parent ended
+    except EOFError:  # the parent process ended
         return
     card = inference.card
     tensors = [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
-    pipe.send(0.0)
+    pipe.send(0.0)  # loaded
     try:
         while True:
-            pipe.send(throughput(inference, tensors, *pipe.recv()))
-    except (EOFError, OSError):  # the parent is done
+            pipe.send(measure_fps(inference, tensors, *pipe.recv()))
+    except (EOFError, OSError):  # the parent closed the pipe
         inference.close()
 
 
-def _open(folder: Path, runtime: str) -> Inference:
-    plan = folder / "1" / "model.plan"
+def _load_model(model_dir: Path, runtime: str) -> Inference:
+    plan = plan_path(model_dir)
     if plan.is_file():
         return EngineInference(plan)
-    return OnnxInference(folder / "1" / "model.onnx", runtime)
+    return OnnxInference(onnx_path(model_dir), runtime)

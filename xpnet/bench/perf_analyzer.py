@@ -1,7 +1,7 @@
-"""NVIDIA's perf_analyzer as a child process: found, given real frames, run, its CSV read.
+"""Run NVIDIA's perf_analyzer on a Triton server with real frames, and read its CSV.
 
 Sources: docs/cli.md, docs/input_data.md and docs/measurements_metrics.md of
-triton-inference-server/perf_analyzer. Times in its CSV are microseconds.
+triton-inference-server/perf_analyzer. Times in its CSV are in microseconds.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from xpnet.addresses import LOOPBACK
 from xpnet.errors import UserError
 from xpnet.paths import ROOT
 
-BUNDLED = ROOT / ".triton" / "perf_analyzer"
-"""Where scripts/setup.sh --bench puts the program and links to what it loads."""
-WINDOWS = 3
-"""perf_analyzer averages its last three windows."""
+BUNDLED_DIR = ROOT / ".triton" / "perf_analyzer"
+"""Where `scripts/setup.sh --bench` installs the program and links to its libraries."""
+AVERAGED_WINDOWS = 3
+"""perf_analyzer averages the last three measurement windows."""
 TRANSPORTS = {
     "http": ("http", "none"),
     "grpc": ("grpc", "none"),
     "grpc+system": ("grpc", "system"),
     "grpc+cuda": ("grpc", "cuda"),
 }
-"""How a request travels: the protocol, and the memory that its tensors are shared in."""
-COLUMNS = {
+"""Protocol and type of shared memory for the tensors, by transport."""
+CSV_COLUMNS = {
     "Concurrency": "concurrency",
     "Inferences/Second": "per_second",
     "p50 latency": "p50_ms",
@@ -44,16 +44,25 @@ COLUMNS = {
     "Server Queue": "queue_ms",
     "Server Compute Infer": "compute_ms",
 }
-MOVED = ("Server Compute Input", "Server Compute Output")
-NETWORK = ("Client Send", "Network+Server Send/Recv", "Client Recv")
+"""Field of `Measurement` by CSV column."""
+COMPUTE_INPUT_OUTPUT_COLUMNS = ("Server Compute Input", "Server Compute Output")
+NETWORK_COLUMNS = ("Client Send", "Network+Server Send/Recv", "Client Recv")
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One concurrency. Latencies as the client saw them; the rest is the mean of a request.
+class Measurement:
+    """Result of perf_analyzer for one concurrency.
 
-    `queue_ms` waiting in the server, `compute_ms` in the backend, `moved_ms` to and from the
-    backend, `network_ms` everything outside the server.
+    Attributes:
+        concurrency: Number of concurrent requests.
+        per_second: Inferences per second.
+        p50_ms: Median latency of a request, measured by the client.
+        p90_ms: 90th percentile of the latency.
+        p99_ms: 99th percentile of the latency.
+        queue_ms: Mean time of a request in the server's queue.
+        compute_ms: Mean time of inference in the backend.
+        moved_ms: Mean time to copy a request's input to the backend, and its output back.
+        network_ms: Mean time of a request outside the server.
     """
 
     concurrency: int
@@ -67,58 +76,77 @@ class Reading:
     network_ms: float
 
     def as_dict(self) -> dict[str, float]:
-        """Plain values, ready for JSON."""
+        """Return the fields as a dictionary, for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class Load:
-    """Requests for one model: so many at a time, from `first` to `last`, for `window_ms` each."""
+class LoadSettings:
+    """The load that perf_analyzer puts on one model.
+
+    Attributes:
+        model: Name of the model.
+        url: HOST:PORT of the server, for the transport's protocol.
+        transport: One of `TRANSPORTS`.
+        data: File of `write_requests`.
+        output_bytes: Size of the largest output, for shared memory.
+        min_concurrency: Smallest number of concurrent requests.
+        max_concurrency: Largest number of concurrent requests.
+        window_ms: Length of a measurement window.
+    """
 
     model: str
     url: str
-    transport: str  # of TRANSPORTS
-    data: Path  # of write_requests
+    transport: str
+    data: Path
     output_bytes: int
-    first: int
-    last: int
+    min_concurrency: int
+    max_concurrency: int
     window_ms: int
 
 
 class PerfAnalyzer:
-    """The program of NVIDIA's SDK on PATH, else the one of scripts/setup.sh --bench.
-
-    Raises:
-        UserError: neither is installed, or it cannot be run.
-    """
+    """The program perf_analyzer: from PATH, otherwise from `scripts/setup.sh --bench`."""
 
     def __init__(self) -> None:
-        found = shutil.which("perf_analyzer")
-        program = Path(found) if found else BUNDLED / "perf_analyzer"
+        """Find the program and read its version.
+
+        Raises:
+            UserError: It is not installed or cannot be run.
+        """
+        on_path = shutil.which("perf_analyzer")
+        program = Path(on_path) if on_path else BUNDLED_DIR / "perf_analyzer"
         if not program.is_file():
             raise UserError(
-                "perf_analyzer is not installed: scripts/setup.sh --bench brings it; on a target "
-                "with DeepStream put NVIDIA's, of the Triton SDK container, on PATH"
+                "perf_analyzer is not installed: run scripts/setup.sh --bench; on a target with "
+                "DeepStream, put perf_analyzer of NVIDIA's Triton SDK container on PATH"
             )
         self._program = str(program)
         self._environment = dict(os.environ)
-        # A machine-wide proxy would send requests to this very machine away.
+        # Otherwise a proxy set for the machine would get the requests to this machine.
         self._environment["no_proxy"] = ",".join(
             filter(None, (os.environ.get("no_proxy"), *LOOPBACK))
         )
-        if not found:
-            self._environment["LD_LIBRARY_PATH"] = str(BUNDLED / "lib")
-        said = self._run(["--version"], 30)
-        version = re.search(r"Version (\S+)", said.stderr + said.stdout)
+        if not on_path:
+            self._environment["LD_LIBRARY_PATH"] = str(BUNDLED_DIR / "lib")
+        result = self._run(["--version"], 30)
+        version = re.search(r"Version (\S+)", result.stderr + result.stdout)
         if version is None:
-            raise UserError(f"{program} --version: {_reason(said)}")
+            raise UserError(f"{program} --version: {_failure_reason(result)}")
         self.version = version[1]
 
-    def measure(self, load: Load, csv_file: Path) -> list[Reading]:
-        """Puts the load on a running server; keeps the program's CSV in `csv_file`.
+    def measure(self, load: LoadSettings, csv_file: Path) -> list[Measurement]:
+        """Measure a model on a running server.
+
+        Args:
+            load: The load to put on the server.
+            csv_file: Where the CSV file of perf_analyzer is written.
+
+        Returns:
+            One measurement for each concurrency.
 
         Raises:
-            UserError: no server, no such model, or perf_analyzer's own reason.
+            UserError: The server or the model is not there, or perf_analyzer failed.
         """
         protocol, memory = TRANSPORTS[load.transport]
         partial = csv_file.with_name(f".{csv_file.name}.part")
@@ -129,27 +157,28 @@ class PerfAnalyzer:
             f"--shared-memory={memory}",
             f"--output-shared-memory-size={load.output_bytes}",
             f"--input-data={load.data}",
-            f"--concurrency-range={load.first}:{load.last}",
+            f"--concurrency-range={load.min_concurrency}:{load.max_concurrency}",
             f"--measurement-interval={load.window_ms}",
-            # A busy machine never settles, and an unsettled one gets no CSV: what varies is seen
-            # in p90 and p99.
+            # Accept any variation: on a busy machine the results never become stable, and then
+            # perf_analyzer writes no CSV. The variation is visible in p90 and p99.
             "--stability-percentage=999",
             "--verbose-csv",
             f"-f{partial}",
         ]
-        steps = load.last - load.first + 1
-        said = self._run(command, 60 + 5 * steps * WINDOWS * load.window_ms / 1000)
+        steps = load.max_concurrency - load.min_concurrency + 1
+        timeout_s = 60 + 5 * steps * AVERAGED_WINDOWS * load.window_ms / 1000
+        result = self._run(command, timeout_s)
         try:
-            if said.returncode or not partial.is_file():
+            if result.returncode or not partial.is_file():
                 raise UserError(
-                    f"perf_analyzer, {load.model} at {load.url} by {load.transport}: "
-                    f"{_reason(said)}"
+                    f"perf_analyzer, {load.model} at {load.url} over {load.transport}: "
+                    f"{_failure_reason(result)}"
                 )
-            readings = read_csv(partial)
+            measurements = read_csv(partial)
             partial.replace(csv_file)
         finally:
             partial.unlink(missing_ok=True)
-        return readings
+        return measurements
 
     def _run(self, arguments: list[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
         try:
@@ -163,30 +192,43 @@ class PerfAnalyzer:
             )
         except subprocess.TimeoutExpired as error:
             raise UserError(
-                f"perf_analyzer gave no answer within {timeout_s:.0f} s: is the server stalled?"
+                f"perf_analyzer did not end within {timeout_s:.0f} s: check that the server answers"
             ) from error
         except OSError as error:
             raise UserError(f"{self._program} cannot be run: {error.strerror}") from error
 
 
-def read_csv(path: Path) -> list[Reading]:
-    """The rows of a CSV of perf_analyzer, by concurrency.
+def read_csv(path: Path) -> list[Measurement]:
+    """Read a CSV file of perf_analyzer.
+
+    Args:
+        path: The CSV file.
+
+    Returns:
+        The measurements, sorted by concurrency.
 
     Raises:
-        UserError: a column is missing, or no row is there.
+        UserError: The file has no rows, or a column is missing.
     """
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows:
-        raise UserError(f"{path}: no row in it, expected a CSV of perf_analyzer")
-    missing = [name for name in (*COLUMNS, *MOVED, *NETWORK) if name not in rows[0]]
+        raise UserError(f"{path}: no rows, expected a CSV file of perf_analyzer")
+    expected = (*CSV_COLUMNS, *COMPUTE_INPUT_OUTPUT_COLUMNS, *NETWORK_COLUMNS)
+    missing = [name for name in expected if name not in rows[0]]
     if missing:
-        raise UserError(f"{path}: no column '{missing[0]}', expected a CSV of perf_analyzer")
-    return sorted((_reading(row) for row in rows), key=lambda reading: reading.concurrency)
+        raise UserError(f"{path}: no column '{missing[0]}', expected a CSV file of perf_analyzer")
+    return sorted((_parse_row(row) for row in rows), key=lambda m: m.concurrency)
 
 
 def write_requests(path: Path, name: str, tensors: list[NDArray[Any]]) -> None:
-    """Writes real requests for perf_analyzer: each of `tensors` is one, without its batch."""
+    """Write requests in perf_analyzer's JSON format for input data.
+
+    Args:
+        path: The file to write.
+        name: Name of the input tensor.
+        tensors: One tensor for each request, without the batch dimension.
+    """
     entries = [
         {
             name: {
@@ -199,16 +241,17 @@ def write_requests(path: Path, name: str, tensors: list[NDArray[Any]]) -> None:
     path.write_text(json.dumps({"data": entries}), encoding="utf-8")
 
 
-def _reading(row: dict[str, str]) -> Reading:
-    values = {ours: float(row[theirs]) for theirs, ours in COLUMNS.items()}
-    values["moved_ms"] = sum(float(row[name]) for name in MOVED)
-    values["network_ms"] = sum(float(row[name]) for name in NETWORK)
-    found = {k: round(v / 1000, 3) if k.endswith("_ms") else v for k, v in values.items()}
-    return Reading(**{**found, "concurrency": int(found["concurrency"])})  # type: ignore[arg-type]
+def _parse_row(row: dict[str, str]) -> Measurement:
+    values = {field: float(row[column]) for column, field in CSV_COLUMNS.items()}
+    values["moved_ms"] = sum(float(row[name]) for name in COMPUTE_INPUT_OUTPUT_COLUMNS)
+    values["network_ms"] = sum(float(row[name]) for name in NETWORK_COLUMNS)
+    fields = {k: round(v / 1000, 3) if k.endswith("_ms") else v for k, v in values.items()}
+    fields["concurrency"] = int(fields["concurrency"])
+    return Measurement(**fields)  # type: ignore[arg-type]
 
 
-def _reason(said: subprocess.CompletedProcess[str]) -> str:
-    """The line that tells best what went wrong."""
-    lines = [x.strip() for x in (said.stderr + said.stdout).splitlines() if x.strip()]
+def _failure_reason(result: subprocess.CompletedProcess[str]) -> str:
+    """Return the first line that mentions an error, otherwise the first line of the output."""
+    lines = [x.strip() for x in (result.stderr + result.stdout).splitlines() if x.strip()]
     errors = [x.partition("rror: ")[2] or x for x in lines if re.search(r"error|failed", x, re.I)]
-    return (errors or lines or [f"exit code {said.returncode}, no output"])[0]
+    return (errors or lines or [f"exit code {result.returncode}, no output"])[0]

@@ -1,4 +1,4 @@
-"""A Triton server as a client under load sees it: its addresses, its models, their batching."""
+"""A Triton server as a benchmark sees it: its addresses, models and dynamic batching."""
 
 from __future__ import annotations
 
@@ -14,57 +14,78 @@ from xpnet.serving.triton_server import TritonServer
 
 @dataclass(frozen=True)
 class Endpoint:
-    """`grpc` and `http` are HOST:PORT, `http` empty where it is not known.
+    """A running Triton server.
 
-    `models` are those that our own server was told to serve, `ours` whether it is one.
+    Attributes:
+        grpc: HOST:PORT for gRPC.
+        http: HOST:PORT for HTTP; empty if unknown.
+        started_here: Whether this process started the server.
+        models: The models that the server was started with, if this process started it.
     """
 
     grpc: str
     http: str
+    started_here: bool = False
     models: tuple[str, ...] = ()
-    ours: bool = False
 
     @classmethod
-    def of(cls, url: str, http_url: str = "") -> Endpoint:
-        """A server that runs already. Raises UserError where none answers at `url`."""
-        for given in filter(None, (url, http_url)):
-            check_server(given, "Triton")
+    def from_url(cls, url: str, http_url: str = "") -> Endpoint:
+        """Return the endpoint of a running server.
+
+        Args:
+            url: HOST:PORT for gRPC.
+            http_url: HOST:PORT for HTTP; empty if unknown.
+
+        Raises:
+            UserError: An address is invalid, or no server answers at `url`.
+        """
+        for address in filter(None, (url, http_url)):
+            check_server(address, "Triton")
         endpoint = cls(url, http_url)
         endpoint.version()
         return endpoint
 
+    @classmethod
+    def from_server(cls, server: TritonServer) -> Endpoint:
+        """Return the endpoint of a server that this process started."""
+        return cls(server.grpc_url, server.http_url, started_here=True, models=server.models)
+
     @property
-    def local(self) -> bool:
-        """Whether it runs on this machine."""
+    def is_local(self) -> bool:
+        """Whether the server runs on this machine."""
         return is_loopback(self.grpc)
 
     def version(self) -> str:
-        """The server's own. Raises UserError where none answers."""
-        return str(self._ask("get_server_metadata").version)
+        """Return the version of Triton.
+
+        Raises:
+            UserError: The server does not answer.
+        """
+        return str(self._call("get_server_metadata").version)
 
     def has_model(self, name: str) -> bool:
-        """Whether the model is served and ready."""
-        return bool(self._ask("is_model_ready", name))
+        """Return whether the model is served and ready."""
+        return bool(self._call("is_model_ready", name))
 
     def require_model(self, name: str) -> None:
-        """Raises UserError unless the model is served."""
+        """Raise UserError unless the model is served and ready."""
         if not self.has_model(name):
             raise UserError(f"Triton at {self.grpc}: model '{name}' is not ready")
 
     def batching(self, model: str) -> str:
-        """Dynamic batching of a model as it is served: on or off."""
-        config = self._ask("get_model_config", model).config
+        """Return "on" if the server uses dynamic batching for the model, otherwise "off"."""
+        config = self._call("get_model_config", model).config
         return "on" if config.HasField("dynamic_batching") else "off"
 
-    def no_shared_memory(self) -> str:
-        """Why the server shares no memory with its clients; empty where it does."""
+    def shared_memory_error(self) -> str:
+        """Return why the server cannot use system shared memory; empty if it can."""
         try:
-            self._ask("get_system_shared_memory_status")
+            self._call("get_system_shared_memory_status")
         except UserError as error:
             return str(error)
         return ""
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
+    def _call(self, method: str, *arguments: Any) -> Any:
         client = connect(self.grpc)
         from tritonclient.utils import InferenceServerException
 
@@ -74,8 +95,3 @@ class Endpoint:
             raise UserError(f"Triton at {self.grpc} does not answer: {error}") from error
         finally:
             client.close()
-
-
-def own_endpoint(server: TritonServer) -> Endpoint:
-    """The endpoint of a server that this process runs."""
-    return Endpoint(server.grpc_url, server.http_url, server.models, ours=True)

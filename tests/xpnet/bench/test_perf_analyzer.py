@@ -1,4 +1,4 @@
-"""perf_analyzer's CSV, the requests it is given, and how its absence and its failures are told."""
+"""perf_analyzer: its CSV, its input data, and its errors."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.xpnet.conftest import write_executable
 from xpnet.bench import perf_analyzer
-from xpnet.bench.perf_analyzer import Load, PerfAnalyzer, read_csv, write_requests
-from xpnet.bench.server_bench import BenchSettings
+from xpnet.bench.perf_analyzer import LoadSettings, PerfAnalyzer, read_csv, write_requests
 from xpnet.errors import UserError
 
-HEAD = (
+HEADER = (
     "Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,"
     "Server Compute Input,Server Compute Infer,Server Compute Output,Client Recv,p50 latency,"
     "p90 latency,p95 latency,p99 latency"
 )
 
 
-def test_rows_come_by_concurrency_in_milliseconds(tmp_path: Path) -> None:
+def test_csv_rows_are_sorted_by_concurrency_and_in_milliseconds(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(
-        f"{HEAD}\n2,89.3,8,2307,5763,141,13651,435,3,21358,33449,35641,45534\n"
+        f"{HEADER}\n2,89.3,8,2307,5763,141,13651,435,3,21358,33449,35641,45534\n"
         "1,83.1,8,369,88,122,11018,382,4,11241,16242,18286,22112\n"
     )
     one, two = read_csv(path)
@@ -37,64 +37,55 @@ def test_rows_come_by_concurrency_in_milliseconds(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "no row in it"), (HEAD, "no row in it"), ("a,b\n1,2\n", "no column 'Concurrency'")],
+    [("", "no rows"), (HEADER, "no rows"), ("a,b\n1,2\n", "no column 'Concurrency'")],
+    ids=["empty", "header only", "other columns"],
 )
-def test_another_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_other_file_than_a_csv_of_perf_analyzer_is_rejected(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "a.csv"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         read_csv(path)
 
 
-def test_requests_hold_the_very_bytes(tmp_path: Path) -> None:
+def test_requests_contain_the_bytes_of_the_tensors(tmp_path: Path) -> None:
     tensor = np.random.default_rng(0).random((3, 4, 5), dtype=np.float32)
     write_requests(tmp_path / "r.json", "frames", [tensor, tensor + 1])
     first, second = json.loads((tmp_path / "r.json").read_text())["data"]
     assert first["frames"]["shape"] == [3, 4, 5]
-    for entry, wanted in ((first, tensor), (second, tensor + 1)):
+    for entry, expected in ((first, tensor), (second, tensor + 1)):
         content = base64.b64decode(entry["frames"]["content"]["b64"])
-        np.testing.assert_array_equal(np.frombuffer(content, "<f4").reshape(3, 4, 5), wanted)
+        np.testing.assert_array_equal(np.frombuffer(content, "<f4").reshape(3, 4, 5), expected)
 
 
-def test_absence_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_program_gives_the_install_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(perf_analyzer, "BUNDLED", tmp_path)
-    with pytest.raises(UserError, match=r"not installed: .*scripts/setup\.sh --bench"):
+    monkeypatch.setattr(perf_analyzer, "BUNDLED_DIR", tmp_path)
+    with pytest.raises(UserError, match=r"not installed: run scripts/setup\.sh --bench"):
         PerfAnalyzer()
 
 
-def program(folder: Path, text: str) -> None:
-    path = folder / "perf_analyzer"
-    path.write_text(f"#!/bin/sh\n[ $1 = --version ] && echo Version 9.9 && exit\n{text}\n")
-    path.chmod(0o755)
-
-
-def test_the_one_on_path_comes_first_and_its_reason_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    program(tmp_path, "echo error: the cable is out >&2; exit 2")
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    found = PerfAnalyzer()
-    assert found.version == "9.9"
-    load = Load("m", "host:8001", "grpc", tmp_path / "r.json", 4, 1, 1, 100)
-    with pytest.raises(UserError, match="m at host:8001 by grpc: the cable is out"):
-        found.measure(load, tmp_path / "a.csv")
-    program(tmp_path, "true")  # ends well and writes nothing
-    with pytest.raises(UserError, match="exit code 0, no output"):
-        found.measure(load, tmp_path / "a.csv")
-    assert {p.name for p in tmp_path.iterdir()} == {"perf_analyzer"}
-
-
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("commands", "message"),
     [
-        ({"concurrency": 0}, "--concurrency 0: expected at least 1"),
-        ({"window_ms": 5}, "--window-ms 5"),
-        ({"rounds": -1}, "--rounds -1"),
-        ({"transports": ("ftp",)}, "transport 'ftp': expected some of http, grpc"),
-        ({"http_url": "a:1"}, "give --url"),
+        (
+            "echo error: connection refused >&2; exit 2",
+            "m at host:8001 over grpc: connection refused",
+        ),
+        ("true", "exit code 0, no output"),  # ends without an error, but writes no CSV
     ],
 )
-def test_wrong_settings_are_named(wrong: dict, message: str) -> None:
+def test_failure_of_the_program_on_path_gives_its_reason(
+    bin_dir: Path, tmp_path: Path, commands: str, message: str
+) -> None:
+    version = "[ $1 = --version ] && echo Version 9.9 && exit"
+    write_executable(bin_dir / "perf_analyzer", f"#!/bin/sh\n{version}\n{commands}\n")
+    program = PerfAnalyzer()
+    assert program.version == "9.9"
+    load = LoadSettings("m", "host:8001", "grpc", tmp_path / "r.json", 4, 1, 1, 100)
     with pytest.raises(UserError, match=message):
-        BenchSettings(frames=(), csv=Path("x"), **wrong)
+        program.measure(load, tmp_path / "a.csv")
+    assert list(tmp_path.iterdir()) == [bin_dir]
