@@ -1,4 +1,4 @@
-"""`xpnet ablation`: what each way of teaching gives, under one equal budget.
+"""`xpnet train ablation`: what each way of teaching gives, under one equal budget.
 
 The paper's student is trained alone, by each teacher, by both in each order, and with the third
 teacher: the same frames, steps, schedule and seed each time. Every run resumes, and what is done

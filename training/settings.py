@@ -31,7 +31,7 @@ class TrainSettings:
     data_licence: str = "not stated"
     data_reference: str = "not stated"
     split: str = "groups"  # groups: by clip, as the index says; random: 95 / 5, as in the paper
-    skip_bad: bool = False  # train without the pairs that `xpnet data check` refuses
+    skip_bad: bool = False  # train without the pairs that `xpnet train check-data` refuses
     output: str = "build/training/student"  # checkpoint, weights, card and log
     init: str = ""  # weights (safetensors) to start from; empty: fresh, or ImageNet's encoder
     size: int = 192  # pixels, height and width; divisible by 16

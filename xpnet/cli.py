@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from xpnet import __version__
@@ -15,15 +15,44 @@ from xpnet.commands import (
     bench,
     build,
     deploy,
+    distill,
     doctor,
-    doctor_verify,
     evaluate,
     export,
-    run_graph,
+    run,
     serve,
     train,
 )
 from xpnet.errors import UserError, first_process
+
+ADDERS = (
+    run.add_run,
+    run.add_graph,
+    serve.add_serve,
+    evaluate.add_evaluate,
+    evaluate.add_panel,
+    evaluate.add_table,
+    evaluate.add_curves,
+    train.add_train,
+    train.add_check_data,
+    train.add_ablation,
+    distill.add_distill,
+    export.add_export,
+    export.add_precisions,
+    export.add_tune,
+    export.add_pack,
+    build.add_build,
+    deploy.add_deploy,
+    bench.add_bench,
+    bench.add_server,
+    bench.add_network,
+    bench.add_roofline,
+    bench.add_tegrastats,
+    doctor.add_doctor,
+    doctor.add_info,
+    doctor.add_verify,
+)
+"""Each adds one command to the parser."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         return code
     except UserError as error:
         return _fail(args, error, 2)
-    except BrokenPipeError:  # `xpnet info | head`
+    except BrokenPipeError:  # `xpnet doctor info | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -79,14 +108,40 @@ def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Reads a command line; the key=value words of a training may stand anywhere in it."""
+    """Parse a command line.
+
+    Two words that name a command together, such as `run graph`, are joined before parsing. The
+    key=value words of a training may be anywhere on the line.
+
+    Args:
+        argv: The words after `xpnet`; None takes those of this process.
+
+    Returns:
+        The options; `command` is the function to call.
+    """
     parser = build_parser()
-    args, rest = parser.parse_known_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    args, rest = parser.parse_known_args(join_command(words, command_names(parser)))
     if rest and (not hasattr(args, "override") or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         args.override += rest
     return args
+
+
+def join_command(words: list[str], names: Collection[str]) -> list[str]:
+    """Join the first two words that are no options if together they name a command."""
+    first = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
+    pair = " ".join(words[first : first + 2])
+    return [*words[:first], pair, *words[first + 2 :]] if pair in names else words
+
+
+def command_names(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the names of all commands, of one word or two, in the order of `--help`."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return list(action.choices)
+    raise AssertionError("the parser has no commands")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -98,30 +153,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"xpnet {__version__}")
     parser.add_argument("--debug", action="store_true", help="show every step and error traces")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (
-        serve.add_run,
-        serve.add_serve,
-        run_graph.add_graph,
-        evaluate.add_evaluate,
-        evaluate.add_table,
-        evaluate.add_curves,
-        evaluate.add_panel,
-        train.add_data,
-        train.add_train,
-        train.add_distill,
-        train.add_ablation,
-        export.add_export,
-        export.add_precisions,
-        export.add_tune,
-        build.add_build,
-        deploy.add_deploy,
-        train.add_pack,
-        bench.add_bench,
-        doctor_verify.add_verify_target,
-        doctor.add_info,
-        doctor.add_doctor,
-    ):
+    for add in ADDERS:
         add(commands)
+    for name, command in commands.choices.items():
+        further = [f"xpnet {other}" for other in commands.choices if other.startswith(f"{name} ")]
+        if further:
+            command.epilog = f"{command.epilog}\n\nfurther commands:\n  " + "\n  ".join(further)
     return parser
 
 

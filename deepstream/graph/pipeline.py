@@ -1,6 +1,6 @@
 """The graph: described for its platform, built, and with its probes on.
 
-On plain GStreamer, from a file to a file (`xpnet graph --platform gstreamer` draws it):
+On plain GStreamer, from a file to a file (`xpnet run graph --platform gstreamer` draws it):
 
     uridecodebin                      the clip
     videoconvert deinterlace videoflip    whole and upright, where the file is not

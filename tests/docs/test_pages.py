@@ -13,7 +13,7 @@ from training.bench.network_bench import as_markdown as runtimes_table
 from training.evaluation.score_table import as_markdown, short_table
 from training.export.precision_table import as_markdown as precisions_table
 from xpnet.bench.server_report import as_markdown as server_table
-from xpnet.bench.server_report import comparison
+from xpnet.bench.server_report import comparison_table
 from xpnet.card import Card, read_card
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_the_page_of_the_servers_speed_is_that_of_its_results() -> None:
         for name in ("speed", "against")
     }
     assert page.endswith(server_table(found["speed"]))
-    assert "\n".join(comparison(found["against"])) in page
+    assert "\n".join(comparison_table(found["against"])) in page
     assert {row["model"] for row in found["speed"]["rows"]} == {
         "xpnet_frame",
         *(row["model"] for row in found["against"]["against"]),
@@ -97,7 +97,7 @@ def test_the_readme_names_the_scores_of_both_models() -> None:
         "docs/serving.md",
         "docs/engines.md",
         "docs/serving-speed.md",
-        "docs/verify-target.md",
+        "docs/verification.md",
         "docs/running.md",
         "docs/deepstream.md",
         "docs/compatibility.md",

@@ -142,11 +142,11 @@ def test_output_that_is_the_input(xpnet, tmp_path: Path, option: str) -> None:
     "command",
     [
         ("bench", "tegrastats", "IT", "--json", "IT"),
-        ("pack", "IT", "--output", "IT"),
+        ("export", "pack", "IT", "--output", "IT"),
         ("export", "IT", "--output", "IT"),
-        ("tune", "IT", "--output", "IT"),
-        ("table", "IT", "--json", "IT"),
-        ("curves", "IT", "--output", "IT"),
+        ("export", "tune", "IT", "--output", "IT"),
+        ("evaluate", "table", "IT", "--json", "IT"),
+        ("evaluate", "curves", "IT", "--output", "IT"),
         ("evaluate", "--data", ".", "--file", "IT", "--json", "IT"),
     ],
 )

@@ -19,7 +19,7 @@ TINY = ("size=32", "epochs=1", "batch=4", "workers=0", "accelerator=cpu", "preci
 def test_the_student_alone_needs_no_teacher_and_is_trained_once(
     xpnet, discs: Path, tmp_path: Path
 ) -> None:
-    call = ("ablation", "--score", f"discs={discs}:val", "--output", tmp_path / "a",
+    call = ("train", "ablation", "--score", f"discs={discs}:val", "--output", tmp_path / "a",
             f"data={discs}", *TINY)  # fmt: skip
     result = xpnet(*call)
     assert result.returncode == 0, result.stderr
@@ -34,7 +34,7 @@ def test_the_student_alone_needs_no_teacher_and_is_trained_once(
     again = xpnet(*call)
     assert again.stdout == result.stdout
     assert weights.stat().st_mtime_ns == before
-    wrong = xpnet("ablation", "--score", "x=none", "--output", tmp_path / "b")
+    wrong = xpnet("train", "ablation", "--score", "x=none", "--output", tmp_path / "b")
     assert "none: no such folder" in one_line(wrong)
     assert not (tmp_path / "b").exists()
 
@@ -44,7 +44,15 @@ def test_a_row_is_done_alone_and_joins_the_others(xpnet, discs: Path, tmp_path: 
     others = {"teacher 1": {"scores": {"discs": score}, "minutes": 1.0, "epochs": 1}}
     results = tmp_path / "ablation.json"
     results.write_text(json.dumps(others))
-    call = ("ablation", "--score", f"discs={discs}:val", "--output", tmp_path, f"data={discs}")
+    call = (
+        "train",
+        "ablation",
+        "--score",
+        f"discs={discs}:val",
+        "--output",
+        tmp_path,
+        f"data={discs}",
+    )
     result = xpnet(*call, "--only", "alone", *TINY)
     assert result.returncode == 0, result.stderr
     rows = json.loads(results.read_text())

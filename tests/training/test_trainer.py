@@ -222,9 +222,11 @@ def test_weights_of_another_network_are_refused(tiny, tmp_path: Path) -> None:
 
 def test_half_precision_weights_load_where_they_are_used(tiny, tmp_path: Path, xpnet) -> None:
     weights = train(tiny(epochs=1))
-    packed = xpnet("pack", weights, "--output", tmp_path / "half.safetensors")
+    packed = xpnet("export", "pack", weights, "--output", tmp_path / "half.safetensors")
     assert packed.returncode == 0, packed.stderr
-    line = one_line(xpnet("pack", "none.safetensors", "--output", tmp_path / "x.safetensors"))
+    line = one_line(
+        xpnet("export", "pack", "none.safetensors", "--output", tmp_path / "x.safetensors")
+    )
     assert "none.json: model card cannot be read" in line
     assert (tmp_path / "half.safetensors").stat().st_size < 0.51 * weights.stat().st_size
     network, card = load_network(tmp_path / "half.safetensors")

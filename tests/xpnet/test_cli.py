@@ -13,7 +13,7 @@ from xpnet.cli import main
 
 
 def test_info_as_json(xpnet) -> None:
-    found = json.loads(xpnet("info", "--json").stdout)
+    found = json.loads(xpnet("doctor", "info", "--json").stdout)
     assert found["versions"]["numpy"]
     assert found["networks"]["student"]["parameters"] == 1_839_333
     assert found["networks"]["unet"]["multiply_adds"] == pytest.approx(48.28e9, rel=1e-4)
@@ -26,7 +26,7 @@ def test_an_address_that_nobody_has_is_named(xpnet) -> None:
 
 
 def test_info_for_a_person(xpnet) -> None:
-    assert "1,839,333 parameters, 12.11 G multiply-adds" in xpnet("info").stdout
+    assert "1,839,333 parameters, 12.11 G multiply-adds" in xpnet("doctor", "info").stdout
 
 
 def test_doctor_knows_what_is_here(xpnet) -> None:
@@ -62,7 +62,7 @@ def test_mistakes_of_the_program_end_with_1_and_one_line(
         raise ZeroDivisionError("a\nb")
 
     monkeypatch.setattr("xpnet.host.versions.versions", broken)
-    assert main(["info"]) == 1
+    assert main(["doctor", "info"]) == 1
     assert capsys.readouterr().err == "xpnet: ZeroDivisionError: a b\n"
 
 

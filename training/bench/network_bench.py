@@ -42,7 +42,7 @@ class Row:
     """A network in one form; `shipped` marks what the project serves on a CPU."""
 
     network: str
-    graph: str  # trained (torch's own), exported, or tuned: in the forms of `xpnet tune`
+    graph: str  # trained (torch's own), exported, or tuned: in the forms of `xpnet export tune`
     runtime: str
     precision: str
     size: int
@@ -64,7 +64,7 @@ def bench_network(
     """Times the networks of `names`, keys of NETWORKS, at each size; see `Row`.
 
     `frames` are real ones, H x W x 3 RGB uint8. Weights are those of the folder `weights` where it
-    has some, else fresh ones: time does not depend on them. `forms` are those of `xpnet tune`,
+    has some, else fresh ones: time does not depend on them. `forms` are those of `xpnet export tune`,
     by network; else the checked-in ones are tried. `runtimes` are some of training.bench.network_runtimes.
 
     Returns the machine, its cores, the date, `rounds`, `rows`, and `left_out` with reasons.

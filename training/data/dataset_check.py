@@ -1,4 +1,4 @@
-"""`xpnet data check`: what is wrong with a data set, file by file, and what to know of it.
+"""`xpnet train check-data`: what is wrong with a data set, file by file, and what to know of it.
 
 Errors keep a training from starting: a pair without its partner, a file that cannot be decoded in
 full, a mask of another size than its frame, a mask in colours, no polyp anywhere. Notes do not:
@@ -117,7 +117,7 @@ def sound(source: Source, samples: list[Sample], skip_bad: bool) -> list[Sample]
         first = f"{bad[0].kind}: {bad[0].file} {bad[0].text}".strip()
         raise UserError(
             f"{source.root}: {len(bad)} files are not fit for training, the first: {first}. "
-            f"`xpnet data check {source.root}` names them all; --skip-bad trains without them"
+            f"`xpnet train check-data {source.root}` names them all; --skip-bad trains without them"
         )
     kept = [(s, v) for s, v in zip(samples, seen, strict=True) if not v.findings]
     if not any(v.foreground > 0 for _, v in kept):

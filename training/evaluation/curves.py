@@ -1,4 +1,4 @@
-"""`xpnet curves`: precision over recall, and the free-response curve, of one or more models."""
+"""`xpnet evaluate curves`: precision over recall, and the free-response curve, of one or more models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`xpnet panel`: the paper's Figure 3. A row a frame; frame, truth, and the mask of each model.
+"""`xpnet evaluate panel`: the paper's Figure 3. A row a frame; frame, truth, and the mask of each model.
 
 In a model's column what it found is drawn as in the live video, and the truth as a thin line, so
 that a missed polyp and a false area are seen at once.

@@ -1,4 +1,4 @@
-"""`xpnet table`: the paper's Table 1 beside ours, from the scores in the models' cards."""
+"""`xpnet evaluate table`: the paper's Table 1 beside ours, from the scores in the models' cards."""
 
 from __future__ import annotations
 

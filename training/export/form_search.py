@@ -1,4 +1,4 @@
-"""`xpnet tune`: the fastest form of every place of a network, and a record of how it was found.
+"""`xpnet export tune`: the fastest form of every place of a network, and a record of how it was found.
 
 Measured: each place is exported alone, with the features that a real frame has there, and its
 forms run by turns, so that what else the machine does meets them alike; then the whole network,

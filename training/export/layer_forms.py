@@ -26,11 +26,11 @@ SCALE_FORMS = ("keep", "dense", "depthwise")
 Forms = dict[str, str]
 """The form of each place by its name; a place that is not named keeps its form."""
 FORMS = Path(__file__).parent / "forms"
-"""Files of `xpnet tune`, by which we export: .cpu.json was measured, .gpu.json counted."""
+"""Files of `xpnet export tune`, by which we export: .cpu.json was measured, .gpu.json counted."""
 
 
 def read_forms(path: Path) -> Forms:
-    """The forms of a file of `xpnet tune`.
+    """The forms of a file of `xpnet export tune`.
 
     Raises:
         UserError: no such file, or not one of those.
@@ -39,7 +39,7 @@ def read_forms(path: Path) -> Forms:
         forms = json.loads(path.read_text(encoding="utf-8"))["forms"]
         return {str(name): str(form) for name, form in forms.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a file of `xpnet tune`: {error}") from error
+        raise UserError(f"{path}: not a file of `xpnet export tune`: {error}") from error
 
 
 def forms_of(network: str, precision: str) -> Forms:

@@ -1,4 +1,4 @@
-"""`xpnet precisions`: the reports of many FP16 and INT8 graphs as one table."""
+"""`xpnet export precisions`: the reports of many FP16 and INT8 graphs as one table."""
 
 from __future__ import annotations
 

@@ -7,26 +7,48 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import TRAIN_HINT, add_frames, add_repository
+from xpnet.commands.options import TRAIN_HINT, add_command, add_frames, add_repository
 from xpnet.errors import UserError, require
 from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.paths import ROOT
 
 
 def add_bench(commands: Any) -> None:
-    """The options of `xpnet bench`."""
-    p = commands.add_parser("bench", help="what a machine reaches, and what it could")
-    kinds = p.add_subparsers(required=True, metavar="KIND")
-    roof = kinds.add_parser(
-        "roofline", help="least time a frame by arithmetic and memory, counted, for known devices"
+    """Add `xpnet bench`, which only names its further commands."""
+    add_command(
+        commands,
+        "bench",
+        "measure the server, the networks or a Jetson",
+        "xpnet bench server --models xpnet_lite_onnx --rounds 3",
+        bench,
+    )
+
+
+def add_roofline(commands: Any) -> None:
+    """Add `xpnet bench roofline`."""
+    roof = add_command(
+        commands,
+        "bench roofline",
+        "compute the least time a frame that arithmetic and memory allow on known devices",
+        "xpnet bench roofline --size 512 --plot build/roofline.png",
+        roofline,
     )
     roof.add_argument(
         "--size", type=int, default=512, help="height and width in pixels (default: 512)"
     )
     roof.add_argument("--json", type=Path, metavar="FILE", help="write all rows as JSON")
     roof.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
-    roof.set_defaults(command=roofline)
-    net = kinds.add_parser("network", help="every network in every runtime of this CPU, timed")
+
+
+def add_network(commands: Any) -> None:
+    """Add `xpnet bench network`."""
+    net = add_command(
+        commands,
+        "bench network",
+        "time every network in every runtime of this CPU",
+        "xpnet bench network --networks lite --sizes 256 --rounds 5",
+        network,
+    )
     net.add_argument("--sizes", type=int, nargs="+", default=[512], help="pixels (default: 512)")
     net.add_argument(
         "--networks",
@@ -47,19 +69,21 @@ def add_bench(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NETWORK=FILE",
-        help="file of `xpnet tune`: time that form of the network, too",
+        help="file of `xpnet export tune`: time that form of the network, too",
     )
     net.add_argument("--json", type=Path, metavar="FILE", help="write all rows as JSON")
     add_repository(net)
     add_frames(net)
-    net.set_defaults(command=network)
-    _add_server(kinds)
-    _add_tegrastats(kinds)
 
 
-def _add_server(kinds: Any) -> None:
-    p = kinds.add_parser(
-        "server", help="NVIDIA's perf_analyzer on the served models, and what Triton adds"
+def add_server(commands: Any) -> None:
+    """Add `xpnet bench server`."""
+    p = add_command(
+        commands,
+        "bench server",
+        "run NVIDIA's perf_analyzer on the served models and measure the cost of Triton",
+        "xpnet bench server --models xpnet_lite_onnx --rounds 3 --json build/server.json",
+        server,
     )
     p.add_argument("--models", nargs="+", default=[], help="(default: all that can be served)")
     p.add_argument(
@@ -99,11 +123,17 @@ def _add_server(kinds: Any) -> None:
     p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
     add_repository(p)
     add_frames(p)
-    p.set_defaults(command=server)
 
 
-def _add_tegrastats(kinds: Any) -> None:
-    p = kinds.add_parser("tegrastats", help="load, memory, power and heat from a Jetson's log")
+def add_tegrastats(commands: Any) -> None:
+    """Add `xpnet bench tegrastats`."""
+    p = add_command(
+        commands,
+        "bench tegrastats",
+        "summarise load, memory, power and temperature from a Jetson's log",
+        "xpnet bench tegrastats tests/xpnet/bench/logs/jetpack6.log",
+        tegrastats,
+    )
     p.add_argument("log", type=Path, help="file of `tegrastats --logfile`")
     p.add_argument(
         "--interval",
@@ -114,7 +144,11 @@ def _add_tegrastats(kinds: Any) -> None:
     )
     p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
     p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
-    p.set_defaults(command=tegrastats)
+
+
+def bench(_args: argparse.Namespace) -> int:
+    """Refuse `xpnet bench` without the name of a benchmark."""
+    raise UserError("bench: expected server, network, roofline or tegrastats after it")
 
 
 def roofline(args: argparse.Namespace) -> int:
@@ -189,7 +223,7 @@ def server(args: argparse.Namespace) -> int:
     found = bench_server(
         BenchSettings(
             frames=tuple(sample_frames(args.frames, 8)),
-            csv=args.csv,
+            csv_dir=args.csv,
             models=tuple(args.models),
             transports=tuple(args.transports),
             batching=tuple(args.batching),
@@ -214,7 +248,7 @@ def server(args: argparse.Namespace) -> int:
 
 def tegrastats(args: argparse.Namespace) -> int:
     """`xpnet bench tegrastats`."""
-    from xpnet.bench.tegrastats import as_lines, draw, read_log, summarise
+    from xpnet.bench.tegrastats import draw, format_summary, read_log, summarise
     from xpnet.figures import check_figure
 
     if args.interval < 1:
@@ -226,7 +260,7 @@ def tegrastats(args: argparse.Namespace) -> int:
         check_figure(args.plot)
     log = read_log(args.log, args.interval)
     found = summarise(log)
-    print("\n".join(as_lines(found)))
+    print("\n".join(format_summary(found)))
     if args.json:
         write_text(args.json, json.dumps(found, indent=2) + "\n")
     if args.plot:

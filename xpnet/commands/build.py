@@ -7,16 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import add_frames, add_repository
+from xpnet.commands.options import add_command, add_frames, add_repository
 from xpnet.errors import NotInstalled, UserError
 from xpnet.files import check_distinct
 from xpnet.platforms import TARGETS
 
 
 def add_build(commands: Any) -> None:
-    """The options of `xpnet build`."""
-    p = commands.add_parser(
-        "build", help="ONNX to a TensorRT plan of this GPU, or to a TensorRT-RTX engine of another"
+    """Add `xpnet build`."""
+    p = add_command(
+        commands,
+        "build",
+        "build a TensorRT plan for this GPU, or a TensorRT-RTX engine for another one",
+        "xpnet build --target rtx --model xpnet_lite",
+        build,
     )
     p.add_argument(
         "onnx",
@@ -63,7 +67,6 @@ def add_build(commands: Any) -> None:
     )
     add_repository(p)
     add_frames(p)
-    p.set_defaults(command=build)
 
 
 def build(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import add_repository
+from xpnet.commands.options import add_command, add_repository
 from xpnet.errors import UserError
 from xpnet.paths import ROOT
 from xpnet.platforms import TARGETS
@@ -17,8 +17,14 @@ log = logging.getLogger("xpnet.deploy")
 
 
 def add_deploy(commands: Any) -> None:
-    """The options of `xpnet deploy`."""
-    p = commands.add_parser("deploy", help="files for deepstream-app, made from a model's card")
+    """Add `xpnet deploy`."""
+    p = add_command(
+        commands,
+        "deploy",
+        "write files for deepstream-app, made from a model's card",
+        "xpnet deploy --platform rtx --source /dev/video0 --sink screen --triton inprocess",
+        deploy,
+    )
     p.add_argument(
         "--platform", choices=tuple(TARGETS), help="rtx: a GPU of its own; jetson: a Jetson"
     )
@@ -73,7 +79,6 @@ def add_deploy(commands: Any) -> None:
         "--check", type=Path, nargs="+", metavar="FILE", help="check such files, write nothing"
     )
     add_repository(p)
-    p.set_defaults(command=deploy)
 
 
 def deploy(args: argparse.Namespace) -> int:

@@ -1,32 +1,45 @@
-"""`xpnet info` and `xpnet doctor`: what is here, and what is missing."""
+"""`xpnet doctor`, `doctor info` and `doctor verify`: what this machine has, and whether it works."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import add_repository
+from xpnet.commands.options import add_command, add_repository
 from xpnet.errors import UserError
+from xpnet.files import check_writable
+from xpnet.paths import ROOT
 
 
 def add_info(commands: Any) -> None:
-    """The options of `xpnet info`."""
-    p = commands.add_parser("info", help="versions, networks and the cards of the models")
+    """Add `xpnet doctor info`."""
+    p = add_command(
+        commands,
+        "doctor info",
+        "print versions, networks and model cards",
+        "xpnet doctor info --json",
+        info,
+    )
     p.add_argument("--json", action="store_true", help="as JSON")
     add_repository(p)
-    p.set_defaults(command=info)
 
 
 def add_doctor(commands: Any) -> None:
-    """The options of `xpnet doctor`."""
-    p = commands.add_parser("doctor", help="what is installed, what is missing, how to get it")
+    """Add `xpnet doctor`."""
+    p = add_command(
+        commands,
+        "doctor",
+        "list what is installed, what is missing and how to install it",
+        "xpnet doctor",
+        doctor,
+    )
     p.add_argument("--json", action="store_true", help="as JSON")
-    p.set_defaults(command=doctor)
 
 
 def info(args: argparse.Namespace) -> int:
-    """`xpnet info`."""
+    """`xpnet doctor info`."""
     from xpnet.host.versions import as_lines, cards, versions
 
     try:
@@ -55,3 +68,60 @@ def doctor(args: argparse.Namespace) -> int:
     found = [*checks(), gst]
     print(json.dumps(as_json(found), indent=2) if args.json else "\n".join(c.line() for c in found))
     return 0 if all(c.ok for c in found if c.required) else 1
+
+
+def add_verify(commands: Any) -> None:
+    """The options of `xpnet doctor verify`."""
+    p = add_command(
+        commands,
+        "doctor verify",
+        "check the claims of the documentation on this machine and write a report",
+        "xpnet doctor verify --output build/verification.md",
+        verify,
+    )
+    p.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "build" / "verification.md",
+        metavar="FILE.md",
+        help="the report; the same as JSON goes beside it (default: build/verification.md)",
+    )
+    p.add_argument("--only", nargs="+", default=[], metavar="ID", help="check these claims only")
+    p.add_argument("--list", action="store_true", help="show the claims and check none")
+    p.add_argument(
+        "--store-masks",
+        action="store_true",
+        help="compute the stored masks anew, after new weights, and check nothing",
+    )
+    add_repository(p)
+
+
+def verify(args: argparse.Namespace) -> int:
+    """`xpnet doctor verify`: 1 where a claim did not hold."""
+    from xpnet.diagnostics.claims import CLAIMS
+    from xpnet.diagnostics.reference_masks import store
+    from xpnet.diagnostics.verification import verify as verify_claims
+    from xpnet.diagnostics.verification_report import BROKEN, write_report
+
+    if args.list:
+        for claim in CLAIMS:
+            print(f"{claim.id:<22}{claim.sentence} ({claim.where})")
+        return 0
+    if args.store_masks:
+        models = sorted(p.parents[1].name for p in args.repository.glob("*/1/model.onnx"))
+        if not models:
+            raise UserError(f"{args.repository}: holds no ONNX model whose masks could be stored")
+        for path in store(args.repository, tuple(models)):
+            print(path)
+        return 0
+    if args.output.suffix != ".md":
+        raise UserError(f"{args.output}: expected a name that ends in .md")
+    if args.output.parent == ROOT / "build":
+        args.output.parent.mkdir(exist_ok=True)
+    check_writable(args.output)
+    found = verify_claims(args.repository, tuple(args.only))
+    write_report(found, args.output)
+    for claim in found["claims"]:
+        print(f"{claim['state']:<10}{claim['id']:<22}{claim['found']}")
+    print(f"report: {args.output}")
+    return 1 if any(claim["state"] == BROKEN for claim in found["claims"]) else 0

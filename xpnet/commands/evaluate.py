@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import TRAIN_HINT, add_repository
+from xpnet.commands.options import TRAIN_HINT, add_command, add_repository
 from xpnet.errors import UserError, require
 from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.serving.cpu_runtimes import AUTO, RUNTIMES
@@ -15,8 +15,14 @@ from xpnet.serving.model_config import DEFAULT_MODEL
 
 
 def add_evaluate(commands: Any) -> None:
-    """The options of `xpnet evaluate`."""
-    p = commands.add_parser("evaluate", help="score a model on frames with masks")
+    """Add `xpnet evaluate`."""
+    p = add_command(
+        commands,
+        "evaluate",
+        "score a model on frames with masks",
+        "xpnet evaluate --data DIR --split val --json build/scores.json",
+        evaluate,
+    )
     _add_data(p)
     p.add_argument(
         "--model", default=DEFAULT_MODEL, help="model of the repository (default: %(default)s)"
@@ -46,31 +52,46 @@ def add_evaluate(commands: Any) -> None:
         action="store_true",
         help="put the threshold of the highest Dice into --card; --split val only",
     )
-    p.set_defaults(command=evaluate)
 
 
 def add_table(commands: Any) -> None:
-    """The options of `xpnet table`."""
-    p = commands.add_parser("table", help="the paper's Table 1 beside the scores of cards")
+    """Add `xpnet evaluate table`."""
+    p = add_command(
+        commands,
+        "evaluate table",
+        "print the paper's Table 1 beside the scores of model cards",
+        "xpnet evaluate table training/weights/*.json --output build/table.md",
+        table,
+    )
     p.add_argument("card", type=Path, nargs="+", help="card of a model, with scores")
     p.add_argument("--output", type=Path, help="write Markdown here (default: print it)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write all metrics as JSON")
-    p.set_defaults(command=table)
 
 
 def add_curves(commands: Any) -> None:
-    """The options of `xpnet curves`."""
-    p = commands.add_parser("curves", help="precision, recall and free response as a picture")
+    """Add `xpnet evaluate curves`."""
+    p = add_command(
+        commands,
+        "evaluate curves",
+        "plot precision over recall and free-response curves",
+        "xpnet evaluate curves build/scores.json --output build/curves.png",
+        curves,
+    )
     p.add_argument(
         "scores", type=Path, nargs="+", help="files of `evaluate --json`, one a model, named by it"
     )
     p.add_argument("--output", type=Path, required=True, help="picture: .png, .svg or .pdf")
-    p.set_defaults(command=curves)
 
 
 def add_panel(commands: Any) -> None:
-    """The options of `xpnet panel`."""
-    p = commands.add_parser("panel", help="frame, truth and the masks of models, as one picture")
+    """Add `xpnet evaluate panel`."""
+    p = add_command(
+        commands,
+        "evaluate panel",
+        "draw frames, true masks and the masks of models side by side",
+        "xpnet evaluate panel --data DIR --worst 6 --output build/panel.png --model lite=triton_models/xpnet_lite_onnx/1/model.onnx",
+        panel,
+    )
     _add_data(p)
     p.add_argument(
         "--model",
@@ -82,7 +103,6 @@ def add_panel(commands: Any) -> None:
     p.add_argument("--output", type=Path, required=True, help="picture to write, .png or .jpg")
     p.add_argument("--frame", action="append", default=[], metavar="STEM", help="draw this frame")
     p.add_argument("--worst", type=int, default=0, help="draw the N worst of the last model")
-    p.set_defaults(command=panel)
 
 
 def _add_data(p: argparse.ArgumentParser) -> None:
@@ -132,7 +152,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def table(args: argparse.Namespace) -> int:
-    """`xpnet table`."""
+    """`xpnet evaluate table`."""
     from training.evaluation.score_table import as_json, as_markdown
     from xpnet.card import read_card
 
@@ -152,7 +172,7 @@ def table(args: argparse.Namespace) -> int:
 
 
 def curves(args: argparse.Namespace) -> int:
-    """`xpnet curves`."""
+    """`xpnet evaluate curves`."""
     try:
         from training.evaluation.curves import draw_curves
     except ImportError as error:
@@ -172,7 +192,7 @@ def curves(args: argparse.Namespace) -> int:
 
 
 def panel(args: argparse.Namespace) -> int:
-    """`xpnet panel`."""
+    """`xpnet evaluate panel`."""
     from training.data.readers import read_source
     from training.evaluation.panel import draw, write_picture
 

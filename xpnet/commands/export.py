@@ -7,15 +7,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import TRAIN_HINT, add_frames, add_repository
+from xpnet.commands.options import TRAIN_HINT, add_command, add_frames, add_repository
 from xpnet.errors import UserError, require
 from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.serving.cpu_runtimes import AUTO, RUNTIMES, best_runtime, computes_bf16
 
 
 def add_export(commands: Any) -> None:
-    """The options of `xpnet export`."""
-    p = commands.add_parser("export", help="weights to ONNX and into the model repository")
+    """Add `xpnet export`."""
+    p = add_command(
+        commands,
+        "export",
+        "export weights to ONNX and into the model repository",
+        "xpnet export training/weights/lite.safetensors --output build/lite.onnx",
+        export,
+    )
     p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
     p.add_argument(
         "--output",
@@ -53,24 +59,34 @@ def add_export(commands: Any) -> None:
     p.add_argument(
         "--forms",
         metavar="FILE",
-        help="of `xpnet tune`: the form of each part; 'none': as trained (default: those of "
+        help="of `xpnet export tune`: the form of each part; 'none': as trained (default: those of "
         "training/export/forms, for a CPU with fp32 and uint8, for a GPU with fp16 and int8)",
     )
     add_frames(p)
-    p.set_defaults(command=export)
 
 
 def add_precisions(commands: Any) -> None:
-    """The options of `xpnet precisions`."""
-    p = commands.add_parser("precisions", help="reports of `export --precision` as one table")
+    """Add `xpnet export precisions`."""
+    p = add_command(
+        commands,
+        "export precisions",
+        "print the reports of `xpnet export --precision` as one table",
+        "xpnet export precisions triton_models/*/onnx/*.report.json",
+        precisions,
+    )
     p.add_argument("report", type=Path, nargs="+", help="a .report.json")
     p.add_argument("--json", type=Path, metavar="FILE", help="write them all as JSON")
-    p.set_defaults(command=precisions)
 
 
 def add_tune(commands: Any) -> None:
-    """The options of `xpnet tune`."""
-    p = commands.add_parser("tune", help="the fastest form of each part of a network")
+    """Add `xpnet export tune`."""
+    p = add_command(
+        commands,
+        "export tune",
+        "find the fastest form of each part of a network",
+        "xpnet export tune training/weights/student.safetensors --output build/forms.json",
+        tune,
+    )
     p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
     p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
     p.add_argument("--output", type=Path, required=True, help="JSON file for `export --forms`")
@@ -86,7 +102,6 @@ def add_tune(commands: Any) -> None:
         help="of `xpnet bench roofline`, such as 'RTX 3070 Laptop': count for it, in fp16, instead",
     )
     add_frames(p)
-    p.set_defaults(command=tune)
 
 
 def export(args: argparse.Namespace) -> int:
@@ -168,7 +183,7 @@ def _forms(args: argparse.Namespace, network: str) -> dict[str, str]:
 
 
 def precisions(args: argparse.Namespace) -> int:
-    """`xpnet precisions`."""
+    """`xpnet export precisions`."""
     try:
         from training.export.precision_table import as_markdown, read_reports
     except ImportError as error:
@@ -183,7 +198,7 @@ def precisions(args: argparse.Namespace) -> int:
 
 
 def tune(args: argparse.Namespace) -> int:
-    """`xpnet tune`."""
+    """`xpnet export tune`."""
     try:
         from training.bench.roofline import find_device
         from training.export.form_search import (
@@ -210,4 +225,29 @@ def tune(args: argparse.Namespace) -> int:
         found = measure(network, sample_frames(args.frames, 1)[0], card, Runtime(name, precision))
     write_forms(found, args.output)
     print("\n".join(as_lines(found)))
+    return 0
+
+
+def add_pack(commands: Any) -> None:
+    """Add `xpnet export pack`."""
+    p = add_command(
+        commands,
+        "export pack",
+        "store weights at half precision",
+        "xpnet export pack build/training/teacher1/weights.safetensors --output build/teacher1.safetensors",
+        pack,
+    )
+    p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
+    p.add_argument("--output", type=Path, required=True, help="safetensors file to write")
+
+
+def pack(args: argparse.Namespace) -> int:
+    """`xpnet export pack`."""
+    check_distinct((args.output,), (args.weights,))
+    try:
+        from training.models.weight_files import pack as store
+    except ImportError as error:
+        raise require(str(error.name), "packing weights", TRAIN_HINT) from error
+    store(args.weights, args.output)
+    print(args.output)
     return 0

@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from xpnet.paths import MODEL_REPOSITORY, ROOT
+from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY
 
 TRAIN_HINT = "scripts/setup.sh --train"
 """What installs the packages of training, export and panels."""
 
 
+def add_command(
+    commands: Any, name: str, purpose: str, example: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """Add a command to the parser.
+
+    Args:
+        commands: The sub-parsers of `xpnet`.
+        name: One word, such as "run", or two, such as "run graph".
+        purpose: What the command does, in one line.
+        example: A command line that can be pasted, shown at the end of `--help`.
+        run: Called with the parsed arguments; returns the exit code.
+
+    Returns:
+        The parser of the command, for its options.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
 def add_repository(parser: argparse.ArgumentParser) -> None:
-    """`--repository`."""
+    """Add `--repository`."""
     parser.add_argument(
         "--repository",
         type=Path,
@@ -22,17 +50,17 @@ def add_repository(parser: argparse.ArgumentParser) -> None:
 
 
 def add_frames(parser: argparse.ArgumentParser) -> None:
-    """`--frames`."""
+    """Add `--frames`."""
     parser.add_argument(
         "--frames",
         type=Path,
-        default=ROOT / "docs" / "demo" / "colonoscopy.mp4",
+        default=DEMO_CLIP,
         help="clip whose frames the network is given (default: the demo's)",
     )
 
 
 def add_graph_options(parser: argparse.ArgumentParser) -> None:
-    """What describes a graph: `input`, `--mode`, `--fps`, and a live source's size."""
+    """Add what describes a graph: `input`, `--mode`, `--interval`, `--fps`, and a live source's size."""
     parser.add_argument(
         "input",
         help="a video file, a folder of images, rtsp://..., /dev/video0, or decklink:0",

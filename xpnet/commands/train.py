@@ -7,59 +7,55 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import TRAIN_HINT
+from xpnet.commands.options import TRAIN_HINT, add_command
 from xpnet.errors import first_process, require
-from xpnet.files import check_distinct, check_writable, write_text
+from xpnet.files import check_writable, write_text
 from xpnet.paths import ROOT
 
 JOBS = ("teacher1", "teacher2", "teacher3", "unet", "student", "lite")
-MODELS = ("xpnet", "xpnet_lite")
 
 
-def add_data(commands: Any) -> None:
-    """The options of `xpnet data`."""
-    p = commands.add_parser("data", help="look at a data set before training on it")
-    actions = p.add_subparsers(required=True, metavar="ACTION")
-    check = actions.add_parser(
-        "check", help="sizes, empty masks, broken files, duplicates, leaks between splits"
+def add_check_data(commands: Any) -> None:
+    """Add `xpnet train check-data`."""
+    p = add_command(
+        commands,
+        "train check-data",
+        "check a data set: sizes, empty masks, broken files, duplicates, leaks between splits",
+        "xpnet train check-data DIR --json build/data.json",
+        check_data,
     )
-    check.add_argument("folder", type=Path, help="a data set in one of the known layouts")
-    check.add_argument("--split", choices=("groups", "random"), default="groups")
-    check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
-    check.set_defaults(command=data_check)
+    p.add_argument("folder", type=Path, help="a data set in one of the known layouts")
+    p.add_argument("--split", choices=("groups", "random"), default="groups")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
 
 
 def add_train(commands: Any) -> None:
-    """The options of `xpnet train`."""
-    p = commands.add_parser("train", help="train one network on the truth")
+    """Add `xpnet train`."""
+    p = add_command(
+        commands,
+        "train",
+        "train one network on frames with masks",
+        "xpnet train student data=DIR epochs=20",
+        train,
+    )
     p.add_argument(
         "job",
         choices=JOBS,
         help="teacher1: supervised; teacher2: pix2pix; teacher3: on an ImageNet encoder; unet: the "
         "baseline; student and lite: without teachers",
     )
-    _add_settings(p)
-    p.set_defaults(command=train)
-
-
-def add_distill(commands: Any) -> None:
-    """The options of `xpnet distill`."""
-    p = commands.add_parser("distill", help="train a student on the truth and by teachers")
-    p.add_argument("--model", choices=MODELS, default="xpnet", help="the student to train")
-    p.add_argument(
-        "--teacher",
-        action="append",
-        default=[],
-        metavar="WEIGHTS",
-        help="safetensors file with its card beside it; once for each, in their order",
-    )
-    _add_settings(p)
-    p.set_defaults(command=distill)
+    add_settings(p)
 
 
 def add_ablation(commands: Any) -> None:
-    """The options of `xpnet ablation`."""
-    p = commands.add_parser("ablation", help="the student alone and by its teachers, compared")
+    """Add `xpnet train ablation`."""
+    p = add_command(
+        commands,
+        "train ablation",
+        "train the student without teachers and with each choice of teachers, and compare",
+        "xpnet train ablation data=DIR --teacher T1 --teacher T2 --teacher T3 --score val=DIR:val",
+        ablation,
+    )
     p.add_argument(
         "--teacher",
         action="append",
@@ -83,26 +79,21 @@ def add_ablation(commands: Any) -> None:
         metavar="VARIANT",
         help="this row of the table; may be repeated (default: all)",
     )
-    _add_settings(p, "ablation")
-    p.set_defaults(command=ablation)
+    add_settings(p, "ablation")
 
 
-def add_pack(commands: Any) -> None:
-    """The options of `xpnet pack`."""
-    p = commands.add_parser("pack", help="weights at half precision, to share a large network")
-    p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
-    p.add_argument("--output", type=Path, required=True, help="safetensors file to write")
-    p.set_defaults(command=pack)
-
-
-def _add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
+def add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
     p.add_argument(
         "--config",
         default=default,
         help="settings: paper, cpu, gpu, ablation, or the path of a YAML file "
         "(default: %(default)s)",
     )
-    p.add_argument("--skip-bad", action="store_true", help="leave out what `data check` refuses")
+    p.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave out the pairs that `train check-data` refuses",
+    )
     p.add_argument(
         "override",
         nargs="*",
@@ -112,8 +103,8 @@ def _add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
     )
 
 
-def data_check(args: argparse.Namespace) -> int:
-    """`xpnet data check`: 2 where something keeps a training from starting."""
+def check_data(args: argparse.Namespace) -> int:
+    """Run `xpnet train check-data`; return 2 if a file prevents training."""
     try:
         from training.data.dataset_check import check
         from training.data.readers import read_source
@@ -130,17 +121,11 @@ def data_check(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     """`xpnet train`."""
-    return _train(args, args.job, {})
-
-
-def distill(args: argparse.Namespace) -> int:
-    """`xpnet distill`."""
-    given = {"teachers": args.teacher} if args.teacher else {}
-    return _train(args, f"distill_{args.model}", given)
+    return start_training(args, args.job, {})
 
 
 def ablation(args: argparse.Namespace) -> int:
-    """`xpnet ablation`."""
+    """`xpnet train ablation`."""
     try:
         from training.ablation import ablation as compare
         from training.evaluation.scored_sets import parse_set
@@ -155,19 +140,7 @@ def ablation(args: argparse.Namespace) -> int:
     return 0
 
 
-def pack(args: argparse.Namespace) -> int:
-    """`xpnet pack`."""
-    check_distinct((args.output,), (args.weights,))
-    try:
-        from training.models.weight_files import pack as store
-    except ImportError as error:
-        raise require(str(error.name), "packing weights", TRAIN_HINT) from error
-    store(args.weights, args.output)
-    print(args.output)
-    return 0
-
-
-def _train(args: argparse.Namespace, job: str, given: dict[str, Any]) -> int:
+def start_training(args: argparse.Namespace, job: str, given: dict[str, Any]) -> int:
     try:
         from training.jobs import train as start
         from training.settings import parse_overrides, read_job

@@ -1,1 +1,1 @@
-"""What the documents claim, checked on the machine at hand: `xpnet verify-target`."""
+"""What the documents claim, checked on the machine at hand: `xpnet doctor verify`."""

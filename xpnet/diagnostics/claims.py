@@ -25,7 +25,7 @@ class Claim:
     check: Callable[[Site], tuple[bool, str]]
 
 
-PAGE = "docs/verify-target.md"
+PAGE = "docs/verification.md"
 CLAIMS = (
     Claim(
         "reference-masks",

@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from xpnet.bench.server_bench import FRAME_MODEL, BenchSettings, bench_server, served_runtime
-from xpnet.bench.server_report import added_ms
+from xpnet.bench.server_report import added_latency_ms
 from xpnet.card import read_card
 from xpnet.diagnostics.check_context import Site, Skipped
 from xpnet.diagnostics.reference_masks import (
@@ -157,7 +157,7 @@ def triton_overhead(site: Site) -> Result:
         found = bench_server(
             BenchSettings(
                 frames=tuple(frames_of(site).values()),
-                csv=site.folder / "perf_analyzer",
+                csv_dir=site.folder / "perf_analyzer",
                 models=(DEFAULT_MODEL,),
                 transports=("grpc+system",),
                 batching=("on",),
@@ -172,7 +172,7 @@ def triton_overhead(site: Site) -> Result:
             raise
         raise Skipped(str(error)) from error
     (row,) = found["against"]
-    added = added_ms(row)
+    added = added_latency_ms(row)
     return added <= ADDED_MS, (
         f"{row['model']}: {row['in_process_per_second']:g} a second in process, "
         f"{row['triton_per_second']:g} through Triton: {added:.1f} ms more a frame "

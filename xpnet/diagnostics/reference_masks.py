@@ -1,7 +1,7 @@
 """Masks of the demo clip that are stored with the project, and masks read back from a video.
 
 The stored ones are what ONNX Runtime computes in float32, cut at the card's threshold at the size
-of the frame: `xpnet verify-target --store-masks` makes them.
+of the frame: `xpnet doctor verify --store-masks` makes them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def stored_masks(repository: Path, model: str) -> StoredMasks:
         UserError: there are none, one cannot be read, or they are of other weights.
     """
     folder = FOLDER / model
-    hint = "`xpnet verify-target --store-masks` makes them"
+    hint = "`xpnet doctor verify --store-masks` makes them"
     try:
         note: dict[str, Any] = json.loads((folder / "masks.json").read_text(encoding="utf-8"))
         found = digest(repository / model / "1" / "model.onnx")

@@ -1,4 +1,4 @@
-"""`xpnet info`: versions and cards, for a bug report or a script."""
+"""`xpnet doctor info`: versions and cards, for a bug report or a script."""
 
 from __future__ import annotations
 

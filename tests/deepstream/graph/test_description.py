@@ -202,7 +202,7 @@ def test_what_cannot_be_built_is_named(row: Row, message: str) -> None:
 @pytest.mark.parametrize("platform", ["gstreamer", "deepstream"])
 def test_the_checked_in_drawing_is_that_of_today(xpnet, tmp_path: Path, platform: str) -> None:
     dot = tmp_path / "graph.dot"
-    xpnet("graph", CLIP, "--platform", platform, "--dot", dot,
+    xpnet("run", "graph", CLIP, "--platform", platform, "--dot", dot,
           "--infer-config", "nvinferserver.txt")  # fmt: skip
     assert dot.read_text() == (ROOT / "docs" / "graphs" / f"{platform}.dot").read_text()
 
@@ -210,7 +210,7 @@ def test_the_checked_in_drawing_is_that_of_today(xpnet, tmp_path: Path, platform
 @pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz")
 def test_graphviz_draws_it(xpnet, tmp_path: Path) -> None:
     picture = tmp_path / "graph.png"
-    assert xpnet("graph", CLIP, "--picture", picture).returncode == 0
+    assert xpnet("run", "graph", CLIP, "--picture", picture).returncode == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["graph.png"]
 
@@ -219,7 +219,7 @@ def test_drawing_without_graphviz_is_one_line(xpnet, tmp_path: Path) -> None:
     import os
 
     result = xpnet(
-        "graph", CLIP, "--picture", tmp_path / "g.png", env={**os.environ, "PATH": str(tmp_path)}
+        "run", "graph", CLIP, "--picture", tmp_path / "g.png", env={**os.environ, "PATH": str(tmp_path)}
     )
     assert "drawing needs Graphviz: apt install graphviz" in one_line(result)
     assert list(tmp_path.iterdir()) == []

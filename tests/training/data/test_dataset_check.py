@@ -1,4 +1,4 @@
-"""`xpnet data check`: every fault is named by its file, and training does not start with one."""
+"""`xpnet train check-data`: every fault is named by its file, and training does not start with one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_a_clean_set(xpnet, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
-    result = xpnet("data", "check", data, "--json", out)
+    result = xpnet("train", "check-data", data, "--json", out)
     assert result.returncode == 0, result.stdout + result.stderr
     report = json.loads(out.read_text())
     assert (report["pairs"], report["empty_masks"]) == (12, 0)
@@ -56,7 +56,7 @@ def test_every_fault_is_named_in_one_report(xpnet, data: Path) -> None:
     expected = break_it(data)
     report = check(read_source(data))
     assert {Path(f.file).name: f.kind for f in report.errors} == expected
-    result = xpnet("data", "check", data)
+    result = xpnet("train", "check-data", data)
     assert result.returncode == 2
     for name in expected:
         assert f"{name}: " in result.stdout

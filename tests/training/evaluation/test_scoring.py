@@ -167,12 +167,12 @@ def test_options_that_go_together(xpnet, data: Path, tmp_path: Path) -> None:
     assert "--card and --name go together" in one_line(xpnet(*call, "--name", "x"))
     assert "no frame of split 'nosuch'" in one_line(xpnet(*call, "--split", "nosuch"))
     assert "none.onnx: no such ONNX file" in one_line(xpnet(*call, "--file", "none.onnx"))
-    panel = ("panel", "--data", data, "--output", tmp_path / "p.png")
+    panel = ("evaluate", "panel", "--data", data, "--output", tmp_path / "p.png")
     assert "--frame STEM" in one_line(xpnet(*panel, "--model", f"a={ONNX}"))
     assert "expected NAME=FILE" in one_line(xpnet(*panel, "--model", "a", "--worst", 1))
     line = one_line(xpnet(*panel, "--model", f"a={ONNX}", "--frame", "nosuch"))
     assert "no frame 'nosuch' among 4" in line
-    line = one_line(xpnet("panel", "--data", data, "--output", tmp_path / "p.xyz",
+    line = one_line(xpnet("evaluate", "panel", "--data", data, "--output", tmp_path / "p.xyz",
                           "--model", f"a={ONNX}", "--worst", 1))  # fmt: skip
     assert "expected a name that ends in .png or .jpg" in line
 
@@ -182,7 +182,7 @@ def test_panel_draws_a_row_a_frame_and_a_column_a_model(
     xpnet, data: Path, tmp_path: Path, choice: tuple[str, ...]
 ) -> None:
     out = tmp_path / "panel.png"
-    result = xpnet("panel", "--data", data, "--output", out, "--model", f"first={ONNX}",
+    result = xpnet("evaluate", "panel", "--data", data, "--output", out, "--model", f"first={ONNX}",
                    "--model", f"second={ONNX}", *choice)  # fmt: skip
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
@@ -231,10 +231,12 @@ def test_table_puts_the_papers_figures_beside_ours(card: Card) -> None:
 def test_table_from_the_command_line(xpnet, card: Card, tmp_path: Path) -> None:
     card.write(tmp_path / "card.json")
     out = tmp_path / "table.md"
-    result = xpnet("table", tmp_path / "card.json", "--output", out, "--json", tmp_path / "t.json")
+    result = xpnet(
+        "evaluate", "table", tmp_path / "card.json", "--output", out, "--json", tmp_path / "t.json"
+    )
     assert result.returncode == 0, result.stderr
     assert out.read_text() == as_markdown([card])
-    assert "none.json: model card" in one_line(xpnet("table", tmp_path / "none.json"))
+    assert "none.json: model card" in one_line(xpnet("evaluate", "table", tmp_path / "none.json"))
 
 
 def test_curves_of_several_models_as_one_picture(xpnet, data: Path, tmp_path: Path) -> None:
@@ -242,12 +244,14 @@ def test_curves_of_several_models_as_one_picture(xpnet, data: Path, tmp_path: Pa
     assert xpnet("evaluate", "--data", data, "--json", scores).returncode == 0
     (tmp_path / "second.json").write_text(scores.read_text())
     out = tmp_path / "curves.svg"
-    result = xpnet("curves", scores, tmp_path / "second.json", "--output", out)
+    result = xpnet("evaluate", "curves", scores, tmp_path / "second.json", "--output", out)
     assert result.returncode == 0, result.stderr
     assert b"<svg" in out.read_bytes()[:1000]
     (tmp_path / "old.json").write_text("{}")
-    call = ("curves", tmp_path / "old.json", "--output", out)
+    call = ("evaluate", "curves", tmp_path / "old.json", "--output", out)
     assert "old: no curves in it" in one_line(xpnet(*call))
-    assert "none.json: not the scores" in one_line(xpnet("curves", "none.json", "--output", out))
-    line = one_line(xpnet("curves", scores, "--output", tmp_path / "c.bmp"))
+    assert "none.json: not the scores" in one_line(
+        xpnet("evaluate", "curves", "none.json", "--output", out)
+    )
+    line = one_line(xpnet("evaluate", "curves", scores, "--output", tmp_path / "c.bmp"))
     assert "expected a name that ends in .png, .svg or .pdf" in line

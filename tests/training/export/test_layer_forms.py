@@ -91,7 +91,7 @@ def test_unknown_places_and_forms_are_named() -> None:
 def test_tune_measures_and_export_follows(xpnet, tmp_path: Path) -> None:
     weights = ROOT / "training" / "weights" / "student.safetensors"
     tuned = tmp_path / "forms.json"
-    result = xpnet("tune", weights, "--size", 64, "--output", tuned)
+    result = xpnet("export", "tune", weights, "--size", 64, "--output", tuned)
     assert result.returncode == 0, result.stderr
     found = json.loads(tuned.read_text())
     assert (found["height"], found["width"]) == (64, 64)
@@ -108,13 +108,13 @@ def test_tune_measures_and_export_follows(xpnet, tmp_path: Path) -> None:
     other.write_text(json.dumps({"forms": {"head": "merge"}}))
     assert "of another network: head: merge" in one_line(xpnet(*call, other))
     other.write_text("[]")
-    assert "other.json: not a file of `xpnet tune`" in one_line(xpnet(*call, other))
+    assert "other.json: not a file of `xpnet export tune`" in one_line(xpnet(*call, other))
 
 
 def test_forms_of_a_device_are_counted(xpnet, tmp_path: Path) -> None:
     weights = ROOT / "training" / "weights" / "student.safetensors"
     counted = tmp_path / "forms.json"
-    call = ("tune", weights, "--size", 512, "--output", counted, "--device")
+    call = ("export", "tune", weights, "--size", 512, "--output", counted, "--device")
     result = xpnet(*call, "RTX 3070 Laptop")
     assert result.returncode == 0, result.stderr
     found = json.loads(counted.read_text())

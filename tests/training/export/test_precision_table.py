@@ -1,4 +1,4 @@
-"""`xpnet precisions`: many reports as one table."""
+"""`xpnet export precisions`: many reports as one table."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_row_for_each_precision_and_one_for_their_fp32(xpnet, tmp_path: Path) 
     half = _write(tmp_path / "16.json", precision="fp16", left_out=[], scores=scores)
     other = _write(tmp_path / "other.json", height=256, width=256, scores={})
     output = tmp_path / "all.json"
-    result = xpnet("precisions", eight, half, other, "--json", output)
+    result = xpnet("export", "precisions", eight, half, other, "--json", output)
     assert result.returncode == 0, result.stderr
     assert result.stdout == (
         "| model | size | precision | MiB | Kvasir-SEG: Dice / IoU | largest difference | mean "

@@ -101,7 +101,7 @@ def test_addresses_of_the_kernel_are_read() -> None:
 
 def test_wrong_use_is_named(xpnet, tmp_path: Path) -> None:
     def line(*options: object) -> str:
-        return one_line(xpnet("verify-target", *options))
+        return one_line(xpnet("doctor", "verify", *options))
 
     assert "claim 'nosuch': expected some of reference-masks" in line("--only", "nosuch")
     assert "expected a name that ends in .md" in line("--output", tmp_path / "r.txt")
@@ -111,6 +111,6 @@ def test_wrong_use_is_named(xpnet, tmp_path: Path) -> None:
 
 
 def test_the_claims_are_listed(xpnet) -> None:
-    result = xpnet("verify-target", "--list")
+    result = xpnet("doctor", "verify", "--list")
     assert result.returncode == 0
     assert [line.split()[0] for line in result.stdout.splitlines()] == [c.id for c in CLAIMS]

@@ -1,4 +1,4 @@
-"""`xpnet verify-target` on a machine without a GPU, and where a claim does not hold."""
+"""`xpnet doctor verify` on a machine without a GPU, and where a claim does not hold."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEED_A_GPU = ("plans", "cuda-graphs", "deepstream-graph", "gpu-tests")
 def test_what_runs_here_holds_and_the_rest_has_its_reason(xpnet, tmp_path: Path) -> None:
     report = tmp_path / "report.md"
     ran = ("reference-masks", "served-masks", "triton-masks", "loopback")
-    result = xpnet("verify-target", "--only", *ran, *NEED_A_GPU, "deepstream-app", "--output",
+    result = xpnet("doctor", "verify", "--only", *ran, *NEED_A_GPU, "deepstream-app", "--output",
                    report)  # fmt: skip
     assert result.returncode == 0, result.stderr
     found = json.loads(report.with_suffix(".json").read_text())
@@ -46,7 +46,7 @@ def test_the_graph_marks_what_is_stored_and_goes_on_without_its_server(
 ) -> None:
     report = tmp_path / "report.md"
     names = ("graph-masks", "nothing-else-written", "video-goes-on")
-    result = xpnet("verify-target", "--only", *names, "--output", report)
+    result = xpnet("doctor", "verify", "--only", *names, "--output", report)
     assert result.returncode == 0, result.stdout
     found = json.loads(report.with_suffix(".json").read_text())
     assert [claim["state"] for claim in found["claims"]] == ["held"] * 3
@@ -58,7 +58,7 @@ def test_a_claim_that_does_not_hold_ends_with_1(xpnet, tmp_path: Path) -> None:
     onnx = repository / "xpnet_onnx" / "1" / "model.onnx"
     onnx.write_bytes((MODEL_REPOSITORY / "xpnet_lite_onnx" / "1" / "model.onnx").read_bytes())
     report = tmp_path / "report.md"
-    result = xpnet("verify-target", "--only", "reference-masks", "--repository", repository,
+    result = xpnet("doctor", "verify", "--only", "reference-masks", "--repository", repository,
                    "--output", report)  # fmt: skip
     assert result.returncode == 1
     assert "**not held** |" in report.read_text()

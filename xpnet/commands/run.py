@@ -1,0 +1,198 @@
+"""`xpnet run` and `xpnet run graph`: segment a video; print or draw the graph that does it."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from xpnet.commands.options import add_command, add_graph_options, add_repository
+from xpnet.errors import UserError
+from xpnet.files import check_writable, replacing, write_text
+from xpnet.platforms import GRAPHS, GSTREAMER
+from xpnet.serving.cpu_runtimes import RUNTIMES
+from xpnet.serving.model_config import DEFAULT_MODEL, DEFAULT_PLAN
+
+PICTURES = (".svg", ".png", ".pdf")
+"""Formats that `xpnet run graph --picture` writes."""
+
+
+def add_run(commands: Any) -> None:
+    """Add `xpnet run`."""
+    p = add_command(
+        commands,
+        "run",
+        "segment a video and draw the masks",
+        "xpnet run docs/demo/colonoscopy.mp4 --output build/demo.mp4",
+        run,
+    )
+    add_graph_options(p)
+    p.add_argument(
+        "--output",
+        required=True,
+        help="file to write, .mp4 or .mkv; 'screen'; or rtsp://HOST:PORT/NAME to serve at",
+    )
+    p.add_argument(
+        "--platform",
+        choices=GRAPHS,
+        default=GSTREAMER,
+        help="deepstream: NVIDIA's elements and pyds; deepstream-jetson: the same where a Jetson "
+        "does not show itself, as in some containers (default: %(default)s)",
+    )
+    p.add_argument(
+        "--backend",
+        choices=("triton", *RUNTIMES),
+        default="triton",
+        help="where inference runs; onnxruntime and openvino: in this process (default: triton)",
+    )
+    p.add_argument(
+        "--url",
+        default="",
+        metavar="HOST:PORT",
+        help="gRPC address of a running Triton (default: start one for this run; on deepstream, "
+        "serve in the graph's own process)",
+    )
+    p.add_argument(
+        "--model",
+        help=f"model of the repository (default: {DEFAULT_MODEL}; on deepstream {DEFAULT_PLAN})",
+    )
+    add_repository(p)
+    p.add_argument(
+        "--infer-config",
+        type=Path,
+        metavar="FILE",
+        help="deepstream: nvinferserver's config (default: made from the model's card)",
+    )
+    p.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="deepstream: take the network's probabilities, not nvinferserver's mask: smoother "
+        "edges; a config of your own needs output_tensor_meta for it",
+    )
+    p.add_argument(
+        "--colour", default="00e5ff", metavar="RRGGBB", help="of the masks (default: %(default)s)"
+    )
+    p.add_argument(
+        "--opacity", type=float, default=0.18, help="of the fill, 0 to 1 (default: %(default)s)"
+    )
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
+    p.add_argument(
+        "--polyps", type=Path, metavar="FILE", help="write the polyps of each frame as JSON lines"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """`xpnet run`."""
+    from deepstream.run import RunSettings, describe
+    from deepstream.run import run as run_graph
+    from xpnet.overlay import OverlayStyle, parse_colour
+
+    summary = run_graph(
+        RunSettings(
+            input=args.input,
+            output=args.output,
+            mode=args.mode,
+            backend=args.backend,
+            url=args.url,
+            model=args.model or (DEFAULT_MODEL if args.platform == GSTREAMER else DEFAULT_PLAN),
+            repository=args.repository,
+            fps=args.fps,
+            json=args.json,
+            style=OverlayStyle(parse_colour(args.colour), args.opacity),
+            platform=args.platform,
+            height=args.height,
+            width=args.width,
+            polyps=args.polyps,
+            infer_config=args.infer_config,
+            interval=args.interval,
+            tensors=args.probabilities,
+        )
+    )
+    lines, failure = describe(summary)
+    print("\n".join(lines))
+    if failure:
+        print(f"xpnet: {failure}", file=sys.stderr)
+    return 2 if failure else 0
+
+
+def add_graph(commands: Any) -> None:
+    """Add `xpnet run graph`."""
+    p = add_command(
+        commands,
+        "run graph",
+        "print or draw the graph of a platform",
+        "xpnet run graph docs/demo/colonoscopy.mp4 --platform deepstream",
+        graph,
+    )
+    add_graph_options(p)
+    p.add_argument(
+        "--output",
+        default="masks.mp4",
+        help="as of `xpnet run`: file, 'screen', rtsp://... (default: %(default)s); not written",
+    )
+    p.add_argument(
+        "--platform",
+        choices=GRAPHS,
+        default=GSTREAMER,
+        help="deepstream: a dGPU; deepstream-jetson: a Jetson (default: %(default)s)",
+    )
+    p.add_argument(
+        "--infer-config",
+        default="INFER_CONFIG",
+        metavar="FILE",
+        help="deepstream: the config that nvinferserver shall read",
+    )
+    p.add_argument("--software-encoder", action="store_true", help="deepstream: without NVENC")
+    p.add_argument("--dot", type=Path, metavar="FILE", help="write it for Graphviz")
+    p.add_argument(
+        "--picture", type=Path, metavar="FILE", help=f"draw it with Graphviz: {' '.join(PICTURES)}"
+    )
+
+
+def graph(args: argparse.Namespace) -> int:
+    """`xpnet run graph`; without a file to write it prints the gst-launch line."""
+    from deepstream.graph.drawing import as_dot
+    from deepstream.graph.pipeline import checked_interval, describe_graph
+    from deepstream.io.output import parse_output
+    from deepstream.io.source import open_source
+
+    for path in (args.dot, args.picture):
+        if path is not None:
+            check_writable(path)
+    output = parse_output(args.output)
+    words = {"location": output.where, "muxer": output.muxer, "rtp_port": "RTP_PORT"}
+    description = describe_graph(
+        args.platform,
+        open_source(args.input, args.fps, args.height, args.width, args.platform == GSTREAMER),
+        output.kind,
+        words,
+        args.mode,
+        args.infer_config,
+        args.platform != GSTREAMER and not args.software_encoder,
+        checked_interval(args.interval, args.platform, args.mode),
+    )
+    if args.dot is None and args.picture is None:
+        print(f"gst-launch-1.0 {description.as_launch()}")
+    if args.dot is not None:
+        write_text(args.dot, as_dot(description))
+    if args.picture is not None:
+        draw(as_dot(description), args.picture)
+    return 0
+
+
+def draw(dot: str, picture: Path) -> None:
+    """Writes a picture of a DOT text. Raises UserError where Graphviz is missing or fails."""
+    kind = picture.suffix.lower()
+    if kind not in PICTURES:
+        raise UserError(f"{picture}: expected a name that ends in {' '.join(PICTURES)}")
+    program = shutil.which("dot")
+    if program is None:
+        raise UserError("drawing needs Graphviz: apt install graphviz; --dot FILE needs nothing")
+    with replacing(picture) as partial:
+        command = [program, f"-T{kind[1:]}", "-o", str(partial)]
+        done = subprocess.run(command, input=dot, text=True, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise UserError(f"{picture}: Graphviz failed: {done.stderr.strip()}")
