@@ -68,7 +68,7 @@ def test_mistakes_of_the_program_end_with_1_and_one_line(
 
 def test_a_reader_that_leaves_is_no_error() -> None:
     closed = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m xpnet.cli info | true"],
+        ["sh", "-c", f"{sys.executable} -m xpnet.cli doctor info | true"],
         capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     assert closed.stderr == ""
