@@ -79,7 +79,7 @@ def find_plan_backend() -> PlanBackend:
     except NotInstalled as error:
         if program is None:
             raise
-        log.info("using %s: %s", program, error)
+        log.info("using %s instead of the Python API: %s", program, error)
     backend = Trtexec(program)
     check_tensorrt_version(backend.version)
     return backend

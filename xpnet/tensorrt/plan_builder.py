@@ -156,8 +156,8 @@ class _PlanBuild:
         expected = _run_onnx(onnx, tensors)
         if not (expected > card.threshold).any():
             raise UserError(
-                f"{self.settings.frames}: the model finds no polyp on {len(tensors)} frames of it: "
-                "give a clip with polyps to check the plan on"
+                f"{self.settings.frames}: the model finds no polyp on {len(tensors)} frames, so "
+                "the plan cannot be checked: give a clip with polyps (--frames)"
             )
         log.info("%s: building a plan with TensorRT %s, this takes minutes", onnx, version)
         with timing_cache_copy(self._timing_cache()) as cache:

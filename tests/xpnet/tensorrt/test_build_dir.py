@@ -89,14 +89,14 @@ def test_unusable_timing_cache_is_a_warning(
 
 
 def test_interrupted_build_leaves_the_existing_plan(
-    fake_trtexec, nvidia_smi, built: PlanSettings
+    fake_trtexec, nvidia_smi, settings_with_plan: PlanSettings
 ) -> None:
     fake_trtexec(failure="slow")
-    folder = plan_path(built.repository / MODEL).parent
+    folder = plan_path(settings_with_plan.repository / MODEL).parent
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     command = [sys.executable, "-m", "xpnet.cli", "build", "--target", "rtx", "--model", MODEL,
-               "--precision", "fp32", "--repository", str(built.repository),
-               "--frames", str(built.frames)]  # fmt: skip
+               "--precision", "fp32", "--repository", str(settings_with_plan.repository),
+               "--frames", str(settings_with_plan.frames)]  # fmt: skip
     build = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert build.stderr is not None
     partial = folder / ".model.plan"

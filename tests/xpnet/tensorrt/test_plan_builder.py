@@ -23,8 +23,9 @@ from xpnet.tensorrt.plan_builder import PlanSettings, build_plan
 
 
 def test_plan_is_built_checked_and_written_with_its_card(
-    fake_trtexec, settings: PlanSettings, repository: Path
+    fake_trtexec, settings: PlanSettings, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(plan_builder, "CHECK_FRAMES", 2)
     log = fake_trtexec()
     card = build_plan(settings)
     plan = plan_path(repository / MODEL)
@@ -42,65 +43,69 @@ def test_plan_is_built_checked_and_written_with_its_card(
     assert build["maxShapes"] == f"frames:8x{size}"
     assert build.keys() >= {"stronglyTyped", "skipInference", "timingCacheFile"}
     assert "useDLACore" not in build
-    assert len(runs) == plan_builder.CHECK_FRAMES
+    assert len(runs) == 2
     assert all("useCudaGraph" in run for run in runs)
 
 
-def test_plan_for_the_gpu_leaves_the_config_unchanged(built: PlanSettings) -> None:
+def test_plan_for_the_gpu_leaves_the_config_unchanged(settings_with_plan: PlanSettings) -> None:
     ours, original = (
         (folder / MODEL / "config.pbtxt").read_text()
-        for folder in (built.repository, MODEL_REPOSITORY)
+        for folder in (settings_with_plan.repository, MODEL_REPOSITORY)
     )
     assert ours == original
 
 
 def test_up_to_date_plan_is_not_built_again(
-    fake_trtexec, built: PlanSettings, monkeypatch: pytest.MonkeyPatch,
+    fake_trtexec, settings_with_plan: PlanSettings, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     caplog.set_level("INFO")
     log = fake_trtexec()
-    existing = read_card(card_path(plan_path(built.repository / MODEL).parent))
+    existing = read_card(card_path(plan_path(settings_with_plan.repository / MODEL).parent))
     other_driver = {"gpu": "RTX 3070", "driver": "596.0"}
     monkeypatch.setattr(plan_builder, "describe_gpu", lambda _: other_driver)
-    assert build_plan(replace(built, if_needed=True)) == existing
+    assert build_plan(replace(settings_with_plan, if_needed=True)) == existing
     assert [list(call) for call in calls(log)] == [["help"]]  # started for its version only
     assert "model.plan: plan is up to date; build skipped" in caplog.text
 
 
-def test_plan_is_built_again_without_if_needed(fake_trtexec, built: PlanSettings) -> None:
+def test_plan_is_built_again_without_if_needed(
+    fake_trtexec, settings_with_plan: PlanSettings
+) -> None:
     log = fake_trtexec()
-    build_plan(built)
+    build_plan(settings_with_plan)
     assert any("onnx" in call for call in calls(log))
 
 
 def test_other_gpu_needs_a_new_plan(
-    fake_trtexec, built: PlanSettings, monkeypatch: pytest.MonkeyPatch
+    fake_trtexec, settings_with_plan: PlanSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_trtexec()
     other_gpu = {"gpu": "RTX 4060", "driver": "595.1"}
     monkeypatch.setattr(plan_builder, "describe_gpu", lambda _: other_gpu)
-    assert build_plan(replace(built, if_needed=True)).graph["gpu"] == "RTX 4060"
+    assert build_plan(replace(settings_with_plan, if_needed=True)).graph["gpu"] == "RTX 4060"
 
 
-def test_other_tensorrt_version_needs_a_new_plan(fake_trtexec, built: PlanSettings) -> None:
+def test_other_tensorrt_version_needs_a_new_plan(
+    fake_trtexec, settings_with_plan: PlanSettings
+) -> None:
     fake_trtexec(101600)
-    assert build_plan(replace(built, if_needed=True)).graph["tensorrt"] == "10.16.0"
+    assert build_plan(replace(settings_with_plan, if_needed=True)).graph["tensorrt"] == "10.16.0"
 
 
 @pytest.mark.parametrize("field", ["threshold", "precision"])
 def test_plan_of_another_onnx_file_is_built_again(
-    fake_trtexec, built: PlanSettings, field: str
+    fake_trtexec, settings_with_plan: PlanSettings, field: str
 ) -> None:
     fake_trtexec()
-    path = card_path(plan_path(built.repository / MODEL).parent)
+    path = card_path(plan_path(settings_with_plan.repository / MODEL).parent)
     card = read_card(path)
     changed = {
         "threshold": replace(card, threshold=0.4),
         "precision": replace(card, graph={**card.graph, "precision": "int8"}),
     }
     changed[field].write(path)
-    rebuilt = build_plan(replace(built, if_needed=True))
+    rebuilt = build_plan(replace(settings_with_plan, if_needed=True))
     assert (rebuilt.threshold, rebuilt.graph["precision"]) == (card.threshold, "fp32")
 
 
@@ -115,12 +120,12 @@ def test_other_candidates_need_a_new_plan(fake_trtexec, settings: PlanSettings) 
     assert len(calls(log)) == count + 1  # their order does not matter: no build
 
 
-def test_incomplete_config_is_written_again(fake_trtexec, built: PlanSettings) -> None:
+def test_incomplete_config_is_written_again(fake_trtexec, settings_with_plan: PlanSettings) -> None:
     fake_trtexec()
-    config = built.repository / MODEL / "config.pbtxt"
+    config = settings_with_plan.repository / MODEL / "config.pbtxt"
     complete = config.read_text()
     config.write_text(complete.replace("max_batch_size: 8", "max_batch_size: 1"))
-    build_plan(replace(built, if_needed=True))
+    build_plan(replace(settings_with_plan, if_needed=True))
     assert config.read_text() == complete
 
 
@@ -175,7 +180,7 @@ def test_clip_without_polyps_is_rejected(
     fake_trtexec()
     black = tmp_path / "black.mp4"
     ffmpeg("-f", "lavfi", "-i", "color=black:s=320x240:d=1", str(black))
-    with pytest.raises(UserError, match=r"black\.mp4: the model finds no polyp on 2 frames"):
+    with pytest.raises(UserError, match=r"black\.mp4: the model finds no polyp on 1 frames"):
         build_plan(replace(settings, frames=black))
 
 

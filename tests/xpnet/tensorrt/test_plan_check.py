@@ -19,10 +19,10 @@ from xpnet.tensorrt.plan_check import check_plan
 
 
 @pytest.fixture
-def model_dir(built: PlanSettings, monkeypatch: pytest.MonkeyPatch) -> Path:
+def model_dir(settings_with_plan: PlanSettings, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of a model whose plan was built on this machine's GPU."""
     monkeypatch.setattr(plan_check, "describe_gpu", lambda _: {"gpu": "RTX 3070"})
-    return built.repository / MODEL
+    return settings_with_plan.repository / MODEL
 
 
 def test_plan_of_this_machine_is_accepted(model_dir: Path) -> None:
