@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Start of a target's container: the plan is built where its volume has none that fits, then `xpnet`
-# runs with the arguments; or scripts/launch_cart.sh, where they begin with its name.
+# Entry point of the target containers: builds the plan unless it is up to date, then runs `xpnet`
+# with the arguments, or scripts/launch_cart.sh if the first argument is its name.
 set -euo pipefail
 build_engines.sh
 [ "${1-}" = launch_cart.sh ] || set -- xpnet "$@"

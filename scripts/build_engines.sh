@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the TensorRT plans of this machine, once: a plan that fits is kept.
+# Builds the TensorRT plans of this machine. Skips a plan that is up to date.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "$0")/common.sh"
@@ -13,7 +13,7 @@ Usage: scripts/build_engines.sh [--model NAME]... [--precision P]... [--dla CORE
   --precision P  fp32, fp16 or int8; of several the fastest is kept (default: fp16)
   --dla CORE     on the deep learning accelerator of a Jetson Orin: 0 or 1; what it cannot
                  compute stays on the GPU
-  --force        anew, even where a plan fits this GPU and TensorRT
+  --force        build again, even if the plan is up to date
 
 XPNET_TIMING_CACHE=FILE  where TensorRT keeps its timings (default: in triton_models/)
 TEXT
