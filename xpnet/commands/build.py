@@ -10,6 +10,7 @@ from typing import Any
 from xpnet.commands.options import add_command, add_frames, add_repository
 from xpnet.errors import NotInstalled, UserError
 from xpnet.files import check_distinct
+from xpnet.paths import plan_path
 from xpnet.platforms import TARGETS
 
 
@@ -108,7 +109,7 @@ def _plan(args: argparse.Namespace) -> int:
             if_needed=args.if_needed,
         )
     )
-    made, plan = card.graph, args.repository / args.model / "1" / "model.plan"
+    made, plan = card.graph, plan_path(args.repository / args.model)
     print(
         f"{plan}: TensorRT {made['tensorrt']}, "
         f"{made['gpu']}, {made['precision']}, {made['median_ms']:g} ms a frame; masks agree with "
