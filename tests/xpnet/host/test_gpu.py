@@ -48,3 +48,20 @@ def test_a_driver_that_does_not_work_is_named(
     monkeypatch.setattr(gpu, "DRIVER_S", 2.0 if "sleep" in text else 60.0)
     with pytest.raises(UserError, match=said):
         describe_gpu("rtx")
+
+
+def test_missing_driver_gives_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu.shutil, "which", lambda _: None)
+    with pytest.raises(UserError, match="no nvidia-smi"):
+        describe_gpu("rtx")
+
+
+def test_jetson_model_is_read_in_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden, mounted = tmp_path / "model", tmp_path / "jetson-model"
+    monkeypatch.setattr(gpu, "JETSON_MODELS", (hidden, mounted))
+    with pytest.raises(UserError, match=r"model or .*jetson-model"):
+        describe_gpu("jetson")
+    mounted.write_text("NVIDIA Jetson AGX Orin Developer Kit\x00")
+    assert describe_gpu("jetson")["gpu"] == "NVIDIA Jetson AGX Orin Developer Kit"

@@ -15,7 +15,6 @@ from tests.conftest import ffmpeg, one_line
 from tests.xpnet.tensorrt.conftest import MODEL, calls
 from xpnet.card import read_card
 from xpnet.errors import UserError
-from xpnet.host import gpu
 from xpnet.paths import MODEL_REPOSITORY, card_path, onnx_path, plan_path
 from xpnet.serving.triton_server import servable_models
 from xpnet.tensorrt import plan_builder
@@ -207,20 +206,3 @@ def test_dla_plan_has_batch_1_and_no_cuda_graphs_in_its_config(
 )
 def test_wrong_options_give_one_line(xpnet, options: tuple[object, ...], message: str) -> None:
     assert message in one_line(xpnet("build", *options))
-
-
-def test_missing_driver_gives_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu.shutil, "which", lambda _: None)
-    with pytest.raises(UserError, match="no nvidia-smi"):
-        gpu.describe_gpu("rtx")
-
-
-def test_jetson_model_is_read_in_a_container(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hidden, mounted = tmp_path / "model", tmp_path / "jetson-model"
-    monkeypatch.setattr(gpu, "JETSON_MODELS", (hidden, mounted))
-    with pytest.raises(UserError, match=r"model or .*jetson-model"):
-        gpu.describe_gpu("jetson")
-    mounted.write_text("NVIDIA Jetson AGX Orin Developer Kit\x00")
-    assert gpu.describe_gpu("jetson")["gpu"] == "NVIDIA Jetson AGX Orin Developer Kit"
