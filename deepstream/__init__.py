@@ -1,14 +1,13 @@
-"""The video graph: source, inference, overlay probe, sink, on two platforms.
+"""The video graph: source, inference, overlay probe and output, on two platforms.
 
-On a machine without NVIDIA's elements it is plain GStreamer with inference through Triton; with
-them it is DeepStream with nvinferserver. One function describes both (deepstream/graph/pipeline.py).
+Plain GStreamer runs inference through Triton or in this process; DeepStream runs nvinferserver.
 
-    run            `xpnet run`
-     ├─ preflight  what must be there, one line each
-     ├─ source     a file, images, RTSP; capture: V4L2 and SDI; rate: frames a second
-     ├─ output     a file, the screen; rtsp: an address of our own
-     ├─ graph      description (rows of platforms' tables), building; drawing: its picture
-     │   └─ probes/    masks, read, drawn, told as data
-     └─ player     plays it to its end; live: sources that break off; statistics: what was measured
-    carts/         the files of `xpnet deploy` for NVIDIA's deepstream-app, written into configs/
+    run.py          `xpnet run`: settings in, summary out
+    platforms/      plain GStreamer and DeepStream: settings, checks, inference
+    io/             sources and outputs
+    graph/          description of the graph, element tables, pipeline, drawing
+    probes/         pad probes: masks, overlay, polyps
+    player.py       plays a graph to its end
+    run_summary.py  what a run reports; statistics.py measures it
+    app_config/     files of `xpnet deploy` for NVIDIA's deepstream-app
 """

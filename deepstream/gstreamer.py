@@ -1,4 +1,4 @@
-"""GStreamer's Python binding, imported once and with one clear line where it is missing."""
+"""GStreamer's Python binding, imported once, with one error line if it is missing."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from xpnet.errors import UserError
 
-# GStreamer brings libunwind into the global symbols, whose unwinder is not the one that C++
-# libraries loaded after it were built for: their first exception, caught or not, ends the process
-# (seen with torch). The compiler's own, loaded before, takes precedence.
+# GStreamer loads libunwind into the global symbol table. C++ libraries loaded after it then use the
+# wrong unwinder, and their first exception, caught or not, ends the process (seen with torch).
+# Loading the compiler's own library first gives it precedence.
 ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)
 
 try:
@@ -44,7 +44,7 @@ ELEMENTS = {
     "avenc_aac": "gstreamer1.0-libav",
     "aacparse": "gstreamer1.0-plugins-good",
 }
-"""What a graph from file to file needs beyond the core, with the Debian packages that bring it."""
+"""Elements of a graph from file to file, with the Debian packages that contain them."""
 
 
 OPTIONAL = {
@@ -58,11 +58,11 @@ OPTIONAL = {
     "udpsink": "gstreamer1.0-plugins-good",
     "autovideosink": "gstreamer1.0-plugins-good",
 }
-"""What live sources, the screen and RTSP need beyond ELEMENTS."""
+"""Further elements of live sources, the screen and RTSP."""
 
 
 def has_element(name: str) -> bool:
-    """Whether GStreamer has an element of that name, and can load it."""
+    """Return whether GStreamer has an element of this name and can load it."""
     factory = Gst.ElementFactory.find(name)
     return factory is not None and factory.load() is not None
 
@@ -73,7 +73,14 @@ def missing_elements() -> dict[str, str]:
 
 
 def require_elements(names: Iterable[str] = tuple(ELEMENTS)) -> None:
-    """Raises UserError, naming elements and packages, where one is missing."""
+    """Check that elements are installed.
+
+    Args:
+        names: Factory names.
+
+    Raises:
+        UserError: Elements are missing; the message names them and their packages.
+    """
     missing = [name for name in names if Gst.ElementFactory.find(name) is None]
     if missing:
         known = ELEMENTS | OPTIONAL

@@ -1,4 +1,4 @@
-"""Plays a graph to its end: progress, errors, stalls, and the rename of the finished file."""
+"""Plays a graph to its end: progress, errors, stalls, and reconnection of live sources."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -14,113 +15,136 @@ from tqdm import tqdm
 
 from deepstream.graph.description import Description
 from deepstream.graph.pipeline import Graph
-from deepstream.gstreamer import GLib, Gst
+from deepstream.gstreamer import GLib, Gst, require_elements
 from deepstream.io.live_source import ENDED, LiveSource
-from deepstream.io.output import Output
-from deepstream.io.source import Clip
+from deepstream.io.output import Output, SinkProperties
+from deepstream.io.source import VideoSource
 from deepstream.probes.base import Probes
 from xpnet.errors import UserError
 
 log = logging.getLogger("xpnet.graph")
 
 INFERENCE = "inference"
-"""The name of the element that computes masks within the graph: nvinferserver."""
+"""Name of the element that computes masks inside the graph: nvinferserver."""
 OnMessage = Callable[[Any], None]
 """Called with a Gst.Message."""
 POLL_NS = 50_000_000
-TURNS = 100
-"""Of the main context in one poll at most: a source that is always ready must not stop the rest."""
+MAX_MAINLOOP_ITERATIONS = 100
+"""Iterations of the main context in one poll; the limit keeps a busy event source from blocking."""
 STALL_S = 30.0
-"""A graph in which no frame moved for this long hangs; a live source that delivered is away."""
+"""A graph without a frame for this long hangs; a live source is treated as disconnected."""
 RETRY_S = 5.0
-"""After which a live source that broke off is opened anew."""
-SHORTFALL = 0.05
-"""A video that ends more than this share (and a second) before its time was cut off."""
+"""Delay before a disconnected live source is opened again."""
+MAX_MISSING_SHARE = 0.05
+"""A video that ends more than this share (and one second) early is reported as truncated."""
 
 
 class Ending(Enum):
-    """How a run ended; in every case the output is a finished file."""
+    """How a run ended; the output is a complete file in every case."""
 
     COMPLETE = "complete"
     INTERRUPTED = "interrupted"  # by the user
-    BROKEN_INPUT = "broken input"  # frames up to the break are in the output
-    BROKEN_GRAPH = "broken graph"  # an element gave up, likewise
+    BROKEN_INPUT = "broken input"  # the output contains the frames before the break
+    BROKEN_GRAPH = "broken graph"  # an element failed; likewise
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, and why.
+
+    Attributes:
+        ending: The kind of ending.
+        reason: The error message; empty for a complete run.
+    """
+
+    ending: Ending
+    reason: str = ""
 
 
 def play(
-    clip: Clip,
+    source: VideoSource,
     output: Output,
     probes: Probes,
-    describe: Callable[[dict[str, str], bool], Description],
+    describe: Callable[[SinkProperties, bool], Description],
     on_message: OnMessage | None = None,
-) -> tuple[Ending, str]:
-    """Runs `clip` through the probes into `output`; returns how it ended, and why in words.
+) -> Outcome:
+    """Play a source through the probes into an output.
 
-    `describe` makes the graph's description from the words of the opened output, with inference
-    or without. A file grows under a temporary name and gets its own when it is finished.
-    `on_message` gets every message of the pipeline's bus, in this thread.
+    If the inference element of a live picture fails, the picture continues in a second graph
+    without inference.
 
-    Where the element of inference gives up, a live picture goes on in a graph without it.
+    Args:
+        source: The opened source.
+        output: The checked output; a file gets its name when it is complete.
+        probes: The handlers of the graph's pad probes.
+        describe: Makes the description of the graph from the sink's properties, with inference
+            or without.
+        on_message: Called with every message of the pipeline's bus, in this thread.
 
     Raises:
-        UserError: no frame came through, the output cannot be written, or the graph hangs.
+        UserError: No frame was decoded, the output cannot be written, or the graph hangs.
     """
-    with output.opened() as words:
+    with output.opened() as sink:
         for inference in (True, False):
-            graph = Graph(clip, describe(words, inference), probes)
+            description = describe(sink, inference)
+            require_elements(row.factory for row in description.elements)
+            log.debug("gst-launch-1.0 %s", source.without_credentials(description.as_launch()))
+            graph = Graph(source, description, probes)
             player = _Player(graph, probes, output, on_message)
             try:
-                ending, reason = player.run()
+                outcome = player.run()
             finally:
                 graph.pipeline.set_state(Gst.State.NULL)
-            shown = clip.live and output.kind != "file"  # nobody looks at a file that grows
-            if not (shown and player.failed == INFERENCE):
+            shown = source.live and output.kind != "file"  # a viewer waits for the picture
+            if not (shown and player.failed_element == INFERENCE):
                 break
-            log.warning("%s; the video goes on without masks", reason)
-            probes.statistics.inference_failed(RuntimeError(reason))
-    return ending, reason
+            log.warning("%s; the video continues without masks", outcome.reason)
+            probes.statistics.inference_failed(RuntimeError(outcome.reason))
+    return outcome
 
 
 class _Player:
+    """One graph while it plays; `run` polls its bus until the end of the stream."""
+
     def __init__(
         self, graph: Graph, probes: Probes, output: Output, on_message: OnMessage | None
     ) -> None:
         self.graph, self.probes, self.output = graph, probes, output
         self.on_message = on_message
-        self.clip = graph.clip
+        self.source = graph.source
         self.bus = graph.pipeline.get_bus()
         self.ending, self.reason = Ending.COMPLETE, ""
-        self.failed = ""  # the element that gave up
-        # Between two frames of a slide show the clip's own pause is no stall.
-        self.stall_s = STALL_S + (2 / self.clip.fps if self.clip.fps else 0)
-        self.moved_s, self.seen = time.monotonic(), probes.statistics.frames
-        self.away, self.retry_s, self.arrived = False, math.inf, math.inf
+        self.failed_element = ""
+        # The pause between two frames of a slow folder of images is not a stall.
+        self.stall_s = STALL_S + (2 / self.source.fps if self.source.fps else 0)
+        self.progress_s, self.seen = time.monotonic(), probes.statistics.frames
+        self.disconnected, self.retry_s, self.arrived = False, math.inf, math.inf
 
-    def run(self) -> tuple[Ending, str]:
+    def run(self) -> Outcome:
         self.graph.pipeline.set_state(Gst.State.PLAYING)
         with tqdm(
-            total=self.clip.frames or None,
+            total=self.source.frames or None,
             unit=" frames",
-            desc=Path(self.clip.where).name,
+            desc=Path(self.source.where).name,
             disable=None,
         ) as bar:
-            while not self._finished(bar):
+            while not self._poll(bar):
                 pass
         if self.probes.statistics.frames == 0:
             reason = self.reason or "the stream ended at once"
-            raise UserError(f"{self.clip.where}: no frame could be decoded: {reason}")
+            raise UserError(f"{self.source.where}: no frame could be decoded: {reason}")
         self._check_length()
-        return self.ending, self.reason
+        return Outcome(self.ending, self.reason)
 
-    def _finished(self, bar: Any) -> bool:
-        """Handles what happened in one poll; true at the end of the stream."""
+    def _poll(self, bar: Any) -> bool:
+        """Handle the events of one poll; return True at the end of the stream."""
         try:
             message = self.bus.timed_pop(POLL_NS)
-            self._tell(message)
-            self._watch(bar)
-            if self.away and self.graph.live is not None:
-                self._bring_back(self.graph.live)
-            _turn_main_context()
+            self._forward(message)
+            self._check_progress(bar)
+            if self.disconnected and self.graph.live is not None:
+                self._reconnect(self.graph.live)
+            _iterate_main_context()
         except KeyboardInterrupt:
             self._end(Ending.INTERRUPTED, "stopped by the user")
             return False
@@ -129,13 +153,13 @@ class _Player:
         if message.type == Gst.MessageType.EOS:
             return True
         if message.type == Gst.MessageType.ERROR:
-            self._failed(message)
-        elif message.has_name(ENDED) and not self.away:
-            self.graph.end()  # the source said goodbye
+            self._handle_error(message)
+        elif message.has_name(ENDED) and not self.disconnected:
+            self.graph.end()
         return False
 
-    def _tell(self, message: Any) -> None:
-        """Hands a message on; a mistake of who takes it is told once, and the video goes on."""
+    def _forward(self, message: Any) -> None:
+        """Call `on_message`; if it raises, log it once and do not call it again."""
         if message is None or self.on_message is None:
             return
         try:
@@ -144,94 +168,96 @@ class _Player:
             log.exception("on_message failed; it is not called again")
             self.on_message = None
 
-    def _failed(self, message: Any) -> None:
-        """An element gave up: what came through before is kept."""
+    def _handle_error(self, message: Any) -> None:
+        """Handle the failure of an element; frames that were already drawn are kept."""
         error, debug = message.parse_error()
-        debug = self.clip.redacted(debug or "")
+        debug = self.source.without_credentials(debug or "")
         log.debug("GStreamer: %s (%s)", error.message, debug)
-        name, none = self.graph.blamed(message), self.probes.statistics.frames == 0
+        name = self.graph.failed_element(message)
+        no_frames = self.probes.statistics.frames == 0
         if name in ("sink", "muxer"):
             raise UserError(f"{self.output.where}: cannot be written: {error.message}")
         if name in self.graph.description.sources:
-            if none:
-                raise UserError(f"{self.clip.where}: no frame could be decoded: {error.message}")
-            if self.clip.live and self.ending is Ending.COMPLETE:
-                self._wait(error.message, RETRY_S)
+            if no_frames:
+                raise UserError(f"{self.source.where}: no frame could be decoded: {error.message}")
+            if self.source.live and self.ending is Ending.COMPLETE:
+                self._disconnect(error.message, RETRY_S)
                 return
             self._end(Ending.BROKEN_INPUT, error.message)
             return
-        reason = f"{self._called(name)}: {error.message}"
-        if none:
-            raise UserError(f"{reason}: no frame came through ({debug})")
+        reason = f"{self._label(name)}: {error.message}"
+        if no_frames:
+            raise UserError(f"{reason}: no frame was processed ({debug})")
         self._end(Ending.BROKEN_GRAPH, reason, name)
 
-    def _called(self, name: str) -> str:
-        """An element by what it is and what it does, such as `nvinferserver (inference)`."""
+    def _label(self, name: str) -> str:
+        """Return an element's factory and name, such as `nvinferserver (inference)`."""
         if not name:
             return "the graph"
         factory = self.graph.description.element(name).factory
         return factory if name.startswith(factory) else f"{factory} ({name})"
 
-    def _end(self, ending: Ending, reason: str, failed: str = "") -> None:
-        """Finishes the file with the frames that came through, past the element that `failed`."""
+    def _end(self, ending: Ending, reason: str, failed_element: str = "") -> None:
+        """End the stream so that the output is completed, bypassing an element that failed."""
         if self.ending is not Ending.COMPLETE:
             if ending is Ending.INTERRUPTED:
-                raise KeyboardInterrupt  # a second Ctrl-C: now
+                raise KeyboardInterrupt  # a second Ctrl-C stops at once
             return
-        self.ending, self.reason, self.failed = ending, reason, failed
+        self.ending, self.reason, self.failed_element = ending, reason, failed_element
         self.retry_s = math.inf
-        self.graph.end(failed)
+        self.graph.end(failed_element)
 
-    def _watch(self, bar: Any) -> None:
+    def _check_progress(self, bar: Any) -> None:
         frames, now = self.probes.statistics.frames, time.monotonic()
         if frames > self.seen:
             bar.update(frames - self.seen)
-            self.moved_s, self.seen = now, frames
-        elif now - self.moved_s > self.stall_s:
-            self.moved_s = now  # as long again for a file to be finished
-            self._stalled(f"no frame for {self.stall_s:g} s", frames)
+            self.progress_s, self.seen = now, frames
+        elif now - self.progress_s > self.stall_s:
+            self.progress_s = now  # the file gets the same time again to be completed
+            self._handle_stall(f"no frame for {self.stall_s:g} s", frames)
 
-    def _stalled(self, reason: str, frames: int) -> None:
+    def _handle_stall(self, reason: str, frames: int) -> None:
         if frames == 0 or self.ending is not Ending.COMPLETE:
-            raise UserError(f"{self.clip.where}: {reason} after {frames} frames: given up")
-        if not self.clip.live:
+            raise UserError(f"{self.source.where}: {reason} after {frames} frames: stopped")
+        if not self.source.live:
             self._end(Ending.BROKEN_INPUT, reason)
-        elif not self.away:
-            self._wait(reason, 0)
+        elif not self.disconnected:
+            self._disconnect(reason, 0)
 
-    def _wait(self, reason: str, seconds: float) -> None:
-        """A scope that is unplugged between two patients comes back: the graph stays up."""
-        if not self.away:
-            log.warning("%s: %s; waiting until it is back", self.clip.where, reason)
-            self.away, self.arrived = True, math.inf
+    def _disconnect(self, reason: str, seconds: float) -> None:
+        """Keep the graph running until the source is back: a scope may be unplugged and return."""
+        if not self.disconnected:
+            log.warning("%s: %s; reconnecting", self.source.where, reason)
+            self.disconnected, self.arrived = True, math.inf
         self.retry_s = min(self.retry_s, time.monotonic() + seconds)
 
-    def _bring_back(self, live: LiveSource) -> None:
-        """Opens the source again and again, until frames arrive."""
+    def _reconnect(self, live: LiveSource) -> None:
+        """Open the source again until frames arrive."""
         if live.arrived > self.arrived:
-            log.info("%s: is back", self.clip.where)
-            self.away, self.retry_s = False, math.inf
+            log.info("%s: reconnected", self.source.where)
+            self.disconnected, self.retry_s = False, math.inf
         elif time.monotonic() > self.retry_s:
             self.retry_s = time.monotonic() + self.stall_s
             live.restart()
             self.arrived = live.arrived
 
     def _check_length(self) -> None:
-        """A container that promised more than came was cut off, even where no element says so."""
-        if self.clip.images or self.clip.live or self.ending is not Ending.COMPLETE:
+        """Report a file that is shorter than its container says, even if no element complains."""
+        if self.source.images or self.source.live or self.ending is not Ending.COMPLETE:
             return
-        if self.clip.has_audio and self.graph.element("sound") is None:
-            return  # the longer of the two may be the sound, which nobody measured
-        got = max(self.probes.statistics.last_timestamp_ns, self.graph.last_sound_ns) / Gst.SECOND
-        missing = self.clip.seconds - got
-        if missing > max(1.0, SHORTFALL * self.clip.seconds):
+        if self.source.has_audio and self.graph.element("sound") is None:
+            return  # the longer of the two may be the audio, which was not played
+        end_ns = max(self.probes.statistics.last_timestamp_ns, self.graph.last_sound_ns)
+        end_s = end_ns / Gst.SECOND
+        missing = self.source.seconds - end_s
+        if missing > max(1.0, MAX_MISSING_SHARE * self.source.seconds):
             self.ending = Ending.BROKEN_INPUT
-            self.reason = f"ends after {got:.1f} of {self.clip.seconds:.1f} s"
+            self.reason = f"ends after {end_s:.1f} of {self.source.seconds:.1f} s"
 
 
-def _turn_main_context() -> None:
-    """Lets elements do what they put off: nvurisrcbin reconnects from a timeout there."""
+def _iterate_main_context() -> None:
+    """Run deferred work of elements: nvurisrcbin reconnects from a timeout of the main context."""
     context = GLib.MainContext.default()
-    for _ in range(TURNS):
+    for _ in range(MAX_MAINLOOP_ITERATIONS):
         if not context.iteration(False):
             return

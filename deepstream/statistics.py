@@ -1,4 +1,4 @@
-"""What a run measured: filled by the probes, read once at the end."""
+"""Statistics of a run, written by the probes and read at the end."""
 
 from __future__ import annotations
 
@@ -9,46 +9,50 @@ from typing import Any
 
 import numpy as np
 
-KEPT = 20_000
-"""Frames whose times are kept, the newest: a graph that runs all day must not grow."""
+MAX_SAMPLES = 20_000
+"""Newest frames whose times are kept, so that memory does not grow during a long run."""
 
 
 def _times() -> deque[float]:
-    return deque(maxlen=KEPT)
+    return deque(maxlen=MAX_SAMPLES)
 
 
 @dataclass
 class RunStatistics:
-    """Times in seconds, one entry for each of the newest KEPT frames.
+    """Counts and times of a run; the threads of the two probes write it.
 
-    Written by the threads of the two probes.
+    Times are in seconds, one entry for each of the newest MAX_SAMPLES frames.
     """
 
     frames: int = 0
     frames_with_polyp: int = 0
-    frames_without_mask: int = 0  # shown, but no inference answered for them
-    inference_failure: str = ""  # the first reason why one had none
-    probe_error: str = ""  # the first mistake of the program itself
+    frames_without_mask: int = 0  # shown, but without a result of inference
+    inference_failure: str = ""  # the first reason for a frame without a mask
+    probe_error: str = ""  # the first exception in a probe
     probe_errors: int = 0
     first_frame_s: float = 0.0  # monotonic clock, at the overlay probe
     last_frame_s: float = 0.0
     last_timestamp_ns: int = 0
-    latency_s: deque[float] = field(default_factory=_times)  # into inference until drawn
-    inference_s: deque[float] = field(default_factory=_times)  # request until answer
-    mask_age_s: deque[float] = field(default_factory=_times)  # frame shown minus frame of its mask
-    lateness_s: deque[float] = field(default_factory=_times)  # shown minus when its clip wants it
+    latency_s: deque[float] = field(
+        default_factory=_times
+    )  # from submission to inference until drawn
+    inference_s: deque[float] = field(default_factory=_times)  # from request to result
+    mask_age_s: deque[float] = field(
+        default_factory=_times
+    )  # timestamp of the frame minus that of its mask
+    lateness_s: deque[float] = field(default_factory=_times)  # time shown minus time due
 
     def inference_failed(self, error: BaseException) -> None:
-        """Keeps the first reason; the later ones follow from it."""
+        """Record why inference failed; only the first reason is kept."""
         self.inference_failure = self.inference_failure or " ".join(str(error).split())
 
     def probe_failed(self, error: BaseException) -> None:
-        """Counts a mistake in a probe and keeps the first."""
+        """Count an exception in a probe; only the first is kept."""
         self.probe_error = self.probe_error or f"{type(error).__name__}: {error}"
         self.probe_errors += 1
 
     def frame_drawn(self, now_s: float, timestamp_ns: int | None) -> None:
-        """Counts one frame that left the overlay."""
+        """Count one frame that left the overlay."""
         if self.frames == 0:
             self.first_frame_s = now_s
         self.frames += 1
@@ -56,13 +60,13 @@ class RunStatistics:
         self.last_timestamp_ns = max(self.last_timestamp_ns, timestamp_ns or 0)
 
     @property
-    def frames_a_second(self) -> float:
-        """Over the time from the first frame drawn to the last one."""
+    def fps(self) -> float:
+        """Frames per second from the first frame drawn to the last one."""
         seconds = self.last_frame_s - self.first_frame_s
         return (self.frames - 1) / seconds if seconds > 0 else 0.0
 
     def summary(self) -> dict[str, Any]:
-        """The figures of the run; times in milliseconds, percentiles None where nothing counts."""
+        """Return the statistics for JSON; times are percentiles in milliseconds, or None."""
         return {
             "frames": self.frames,
             "frames_with_polyp": self.frames_with_polyp,
@@ -71,7 +75,7 @@ class RunStatistics:
             "probe_error": self.probe_error,
             "probe_errors": self.probe_errors,
             "seconds": round(self.last_frame_s - self.first_frame_s, 3),
-            "fps": round(self.frames_a_second, 2),
+            "fps": round(self.fps, 2),
             "latency_ms": percentiles_ms(self.latency_s),
             "inference_ms": percentiles_ms(self.inference_s),
             "mask_age_ms": percentiles_ms(self.mask_age_s),
@@ -80,7 +84,7 @@ class RunStatistics:
 
 
 def percentiles_ms(seconds: Collection[float]) -> dict[str, float] | None:
-    """p50, p95 and p99 in milliseconds; None where there are none."""
+    """Return p50, p95 and p99 in milliseconds, or None without samples."""
     if not seconds:
         return None
     values = np.percentile(np.asarray(list(seconds)) * 1000, (50, 95, 99))

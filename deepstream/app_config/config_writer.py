@@ -15,7 +15,7 @@ from deepstream.app_config import app_groups as app
 from deepstream.app_config import infer_config, key_files
 from deepstream.app_config.deployment import PLATFORMS, Cart, Platform, sink_kind, source_kind
 from deepstream.app_config.key_tables import APP
-from deepstream.io.frame_rate import rate
+from deepstream.io.frame_rate import exact_frame_rate
 from xpnet.addresses import check_port, public
 from xpnet.card import Card, read_card, read_model_card
 from xpnet.errors import UserError
@@ -138,7 +138,7 @@ def _app(cart: Cart, platform: Platform, card: Card, folder: Path, infer_name: s
 def _source(cart: Cart, word: str, folder: Path) -> app.Source:
     kind = source_kind(word)
     if kind == "v4l2":
-        fps = rate(cart.fps)
+        fps = exact_frame_rate(cart.fps)
         return app.Source(
             app.V4L2,
             camera_width=cart.width,

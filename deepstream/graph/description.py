@@ -1,8 +1,8 @@
-"""A graph as data: its elements, their properties, links and probes, for every platform alike.
+"""A graph as data: elements, properties, links and probes.
 
-`describe` is the one function that both graphs come out of. It strings together rows of the
-platform's table (deepstream/graph/element_tables.py); what it returns can be built (deepstream/graph/pipeline_builder.py),
-checked against a table of elements and properties, written as a gst-launch line, and drawn.
+`describe` makes the graph of every platform from the platform's table
+(element_tables.py). The result can be built (pipeline_builder.py), checked against known
+elements and properties, printed as a gst-launch line, and drawn.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ from xpnet.errors import UserError
 
 @dataclass(frozen=True)
 class Row:
-    """One element of a platform's table; `{words}` in factory and properties are filled in.
+    """One element of a platform's table.
 
-    `delayed`: its output pads come when it knows its streams. `sink_pad`: where it is linked, for
-    one whose pads are requested. `probes`: pad and handler. `head`: an end of stream may be sent
-    into it, to let what lies behind it run out. `apart`: it begins a branch, not behind the source.
+    Attributes:
+        factory: GStreamer's factory name; may contain `{placeholders}`.
+        name: Name in the pipeline; empty for factory and number.
+        properties: Values by property; may contain `{placeholders}`.
+        delayed: Whether its output pads are added later, when it knows its streams.
+        sink_pad: The request pad to link to; empty for the static pad `sink`.
+        probes: Pairs of a pad and the handler of the probe on it.
+        head: Whether an end of stream can be sent into it to end the stream behind it.
+        apart: Whether it starts a branch of its own instead of following the source.
     """
 
     factory: str
@@ -33,7 +39,7 @@ class Row:
     apart: bool = False
 
     def filled(self, values: Mapping[str, str], number: int) -> Row:
-        """The row with its words filled in, and named after its factory where it has no name."""
+        """Return the row with placeholders replaced, and a name if it has none."""
         factory = self.factory.format_map(values)
         return replace(
             self,
@@ -45,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Link:
-    """From element to element; `media` is `video` or `audio` where a pad comes later."""
+    """A link between two elements; `media` is `video` or `audio` for a pad that is added later."""
 
     source: str
     target: str
@@ -55,7 +61,7 @@ class Link:
 
 @dataclass(frozen=True)
 class ProbePoint:
-    """A buffer probe: the pad of an element, and the handler of MaskProbes that it calls."""
+    """A buffer probe: the pad of an element, and the method of Probes that it calls."""
 
     element: str
     pad: str
@@ -66,8 +72,13 @@ class ProbePoint:
 class Description:
     """A whole graph.
 
-    `sources` are the elements that errors of the input come from; `heads` the pads into which an
-    end of stream may be sent.
+    Attributes:
+        platform: One of xpnet.platforms.GRAPHS.
+        elements: In the order of the stream.
+        links: Between elements.
+        probes: Pad probes.
+        sources: Names of the elements whose errors are errors of the input.
+        heads: Pads into which an end of stream can be sent.
     """
 
     platform: str
@@ -78,14 +89,14 @@ class Description:
     heads: tuple[tuple[str, str], ...]
 
     def element(self, name: str) -> Row:
-        """The element called `name`. Raises KeyError."""
+        """Return the element of this name. Raises KeyError if there is none."""
         for row in self.elements:
             if row.name == name:
                 return row
         raise KeyError(name)
 
     def upstream(self, name: str) -> set[str]:
-        """The element called `name`, and those that lead to it."""
+        """Return the names of an element and of all elements before it."""
         found: set[str] = set()
         waiting = [name]
         while waiting:
@@ -96,7 +107,7 @@ class Description:
         return found
 
     def as_launch(self) -> str:
-        """The graph for gst-launch-1.0, without its probes: to try elements out on a target."""
+        """Return the graph for gst-launch-1.0, without probes, to try elements on a target."""
         words = [
             " ".join([row.factory, f"name={row.name}", *(_word(k, v) for k, v in
                       row.properties.items())])
@@ -125,10 +136,20 @@ def describe(
     values: Mapping[str, str],
     sound: bool = False,
 ) -> Description:
-    """The graph of one platform's table, from a kind of source to a kind of sink.
+    """Describe a graph from a kind of source to a kind of sink.
+
+    Args:
+        platform: Its name, for messages.
+        table: The platform's rows by stage.
+        source: Kind of source, such as `file`.
+        sink: Kind of sink: `file`, `screen` or `rtsp`.
+        mode: `every`, `latest` or `none`.
+        encoder: Kind of encoder, such as `software-live`.
+        values: Values of the placeholders.
+        sound: Whether to add the audio branch.
 
     Raises:
-        UserError: the platform has no such source, mode or sink.
+        UserError: The platform has no such source, mode or sink.
     """
     stages = [f"source.{source}", "frame", f"inference.{mode}", "overlay"]
     if sink != "screen":

@@ -1,4 +1,4 @@
-"""A description as a picture: DOT text for Graphviz."""
+"""Draws a description: DOT text for Graphviz."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from xpnet.addresses import public
 
 NVIDIA, PROBE, PLAIN = "#76b900", "#00a5b8", "#8a8f98"
 PATHS = ("uri", "location", "config-file-path")
-"""Properties of which the file's name alone is shown."""
+"""Properties that hold a path; the drawing shows the file name only."""
 ROW_LENGTH = 5
-"""Elements side by side: a chain of fifteen in one line is not to be read."""
+"""Elements side by side; a single line of fifteen would be too small to read."""
 
 
 def as_dot(description: Description) -> str:
-    """The graph from left to right in rows: elements with their properties, links, probes.
+    """Return the graph in DOT, in rows from left to right: elements, properties, links, probes.
 
-    NVIDIA's elements have a green edge; a link is labelled where the caps are fixed.
+    NVIDIA's elements have a green border.
+
+    Args:
+        description: The graph to draw.
     """
     lines = [
         f'digraph "{description.platform}" {{',
@@ -31,7 +34,7 @@ def as_dot(description: Description) -> str:
     for row in rows:
         names = "; ".join(f'"{element.name}"' for element in row)
         lines.append(f"  {{ rank=same; {names} }}")
-    # Each row begins under the first of the row before it.
+    # Invisible links put the rows below each other.
     heads = " -> ".join(f'"{row[0].name}"' for row in rows)
     if len(rows) > 1:
         lines.append(f"  {heads} [style=invis, weight=50];")
@@ -39,8 +42,8 @@ def as_dot(description: Description) -> str:
     for link in description.links:
         words = []
         if link.media:
-            words.append(f'label="{link.media}, when it comes", style=dashed')
-        if link.target in starts or _is_up(link.source, link.target, rows):
+            words.append(f'label="{link.media}, added later", style=dashed')
+        if link.target in starts or _leaves_row(link.source, link.target, rows):
             words.append("constraint=false")
         words.append("penwidth=1.4")
         lines.append(f'  "{link.source}" -> "{link.target}" [{", ".join(words)}];')
@@ -48,19 +51,19 @@ def as_dot(description: Description) -> str:
 
 
 def _chains(description: Description) -> tuple[list[Row], list[Row]]:
-    """The picture's way in order, and the sound's."""
+    """Return the elements of the video branch and of the audio branch, in order."""
     cut = [row.name for row in description.elements].index("sink") + 1
     return list(description.elements[:cut]), list(description.elements[cut:])
 
 
-def _is_up(source: str, target: str, rows: list[list[Row]]) -> bool:
-    """Whether a link leads out of its row."""
+def _leaves_row(source: str, target: str, rows: list[list[Row]]) -> bool:
+    """Return whether a link leads to another row."""
     row_of = {element.name: number for number, row in enumerate(rows) for element in row}
     return row_of[source] != row_of[target]
 
 
 def _label(description: Description, row: Row) -> str:
-    """An HTML-like table: factory, name, properties, probes."""
+    """Return an HTML-like table: factory, name, properties, probes."""
     colour = NVIDIA if row.factory.startswith("nv") else PLAIN
     cells = [f'<tr><td bgcolor="{colour}22"><b>{_escaped(row.factory)}</b></td></tr>']
     if not row.name.startswith(row.factory):

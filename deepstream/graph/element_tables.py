@@ -224,7 +224,7 @@ DEEPSTREAM_TABLE: Table = {
         Row("filesrc", "listening", {"location": "{path}"}, apart=True),
         Row("parsebin", "streams", delayed=True),
         Row("queue", "sound", head=True),
-        Row("capsfilter", properties={"caps": "{stored_sound}"}),  # tells the muxer which pad
+        Row("capsfilter", properties={"caps": "{audio_format}"}),  # tells the muxer which pad
     ),
     "sink.screen": (
         Row("nvvideoconvert"),

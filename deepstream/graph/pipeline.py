@@ -1,33 +1,32 @@
-"""The graph: described for its platform, built, and with its probes on.
+"""The graph of a platform: its description, and the built pipeline with its probes.
 
-On plain GStreamer, from a file to a file (`xpnet run graph --platform gstreamer` draws it):
+Plain GStreamer, file to file (`xpnet run graph` prints or draws it):
 
-    uridecodebin                      the clip
-    videoconvert deinterlace videoflip    whole and upright, where the file is not
-    videoconvert videoscale canvas    RGBA at the size that the clip declares, whatever comes
-    pacer                 <- probe    hands frames to inference; mode `latest`: at the clip's rate
-    inflight (queue)                  as many frames as inference holds
-    overlay               <- probe    draws the masks
+    uridecodebin                      decode
+    videoconvert deinterlace videoflip    deinterlace and rotate, if the file needs it
+    videoconvert videoscale canvas    RGBA at the size that the file declares
+    pacer                 <- probe    submit the frame to inference (mode `latest`: at its time)
+    inflight (queue)                  as many frames as inference processes at a time
+    overlay               <- probe    draw the mask
     drawn (queue)
-    videocrop videoconvert x264enc h264parse      even size: H.264 has no odd ones
+    videocrop videoconvert x264enc h264parse      even size, which H.264 requires
     mp4mux | matroskamux  filesink
-      ^ queue audioconvert audioresample avenc_aac aacparse       where there is sound
+      ^ queue audioconvert audioresample avenc_aac aacparse       audio, if the file has any
 
-On DeepStream:
+DeepStream:
 
-    nvurisrcbin                       the clip, decoded in hardware
-    nvstreammux                       one size, and NVIDIA's metadata on each frame
-    nvinferserver                     Triton; the mask becomes metadata of its frame
-    inflight (queue) nvvideoconvert canvas        RGBA, in memory that a probe can see
-    nvdsosd               <- probe    draws the masks, then text beside them
+    nvurisrcbin                       decode in hardware
+    nvstreammux                       scale to one size, attach NVIDIA's metadata
+    nvinferserver                     run Triton; the mask becomes metadata of the frame
+    inflight (queue) nvvideoconvert canvas        RGBA, in memory that a probe can read
+    nvdsosd               <- probe    the probe draws the mask, nvdsosd the text
     drawn (queue) nvvideoconvert nvv4l2h264enc h264parse
     mp4mux | matroskamux  filesink
-      ^ filesrc parsebin queue      where there is sound, as it is stored in the clip
+      ^ filesrc parsebin queue        audio as it is stored in the file, if it has any
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from deepstream.graph.description import Description, describe
@@ -35,142 +34,151 @@ from deepstream.graph.element_tables import MEMORY, TABLES
 from deepstream.graph.pipeline_builder import build
 from deepstream.gstreamer import Gst
 from deepstream.io.live_source import LiveSource
-from deepstream.io.source import Clip, ImageFeeder
+from deepstream.io.output import SinkProperties
+from deepstream.io.source import ImageFeeder, VideoSource
 from deepstream.io.v4l2 import rate_caps
 from deepstream.probes.base import Probes
 from deepstream.probes.pixels import timestamp_ns
-from xpnet.errors import UserError
 from xpnet.inference import IN_FLIGHT
 from xpnet.platforms import GSTREAMER
 
-LATENCY_MS = 100
-"""What an RTSP source may wait for late packets."""
-BITS_A_SECOND = 8_000_000
-"""Of a live H.264 stream, and of the hardware encoder."""
-INTERVAL, LONGEST_INTERVAL = 1, 30
-"""In mode `latest` on DeepStream every second frame gets a mask of its own, unless told; a mask is
-shown for a second at most (OLDEST_MASK_S)."""
+RTSP_LATENCY_MS = 100
+"""How long an RTSP source waits for late packets."""
+LIVE_BITRATE = 8_000_000
+"""Bits per second of a live H.264 stream, and of the hardware encoder."""
 
 
 def describe_graph(
     platform: str,
-    clip: Clip,
-    sink: str,
-    words: Mapping[str, str],
+    source: VideoSource,
+    sink_kind: str,
+    sink: SinkProperties,
     mode: str = "every",
+    *,
     infer_config: str = "",
     hardware_encoder: bool = False,
-    interval: int = INTERVAL,
+    interval: int = 0,
 ) -> Description:
-    """The graph of a platform, from a clip to a kind of sink (file, screen, rtsp).
+    """Describe the graph of a platform.
 
-    `words` are the output's own: `location`, `muxer`, `rtp_port`; `interval` the frames that
-    nvinferserver leaves out after each that it looks at, in mode `latest`. Raises UserError as
-    `describe`.
+    Args:
+        platform: One of xpnet.platforms.GRAPHS.
+        source: The opened source.
+        sink_kind: `file`, `screen` or `rtsp`.
+        sink: Properties of the opened output.
+        mode: `every`, `latest`, or on DeepStream `none` for a graph without inference.
+        infer_config: Path of nvinferserver's config; DeepStream only.
+        hardware_encoder: Whether to encode with NVENC; DeepStream only.
+        interval: Frames that nvinferserver skips after each frame; DeepStream only.
+
+    Raises:
+        UserError: The platform has no such source, mode or sink.
     """
     values = {
-        **words,
-        "uri": clip.uri,
-        "path": str(clip.path),
-        "stored_sound": clip.stored_sound,
-        "device": clip.device,
-        "rate": rate_caps(clip.fps),
-        "height": str(clip.height),
-        "width": str(clip.width),
-        "odd_height": str(clip.height % 2),
-        "odd_width": str(clip.width % 2),
-        "pixel_aspect_ratio": clip.pixel_aspect_ratio,
-        "live": str(clip.live).lower(),
-        "sync": str(not clip.live).lower(),  # a live frame is shown when it is there
-        "latency_ms": str(LATENCY_MS),
+        "location": sink.location,
+        "muxer": sink.muxer,
+        "rtp_port": sink.rtp_port,
+        "uri": source.uri,
+        "path": str(source.path),
+        "audio_format": source.audio_format,
+        "device": source.device,
+        "rate": rate_caps(source.fps),
+        "height": str(source.height),
+        "width": str(source.width),
+        "odd_height": str(source.height % 2),
+        "odd_width": str(source.width % 2),
+        "pixel_aspect_ratio": source.pixel_aspect_ratio,
+        "live": str(source.live).lower(),
+        "sync": str(not source.live).lower(),  # a live frame is shown as soon as it arrives
+        "latency_ms": str(RTSP_LATENCY_MS),
         "in_flight": str(IN_FLIGHT - 1),  # one more waits in the overlay probe
         "memory": MEMORY[platform],
-        "bits": str(BITS_A_SECOND),
-        "kilobits": str(BITS_A_SECOND // 1000),
+        "bits": str(LIVE_BITRATE),
+        "kilobits": str(LIVE_BITRATE // 1000),
         "infer_config": infer_config,
         "interval": str(interval),
     }
     encoder = "hardware" if hardware_encoder else "software"
-    if clip.live or sink == "rtsp":
+    if source.live or sink_kind == "rtsp":
         encoder += "-live"
-    sound = sink == "file" and has_sound(platform, clip, words["muxer"])
-    return describe(platform, TABLES[platform], clip.kind, sink, mode, encoder, values, sound)
+    sound = sink_kind == "file" and has_sound(platform, source, sink.muxer)
+    return describe(
+        platform, TABLES[platform], source.kind, sink_kind, mode, encoder, values, sound
+    )
 
 
-def has_sound(platform: str, clip: Clip, muxer: str) -> bool:
-    """Whether the sound of a clip goes into the file; without a `muxer` there is no file.
+def has_sound(platform: str, source: VideoSource, muxer: str) -> bool:
+    """Return whether the audio of a source goes into the output file.
 
-    DeepStream's graph hands it on as it is stored, which not every container takes.
+    DeepStream's graph copies audio as it is stored, which not every container accepts.
+
+    Args:
+        platform: One of xpnet.platforms.GRAPHS.
+        source: The opened source.
+        muxer: The muxer of the file; empty for no file.
     """
-    if not (clip.has_audio and muxer) or platform == GSTREAMER:
-        return clip.has_audio and bool(muxer)
-    stored = Gst.Caps.from_string(clip.audio_caps)
+    if not (source.has_audio and muxer) or platform == GSTREAMER:
+        return source.has_audio and bool(muxer)
+    stored = Gst.Caps.from_string(source.audio_caps)
     return any(
         template.direction == Gst.PadDirection.SINK and template.get_caps().can_intersect(stored)
         for template in Gst.ElementFactory.find(muxer).get_static_pad_templates()
     )
 
 
-def checked_interval(interval: int | None, platform: str, mode: str) -> int:
-    """The frames that nvinferserver leaves out after each that it looks at; None: as is usual.
-
-    Raises:
-        UserError: given where nothing is left out, or too large for a mask to be shown.
-    """
-    latest = platform != GSTREAMER and mode == "latest"
-    if interval is None:
-        return INTERVAL if latest else 0
-    if not latest:
-        raise UserError("--interval belongs to --mode latest on DeepStream")
-    if not 1 <= interval <= LONGEST_INTERVAL:
-        raise UserError(f"--interval {interval}, expected 1 to {LONGEST_INTERVAL}")
-    return interval
-
-
 class Graph:
-    """A built pipeline, its probes attached, ready to play."""
+    """A built pipeline with its probes attached, ready to play.
 
-    def __init__(self, clip: Clip, description: Description, probes: Probes) -> None:
-        self.clip, self.description = clip, description
+    Attributes:
+        source: What it plays.
+        description: What it was built from.
+        pipeline: The Gst.Pipeline.
+        last_sound_ns: Timestamp of the newest audio buffer.
+        live: The live source, or None.
+    """
+
+    def __init__(self, source: VideoSource, description: Description, probes: Probes) -> None:
+        self.source, self.description = source, description
         self.last_sound_ns = 0
         self.pipeline = build(description)
         for point in description.probes:
             pad = self.element(point.element).get_static_pad(point.pad)
             pad.add_probe(Gst.PadProbeType.BUFFER, probes.guarded(point.handler))
-        if clip.images:
-            self.feeder = ImageFeeder(clip, self.element("source"))
+        if source.images:
+            self.feeder = ImageFeeder(source, self.element("source"))
         sound = self.element("sound")
         if sound is not None:
             pad = sound.get_static_pad("sink")
-            pad.add_probe(Gst.PadProbeType.BUFFER, self._sound_passes)
-        self.live = LiveSource(self.pipeline, description) if clip.live else None
+            pad.add_probe(Gst.PadProbeType.BUFFER, self._record_sound_time)
+        self.live = LiveSource(self.pipeline, description) if source.live else None
 
     def element(self, name: str) -> Any:
-        """The element called `name`, as in the header of this file."""
+        """Return the element of this name, or None. Names are listed at the top of this file."""
         return self.pipeline.get_by_name(name)
 
-    def end(self, failed: str = "") -> None:
-        """Lets what is inside run out, so that the file is finished: end of stream at its head.
+    def end(self, failed_element: str = "") -> None:
+        """Send an end of stream, so that frames inside the graph are encoded and the file ends.
 
-        Where the element `failed` stands in the way, behind it.
+        Args:
+            failed_element: An element that blocks the stream; the end is sent behind it.
         """
-        stuck = self.description.upstream(failed) if failed else set()
+        blocked = self.description.upstream(failed_element) if failed_element else set()
         pads = [(link.target, link.target_pad or "sink") for link in self.description.links
-                if link.source == failed]  # fmt: skip
-        pads += [head for head in self.description.heads if head[0] not in stuck]
+                if link.source == failed_element]  # fmt: skip
+        pads += [head for head in self.description.heads if head[0] not in blocked]
         for name, pad in pads:
             head = self.element(name).get_static_pad(pad)
-            if head is not None:  # a requested pad comes with the first stream
+            if head is not None:  # a request pad exists only after the first stream
                 head.send_event(Gst.Event.new_eos())
 
-    def blamed(self, message: Any) -> str:
-        """The name of the element of the description that an error message comes from, or in."""
+    def failed_element(self, message: Any) -> str:
+        """Return the element of the description that an error message comes from, or is inside."""
         for row in self.description.elements:
             element = self.element(row.name)
             if message.src is element or message.src.has_as_ancestor(element):
                 return row.name
         return ""
 
-    def _sound_passes(self, _pad: Any, info: Any) -> Any:
+    def _record_sound_time(self, _pad: Any, info: Any) -> Any:
         self.last_sound_ns = max(self.last_sound_ns, timestamp_ns(info) or 0)
         return Gst.PadProbeReturn.OK

@@ -1,4 +1,4 @@
-"""A description becomes a GStreamer pipeline."""
+"""Builds a GStreamer pipeline from a description."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from xpnet.errors import UserError
 
 
 def build(description: Description) -> Any:
-    """The pipeline of a description; pads that come later link by themselves.
+    """Build the pipeline of a description; pads that are added later are linked when they appear.
+
+    Args:
+        description: Elements, properties and links.
+
+    Returns:
+        A Gst.Pipeline.
 
     Raises:
-        UserError: an element or a property does not exist here, a value is refused, or two
-            elements cannot be linked.
+        UserError: An element or a property does not exist, a value is refused, or two elements
+            cannot be linked.
     """
     pipeline = Gst.Pipeline.new("graph")
     for row in description.elements:
@@ -26,7 +32,7 @@ def build(description: Description) -> Any:
         else:
             _link(pipeline, link)
     for name, links in later.items():
-        _Latecomer(pipeline, pipeline.get_by_name(name), links)
+        DynamicPadLinker(pipeline, pipeline.get_by_name(name), links)
     return pipeline
 
 
@@ -39,7 +45,7 @@ def _make(row: Row) -> Any:
             hint = ": unset USE_NEW_NVSTREAMMUX" if row.factory == "nvstreammux" else ""
             raise UserError(f"the graph cannot be built: {row.factory} has no '{key}'{hint}")
         if element.find_property(key).value_type == GObject.TYPE_STRING:
-            element.set_property(key, value)  # as it is: a file may be called "NULL"
+            element.set_property(key, value)  # unparsed: a file may be named "NULL"
         else:
             Gst.util_set_object_arg(element, key, value)
     return element
@@ -51,10 +57,10 @@ def _link(pipeline: Any, link: Link) -> None:
         raise UserError(f"the graph cannot be built: {link.source} does not link to {link.target}")
 
 
-class _Latecomer:
-    """Links the pads that an element adds once it knows its streams, and again when it restarts.
+class DynamicPadLinker:
+    """Links pads that an element adds when it knows its streams, and again after a restart.
 
-    The first picture and the first sound; further streams of a file are left out.
+    Only the first video and the first audio stream of a file are linked.
     """
 
     def __init__(self, pipeline: Any, element: Any, links: list[Link]) -> None:
@@ -82,21 +88,21 @@ class _Latecomer:
             element.post_message(Gst.Message.new_error(element, error, None))
 
     def _no_more_pads(self, _element: Any) -> None:
-        """Sound that was announced and never came must not keep the muxer waiting."""
+        """End the audio branch if no audio pad was added: the muxer would wait for it."""
         sink = self._sink(self.links["audio"])
         if not sink.is_linked():
             sink.send_event(Gst.Event.new_eos())
 
     def _sink(self, link: Link) -> Any:
-        """The pad that a link leads to, asked for where it is not there yet."""
+        """Return the pad that a link leads to; request it if it does not exist."""
         target = self.pipeline.get_by_name(link.target)
         name = link.target_pad or "sink"
         return target.get_static_pad(name) or target.request_pad_simple(name)
 
 
 def _media(pad: Any, caps: Any) -> str:
-    """Video or audio, also before RTP is taken apart or anything decoded."""
-    if caps.get_size() == 0:  # any, or none yet: nvurisrcbin's pads are vsrc_0 and asrc_0
+    """Return `video` or `audio`, for RTP and encoded streams, too."""
+    if caps.get_size() == 0:  # ANY or not yet known: nvurisrcbin's pads are vsrc_0 and asrc_0
         return "video" if pad.get_name().startswith("v") else "audio"
     structure = caps.get_structure(0)
     if structure.get_name() == "application/x-rtp":

@@ -1,7 +1,7 @@
-"""A live source: no frame twice, and back again after it broke off.
+"""A live source: drops frames whose timestamps do not increase, and restarts after a failure.
 
-Between it and the graph stands the queue `fresh`. What happens before that queue, an end of the
-stream too, does not reach the graph: the player decides.
+The queue `fresh` separates the source from the graph. An end of stream of the source stops at that
+queue; the player decides what follows.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from deepstream.gstreamer import Gst
 from deepstream.probes.pixels import timestamp_ns
 
 ENDED = "xpnet-source-ended"
-"""Name of the application message that a live source said goodbye."""
+"""Name of the application message that a live source ended its stream."""
 RECONNECTS = "rtsp-reconnect-interval"
-"""The property by which nvurisrcbin reconnects by itself."""
+"""Property of nvurisrcbin, which reconnects by itself."""
 
 
 class LiveSource:
-    """The elements before `fresh` of a built pipeline."""
+    """The elements of a pipeline before the queue `fresh`.
+
+    Attributes:
+        arrived: Number of frames that the source has delivered.
+    """
 
     def __init__(self, pipeline: Any, description: Description) -> None:
         names = description.sources[: description.sources.index("fresh")]
@@ -27,14 +31,13 @@ class LiveSource:
         self._reconnects = RECONNECTS in description.element(names[0]).properties
         self._last_ns = -1
         self.arrived = 0
-        """Frames that came from the source."""
         fresh = pipeline.get_by_name("fresh")
         kinds = Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM
-        fresh.get_static_pad("sink").add_probe(kinds, self._arrives)
-        fresh.get_static_pad("src").add_probe(kinds, self._leaves)
+        fresh.get_static_pad("sink").add_probe(kinds, self._on_arrival)
+        fresh.get_static_pad("src").add_probe(kinds, self._on_departure)
 
     def restart(self) -> None:
-        """Opens the source anew, unless it does so by itself; a failure comes as an error again."""
+        """Restart the source, unless it reconnects by itself; a failure is posted as an error."""
         if self._reconnects:
             return
         for element in self._elements:
@@ -42,7 +45,7 @@ class LiveSource:
         for element in reversed(self._elements):
             element.sync_state_with_parent()
 
-    def _arrives(self, pad: Any, info: Any) -> Any:
+    def _on_arrival(self, pad: Any, info: Any) -> Any:
         if info.type & Gst.PadProbeType.BUFFER:
             self.arrived += 1
             return Gst.PadProbeReturn.OK
@@ -53,11 +56,11 @@ class LiveSource:
         element.post_message(Gst.Message.new_application(element, ended))
         return Gst.PadProbeReturn.DROP
 
-    def _leaves(self, _pad: Any, info: Any) -> Any:
-        """Drops a frame that is not later than the one before it: no encoder could date it.
+    def _on_departure(self, _pad: Any, info: Any) -> Any:
+        """Drop a frame that is not later than the previous one: no encoder accepts it.
 
-        Cameras send such frames after a lost packet, and where they use B-frames. A new segment
-        counts its time anew.
+        Cameras send such frames after a lost packet, and with B-frames. A new segment resets the
+        time.
         """
         if info.type & Gst.PadProbeType.EVENT_DOWNSTREAM:
             if info.get_event().type == Gst.EventType.SEGMENT:

@@ -1,4 +1,4 @@
-"""Where the picture goes: a file, the screen, or an RTSP address of our own."""
+"""Outputs of the graph: a file, the screen, or our own RTSP server."""
 
 from __future__ import annotations
 
@@ -19,13 +19,37 @@ from xpnet.files import check_writable, replacing
 log = logging.getLogger("xpnet.graph")
 
 MUXERS = {".mp4": "mp4mux", ".mkv": "matroskamux"}
-"""The container of an output file, by its suffix."""
+"""GStreamer's muxer by the suffix of the output file."""
 SCREEN = "screen"
 
 
 @dataclass(frozen=True)
+class SinkProperties:
+    """What an opened output adds to the description of the graph.
+
+    Attributes:
+        location: The file that the muxer writes; empty for no file.
+        muxer: The muxer of a file; empty for no file.
+        rtp_port: The UDP port that RTP packets go to; empty for no RTSP.
+    """
+
+    location: str = ""
+    muxer: str = ""
+    rtp_port: str = ""
+
+
+@dataclass(frozen=True)
 class Output:
-    """What `--output` names. `kind` is file, screen or rtsp; `path` of a file alone."""
+    """What `--output` names.
+
+    Attributes:
+        kind: `file`, `screen` or `rtsp`.
+        where: Its name in messages.
+        path: The file, for kind `file`.
+        host: The address to listen on, for kind `rtsp`.
+        port: The TCP port to listen on, for kind `rtsp`.
+        mount: The path of the stream, for kind `rtsp`.
+    """
 
     kind: str
     where: str
@@ -36,41 +60,37 @@ class Output:
 
     @property
     def muxer(self) -> str:
-        """The muxer of a file."""
+        """The muxer of a file; empty for no file."""
         return MUXERS[self.path.suffix.lower()] if self.path else ""
 
-    def check(self, environ: Mapping[str, str] = os.environ) -> None:
-        """Raises UserError for a screen without a desktop; warns of an RTSP address for all."""
-        if self.kind == SCREEN and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
-            # Without one GStreamer's autovideosink crashes; NVIDIA's two sinks open windows, too.
-            raise UserError(
-                "--output screen: no desktop here (neither DISPLAY nor WAYLAND_DISPLAY is set)"
-            )
-        if self.kind == "rtsp" and self.host not in LOOPBACK:
-            log.warning("%s: whoever reaches this address sees it: no password", self.where)
-
     @contextmanager
-    def opened(self) -> Iterator[dict[str, str]]:
-        """The words `location`, `muxer` and `rtp_port` of the graph's description, while it runs.
+    def opened(self) -> Iterator[SinkProperties]:
+        """Open the output for the time of the `with` block.
 
-        A file grows under a temporary name and gets its own at the end.
+        A file is written under a temporary name and renamed at the end.
+
+        Yields:
+            The properties of the graph's sink.
         """
         if self.path is not None:
             with replacing(self.path) as partial:
-                yield {"location": str(partial), "muxer": self.muxer, "rtp_port": ""}
+                yield SinkProperties(location=str(partial), muxer=self.muxer)
         elif self.kind == "rtsp":
             port = free_udp_port()
             with serving(self.host, self.port, self.mount, port):
-                yield {"location": "", "muxer": "", "rtp_port": str(port)}
+                yield SinkProperties(rtp_port=str(port))
         else:
-            yield {"location": "", "muxer": "", "rtp_port": ""}
+            yield SinkProperties()
 
 
 def parse_output(text: str | Path) -> Output:
-    """`FILE.mp4`, `FILE.mkv`, `screen` or `rtsp://HOST:PORT/NAME`.
+    """Parse `FILE.mp4`, `FILE.mkv`, `screen` or `rtsp://HOST:PORT/NAME`.
+
+    Args:
+        text: The value of `--output`.
 
     Raises:
-        UserError: nothing of these, or a file that could not be written.
+        UserError: It is none of these, or a file that cannot be written.
     """
     if str(text) == SCREEN:
         return Output(SCREEN, SCREEN)
@@ -96,8 +116,27 @@ def parse_output(text: str | Path) -> Output:
     return Output("file", str(path), path)
 
 
+def check_output(output: Output, environ: Mapping[str, str] = os.environ) -> None:
+    """Check that a screen can be used; warn if an RTSP address is open to the network.
+
+    Args:
+        output: A parsed output.
+        environ: The environment variables.
+
+    Raises:
+        UserError: The output is the screen and no desktop runs.
+    """
+    if output.kind == SCREEN and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
+        # Without a desktop autovideosink crashes; NVIDIA's two sinks open windows, too.
+        raise UserError(
+            "--output screen: no desktop found (neither DISPLAY nor WAYLAND_DISPLAY is set)"
+        )
+    if output.kind == "rtsp" and output.host not in LOOPBACK:
+        log.warning("%s: open to the network without a password", output.where)
+
+
 def free_udp_port() -> int:
-    """A UDP port of 127.0.0.1 that nobody has right now."""
+    """Return a UDP port of 127.0.0.1 that is free at the moment."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

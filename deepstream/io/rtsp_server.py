@@ -1,4 +1,4 @@
-"""The RTSP server: what the graph sends as RTP to a port of 127.0.0.1 is offered at an address."""
+"""RTSP server: serves the RTP stream that the graph sends to a local port."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from xpnet.errors import UserError
 
 PACKAGE = "gir1.2-gst-rtsp-server-1.0"
 BUFFER_BYTES = 524_288
-"""Of the socket between the graph and the server: a key frame comes at once, in many packets, and
-the kernel's own buffer loses some of them. deepstream-app's size (deepstream_sink_bin.c); the
-kernel gives no more than net.core.rmem_max."""
+"""Size of the socket buffer between graph and server: a key frame arrives as many packets, and
+the kernel's default buffer drops some. The size is deepstream-app's (deepstream_sink_bin.c); the
+kernel limits it to net.core.rmem_max."""
 LAUNCH = (
     f"( udpsrc address=127.0.0.1 buffer-size={BUFFER_BYTES} port={{port}} "
     'caps="application/x-rtp,media=video,clock-rate=90000,'
     'encoding-name=H264,payload=96" ! rtph264depay ! rtph264pay name=pay0 pt=96 )'
 )
-"""What each viewer shares: `pay0` is the name that GStreamer's RTSP server looks for."""
+"""The pipeline that all viewers share; GStreamer's RTSP server requires the name `pay0`."""
 
 
 @contextmanager
 def serving(host: str, port: int, mount: str, rtp_port: int) -> Iterator[None]:
-    """Offers the RTP stream of `rtp_port` at rtsp://host:port/mount, while inside `with`.
+    """Serve the RTP stream of a local port at rtsp://host:port/mount during the `with` block.
+
+    Args:
+        host: Address to listen on.
+        port: TCP port to listen on.
+        mount: Path of the stream, such as "/masks".
+        rtp_port: UDP port of 127.0.0.1 that receives RTP packets.
 
     Raises:
         UserError: GStreamer's RTSP server is missing, or the address cannot be listened on.
@@ -42,7 +48,7 @@ def serving(host: str, port: int, mount: str, rtp_port: int) -> Iterator[None]:
     server.set_service(str(port))
     factory = GstRtspServer.RTSPMediaFactory.new()
     factory.set_launch(LAUNCH.format(port=rtp_port))
-    factory.set_shared(True)  # every viewer sees the same stream
+    factory.set_shared(True)  # all viewers share one stream
     server.get_mount_points().add_factory(mount, factory)
     context = GLib.MainContext.new()
     if server.attach(context) == 0:

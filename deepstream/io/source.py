@@ -1,4 +1,4 @@
-"""What goes into the graph: a file that GStreamer decodes, a folder of images, a live source."""
+"""Sources of the graph: a video file, a folder of images, RTSP, V4L2 and SDI."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 
 from deepstream.gstreamer import GLib, Gst, GstPbutils
-from deepstream.io.v4l2 import FORMS, choose_form
+from deepstream.io.v4l2 import FORMS, choose_format
 from xpnet.addresses import public
 from xpnet.errors import UserError
 from xpnet.frames import Frame
@@ -23,20 +23,31 @@ log = logging.getLogger("xpnet.graph")
 DISCOVER_TIMEOUT_S = 15
 LIVE = ("rtsp", *FORMS, "decklink")
 FOLDER_FPS = 25.0
-"""Of a folder of images, unless told."""
+"""Default frame rate of a folder of images."""
 UPRIGHT = "rotate-0"
 QUARTER_TURNS = ("rotate-90", "rotate-270", "flip-rotate-90", "flip-rotate-270")
-"""Of GST_TAG_IMAGE_ORIENTATION, those that change width for height."""
-LARGEST = 8192
-"""Pixels a side; beyond it no H.264 level and no endoscope goes."""
+"""Values of GST_TAG_IMAGE_ORIENTATION that swap width and height."""
+MAX_SIDE = 8192
+"""Largest height and width in pixels: no H.264 level and no endoscope exceeds it."""
 
 
 @dataclass(frozen=True)
-class Clip:
-    """An input that was looked into: the size that it declares rules the whole output.
+class VideoSource:
+    """An opened source: a file, a folder of images or a live source.
 
-    `fps` is 0 where the container does not say; `seconds` likewise. `images` holds the files of
-    a folder in order, and is empty for a video.
+    Attributes:
+        path: The file, folder or device.
+        height: Height of the output's frames, in pixels.
+        width: Width of the output's frames, in pixels.
+        fps: Frames per second; 0 if unknown.
+        seconds: Duration; 0 if unknown.
+        has_audio: Whether a file contains audio.
+        pixel_aspect_ratio: Width to height of a pixel, as "1/1".
+        images: The files of a folder, in order; empty for a video.
+        kind: file, images, rtsp, v4l2, v4l2-jpeg or decklink.
+        uri: The URI of a file or an RTSP stream.
+        audio_caps: Caps of a file's first audio stream, as it is stored.
+        device: The path of a V4L2 device, or the number of an SDI card.
     """
 
     path: Path
@@ -47,60 +58,64 @@ class Clip:
     has_audio: bool
     pixel_aspect_ratio: str = "1/1"
     images: tuple[Path, ...] = ()
-    kind: str = "file"  # file, images, rtsp, v4l2, v4l2-jpeg, decklink
-    uri: str = ""  # of a file or an RTSP stream
-    audio_caps: str = ""  # of the first sound of a file, as it is stored
-    device: str = ""  # the path of a V4L2 device, the number of an SDI card
+    kind: str = "file"
+    uri: str = ""
+    audio_caps: str = ""
+    device: str = ""
 
     @property
     def live(self) -> bool:
-        """Whether frames come when they come."""
+        """Whether the source delivers frames in real time."""
         return self.kind in LIVE
 
     @property
-    def stored_sound(self) -> str:
-        """As what its sound is stored, such as `audio/mpeg`; empty where it has none."""
+    def audio_format(self) -> str:
+        """The media type of the audio, such as `audio/mpeg`; empty without audio."""
         return self.audio_caps.partition(",")[0]
 
     @property
     def where(self) -> str:
-        """What to call it in a message: without the password of a camera."""
+        """Its name in messages, without the credentials of a camera."""
         if self.kind == "rtsp":
             return public(self.uri)
         return str(self.path)
 
-    def redacted(self, text: str) -> str:
-        """A text for the log, without that password."""
+    def without_credentials(self, text: str) -> str:
+        """Return a text for the log with the camera's address shortened."""
         return text.replace(self.uri, self.where) if self.kind == "rtsp" else text
 
-    def turned(self) -> Clip:
-        """The same after a quarter turn."""
+    def rotated(self) -> VideoSource:
+        """Return the source after a quarter turn."""
         across, down = self.pixel_aspect_ratio.split("/")
         return replace(
             self, height=self.width, width=self.height, pixel_aspect_ratio=f"{down}/{across}"
         )
 
-    def even(self) -> Clip:
-        """The same with an even canvas, for encoders and converters that know no odd one."""
+    def even(self) -> VideoSource:
+        """Return the source with an even height and width."""
         return replace(self, height=self.height // 2 * 2, width=self.width // 2 * 2)
 
     @property
     def frames(self) -> int:
-        """How many frames to expect; 0 where unknown."""
+        """The expected number of frames; 0 if unknown."""
         return len(self.images) or round(self.seconds * self.fps)
 
 
 def open_source(
-    text: str | Path, fps: float | None, height: int, width: int, upright: bool = True
-) -> Clip:
-    """A file, a folder of images, `rtsp://...`, `/dev/video0` or `decklink:0`.
+    text: str | Path, fps: float | None, height: int, width: int, rotate: bool = True
+) -> VideoSource:
+    """Open a file, a folder of images, `rtsp://...`, `/dev/video0` or `decklink:0`.
 
-    `fps` is the rate at which a folder plays (None: FOLDER_FPS), and that a V4L2 device is asked
-    for (None: its own); `height` and `width` the canvas of a live source, in pixels, and what a
-    V4L2 device is asked for. `upright`: the graph turns a video as its file asks for.
+    Args:
+        text: What to open.
+        fps: Frame rate of a folder (None: FOLDER_FPS), or to request from a V4L2 device (None:
+            its own).
+        height: Height of a live source's frames, in pixels.
+        width: Width of a live source's frames, in pixels.
+        rotate: Whether the graph rotates a video as its metadata says.
 
     Raises:
-        UserError: nothing there, nothing that can be decoded, or a rate that cannot be.
+        UserError: The source is missing, cannot be decoded, or the frame rate is not possible.
     """
     word = str(text)
     kind, _, number = word.partition(":")
@@ -108,14 +123,14 @@ def open_source(
         if not Path(word).is_char_device():
             raise UserError(f"{word}: no such device: expected one of /dev/video*")
         rate = _checked_rate(fps) if fps is not None else 0.0
-        form = choose_form(word, height, width, rate)
-        clip = Clip(Path(word), height, width, rate, 0, False, kind=form, device=word)
+        form = choose_format(word, height, width, rate)
+        source = VideoSource(Path(word), height, width, rate, 0, False, kind=form, device=word)
     elif kind == "rtsp":
-        clip = Clip(Path(word), height, width, 0, 0, False, kind=kind, uri=word)
+        source = VideoSource(Path(word), height, width, 0, 0, False, kind=kind, uri=word)
     elif kind == "decklink":
         if not number.isdecimal():
             raise UserError(f"{word}: expected decklink: and the number of the card, from 0")
-        clip = Clip(Path(word), height, width, 0, 0, False, kind=kind, device=number)
+        source = VideoSource(Path(word), height, width, 0, 0, False, kind=kind, device=number)
     elif "://" in word:
         raise UserError(
             f"{public(word)}: expected a file, a folder, rtsp://..., /dev/videoN or decklink:N"
@@ -123,16 +138,21 @@ def open_source(
     else:
         if fps is not None and Path(text).is_file():
             raise UserError(f"--fps {fps:g}: {text} plays at the rate that it was recorded at")
-        return open_clip(Path(text), FOLDER_FPS if fps is None else fps, upright)
-    _check_size(Path(clip.where), height, width)
-    return clip
+        return open_clip(Path(text), FOLDER_FPS if fps is None else fps, rotate)
+    _check_size(Path(source.where), height, width)
+    return source
 
 
-def open_clip(path: Path, fps: float, upright: bool = True) -> Clip:
-    """Looks into `path`; `fps` is the rate of a folder of images, `upright` as in `open_source`.
+def open_clip(path: Path, fps: float, rotate: bool = True) -> VideoSource:
+    """Open a video file or a folder of images.
+
+    Args:
+        path: The file or folder.
+        fps: Frame rate of a folder of images.
+        rotate: As in `open_source`.
 
     Raises:
-        UserError: nothing there, empty, not decodable, or without video.
+        UserError: It is missing, empty, cannot be decoded, or has no video.
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
@@ -140,17 +160,19 @@ def open_clip(path: Path, fps: float, upright: bool = True) -> Clip:
         return _open_folder(path, fps)
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty (0 bytes), expected a video")
-    return _open_video(path, upright)
+    return _open_video(path, rotate)
 
 
-def _open_folder(path: Path, fps: float) -> Clip:
+def _open_folder(path: Path, fps: float) -> VideoSource:
     images = tuple(list_images(path))
     if not images:
         raise UserError(f"{path}: no images in this folder, expected {' '.join(IMAGE_SUFFIXES)}")
     _checked_rate(fps)
     height, width = _first_readable(path, images).shape[:2]
     _check_size(path, height, width)
-    return Clip(path, height, width, fps, len(images) / fps, False, images=images, kind="images")
+    return VideoSource(
+        path, height, width, fps, len(images) / fps, False, images=images, kind="images"
+    )
 
 
 def _checked_rate(fps: float) -> float:
@@ -160,7 +182,7 @@ def _checked_rate(fps: float) -> float:
 
 
 def _first_readable(path: Path, images: tuple[Path, ...]) -> Frame:
-    """The picture that rules the size; an unreadable one before it is left out later."""
+    """Return the first image that can be decoded; it sets the size."""
     for image in images:
         try:
             return read_image(image)
@@ -169,7 +191,7 @@ def _first_readable(path: Path, images: tuple[Path, ...]) -> Frame:
     raise UserError(f"{path}: none of its {len(images)} images can be decoded")
 
 
-def _open_video(path: Path, upright: bool) -> Clip:
+def _open_video(path: Path, rotate: bool) -> VideoSource:
     discoverer = GstPbutils.Discoverer.new(DISCOVER_TIMEOUT_S * Gst.SECOND)
     try:
         info = discoverer.discover_uri(path.absolute().as_uri())
@@ -181,14 +203,14 @@ def _open_video(path: Path, upright: bool) -> Clip:
         raise UserError(f"{path}: not a video that GStreamer decodes: {reason}")
     videos = [v for v in info.get_video_streams() if not v.is_image()]
     if not videos:
-        found = "a still image" if info.get_video_streams() else "no picture at all"
-        raise UserError(f"{path}: holds {found}, expected a video (or a folder of images)")
+        found = "a still image" if info.get_video_streams() else "no video"
+        raise UserError(f"{path}: contains {found}, expected a video (or a folder of images)")
     video = videos[0]
     height, width = video.get_height(), video.get_width()
     _check_size(path, height, width)
     denominator = video.get_framerate_denom()
     sounds = info.get_audio_streams()
-    clip = Clip(
+    source = VideoSource(
         path=path,
         height=height,
         width=width,
@@ -200,33 +222,33 @@ def _open_video(path: Path, upright: bool) -> Clip:
         uri=path.absolute().as_uri(),
     )
     orientation = _orientation(video)
-    if not upright and orientation != UPRIGHT:
-        log.warning("%s: asks to be shown %s, is shown as stored", path, orientation)
-    return clip.turned() if upright and orientation in QUARTER_TURNS else clip
+    if not rotate and orientation != UPRIGHT:
+        log.warning("%s: its metadata asks for %s; shown as stored", path, orientation)
+    return source.rotated() if rotate and orientation in QUARTER_TURNS else source
 
 
 def _orientation(video: Any) -> str:
-    """GST_TAG_IMAGE_ORIENTATION of a stream, as a phone or an editor writes it."""
+    """Return GST_TAG_IMAGE_ORIENTATION of a stream."""
     tags = video.get_tags()
     found = tags.get_string(Gst.TAG_IMAGE_ORIENTATION).value if tags is not None else None
     return str(found or UPRIGHT)
 
 
 def _check_size(path: Path, height: int, width: int) -> None:
-    if not (16 <= height <= LARGEST and 16 <= width <= LARGEST):
-        raise UserError(f"{path}: frames of {width} x {height}, expected 16 to {LARGEST} a side")
+    if not (16 <= height <= MAX_SIDE and 16 <= width <= MAX_SIDE):
+        raise UserError(f"{path}: frames of {width} x {height}, expected 16 to {MAX_SIDE} a side")
 
 
 class ImageFeeder:
-    """Pushes the images of a folder into an appsrc, one each time it asks for data.
+    """Pushes the images of a folder into an appsrc, one for each request.
 
-    An image that cannot be read is left out, with a warning: the clip goes on.
+    An image that cannot be read is skipped with a warning.
     """
 
-    def __init__(self, clip: Clip, appsrc: Any) -> None:
-        self._images = iter(enumerate(clip.images))
-        self._duration = round(Gst.SECOND / clip.fps)
-        self._fps = Fraction(clip.fps).limit_denominator(1001)
+    def __init__(self, source: VideoSource, appsrc: Any) -> None:
+        self._images = iter(enumerate(source.images))
+        self._duration = round(Gst.SECOND / source.fps)
+        self._fps = Fraction(source.fps).limit_denominator(1001)
         appsrc.set_property("format", Gst.Format.TIME)
         appsrc.set_property("max-bytes", 0)
         appsrc.connect("need-data", self._push)
@@ -236,7 +258,7 @@ class ImageFeeder:
             try:
                 image = read_image(path)
             except UserError as error:
-                log.warning("%s: left out", error)
+                log.warning("%s: skipped", error)
                 continue
             appsrc.emit("push-sample", self._sample(number, image))
             return

@@ -1,30 +1,36 @@
-"""What a V4L2 device is asked for: raw frames where it has them at that size, MJPEG otherwise."""
+"""Chooses the format of a V4L2 device: raw frames if it offers them at the size, else MJPEG."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from deepstream.gstreamer import Gst, require_elements
-from deepstream.io.frame_rate import rate
+from deepstream.io.frame_rate import exact_frame_rate
 from xpnet.errors import UserError
 
 FORMS = {"v4l2": "video/x-raw", "v4l2-jpeg": "image/jpeg"}
-"""By kind of source, the better first: many cameras give their full size or rate as MJPEG alone."""
-SHOWN = 6
-"""Sizes named in a message."""
+"""Media type by kind of source, preferred first: many cameras offer full size in MJPEG only."""
+MAX_LISTED_SIZES = 6
+"""Sizes listed in an error message."""
 
 
 def rate_caps(fps: float) -> str:
-    """The end of a caps string that asks for a rate; empty for 0, the device's own."""
-    exact = rate(fps)
+    """Return the end of a caps string that requests a frame rate; empty for 0, the device's own."""
+    exact = exact_frame_rate(fps)
     return f",framerate={exact.numerator}/{exact.denominator}" if fps else ""
 
 
-def choose_form(device: str, height: int, width: int, fps: float) -> str:
-    """`v4l2` or `v4l2-jpeg`: as what the device delivers that size.
+def choose_format(device: str, height: int, width: int, fps: float) -> str:
+    """Return `v4l2` or `v4l2-jpeg`, the format in which a device delivers frames of a size.
+
+    Args:
+        device: Path of the device.
+        height: Height in pixels.
+        width: Width in pixels.
+        fps: Frame rate; 0 for the device's own.
 
     Raises:
-        UserError: the device cannot be opened, or has no such size or rate.
+        UserError: The device cannot be opened, or does not offer the size or frame rate.
     """
     require_elements(["v4l2src"])
     source = Gst.ElementFactory.make("v4l2src")
@@ -32,19 +38,21 @@ def choose_form(device: str, height: int, width: int, fps: float) -> str:
     try:
         if source.set_state(Gst.State.READY) == Gst.StateChangeReturn.FAILURE:
             raise UserError(f"{device}: cannot be opened: in use, or no capture device")
-        return form_of(device, source.get_static_pad("src").query_caps(None), height, width, fps)
+        return format_among(
+            device, source.get_static_pad("src").query_caps(None), height, width, fps
+        )
     finally:
         source.set_state(Gst.State.NULL)
 
 
-def form_of(device: str, offered: Any, height: int, width: int, fps: float) -> str:
-    """As `choose_form`, of the caps that a device offers."""
+def format_among(device: str, offered: Any, height: int, width: int, fps: float) -> str:
+    """Return the format among the caps that a device offers; see `choose_format`."""
     for kind, media in FORMS.items():
         wanted = f"{media},width={width},height={height}{rate_caps(fps)}"
         if offered.can_intersect(Gst.Caps.from_string(wanted)):
             return kind
-    at = f" at {fps:g} a second" if fps else ""
-    sizes = ", ".join(dict.fromkeys(_sizes(offered))) or "none that we read"
+    at = f" at {fps:g} frames a second" if fps else ""
+    sizes = ", ".join(dict.fromkeys(_sizes(offered))) or "none that can be read"
     raise UserError(
         f"{device}: no frames of {width} x {height}{at}: it offers {sizes} "
         "(--width, --height, --fps; v4l2-ctl --list-formats-ext)"
@@ -58,4 +66,4 @@ def _sizes(offered: Any) -> list[str]:
         width, height = structure.get_int("width"), structure.get_int("height")
         if structure.get_name() in FORMS.values() and width[0] and height[0]:
             found.append(f"{width[1]} x {height[1]}")
-    return found[:SHOWN]
+    return found[:MAX_LISTED_SIZES]

@@ -1,9 +1,9 @@
-"""What happens to a frame inside the graph: its mask is read, drawn, and told as data.
+"""Pad probes: pass frames to inference, draw masks, list polyps.
 
-guard             whatever fails in a probe, the frame goes on
- ├─ triton_probe  plain GStreamer: asks Triton, draws what comes back
- └─ nvds_probe    DeepStream: reads what nvinferserver made, draws it
-     └─ nvds_objects  polyps as NvDsObjectMeta
-pixels            a buffer's pixels, in place
-results           polyps as JSON lines and messages
+base.py           guard and statistics that all probes share
+triton_probe.py   plain GStreamer: submit frames to inference, draw the masks
+nvds_probe.py     DeepStream: read nvinferserver's metadata, draw the masks
+nvds_objects.py   DeepStream: attach polyps as objects
+polyp_results.py  polyps as JSON lines, callbacks and bus messages
+pixels.py         pixels and timestamps of a buffer
 """

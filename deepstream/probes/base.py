@@ -1,4 +1,4 @@
-"""What the probes of every platform share: whatever fails in one, the frame goes on."""
+"""Base of the pad probes: a failure in a probe never stops a frame."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ from xpnet.overlay import OverlayStyle
 
 log = logging.getLogger("xpnet.graph")
 
-OLDEST_MASK_S = 1.0
-"""In mode `latest` a mask older than this is no longer shown: the scope has moved on."""
+MAX_MASK_AGE_S = 1.0
+"""In mode `latest` an older mask is not shown: the scope has moved on."""
 PROBE_FAILED = "xpnet-probe-failed"
-"""Name of the structure in the warning that a failing probe posts to the bus."""
+"""Name of the structure in the warning that a failed probe posts to the bus."""
 
 
 class Probes:
-    """Base of all probes: style, statistics, results, and the guard around each handler.
+    """Base of all probes: overlay style, statistics, results, and the guard around each handler.
 
-    `height` and `width` are the canvas's, in pixels. `on_mask`, where given, gets the
-    Segmentation of every frame drawn, in order, in the overlay's thread; `results` likewise the
-    polyps of every frame that leaves.
+    Attributes:
+        height: Height of the frames in pixels.
+        width: Width of the frames in pixels.
+        style: How masks are drawn.
+        on_mask: Called with the Segmentation of every frame drawn, in the overlay's thread.
+        results: Gets the polyps of every frame, in the overlay's thread, or None.
+        statistics: Counts and times of the run.
     """
 
     def __init__(
@@ -43,45 +47,54 @@ class Probes:
         self.statistics = RunStatistics()
 
     def guarded(self, name: str) -> Callable[[Any, Any], Any]:
-        """The handler called `name` as a pad probe, which always lets its buffer pass."""
+        """Return a method as a pad probe that catches every exception and passes the buffer.
+
+        Args:
+            name: Name of a method that takes a pad and a Gst.PadProbeInfo.
+        """
         handler: Callable[[Any, Any], None] = getattr(self, name)
 
         def probe(pad: Any, info: Any) -> Any:
             try:
                 handler(pad, info)
             except Exception as error:
-                self.failed(pad, name, error)
+                self.report_failure(pad, name, error)
             return Gst.PadProbeReturn.OK
 
         return probe
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Around a frame's mask: counts the frame that gets none, and keeps inference's reason."""
+    def count_failures(self) -> Iterator[None]:
+        """Count a frame whose mask fails, and record why inference failed."""
         try:
             yield
         except InferenceError as error:
             self.statistics.frames_without_mask += 1
             self.statistics.inference_failed(error)
-        except Exception:  # counted here, told by the guard
+        except Exception:  # logged by `guarded`
             self.statistics.frames_without_mask += 1
             raise
 
-    def failed(self, pad: Any, name: str, error: Exception) -> None:
-        """Logs the first mistake of all handlers and posts it to the bus, and counts every one.
+    def report_failure(self, pad: Any, name: str, error: Exception) -> None:
+        """Count an exception in a handler; log the first one and post it to the bus.
 
-        A flood of messages would hide the first.
+        Args:
+            pad: The pad of the probe.
+            name: Name of the handler.
+            error: What it raised.
         """
         first = not self.statistics.probe_error
         self.statistics.probe_failed(error)
         if first:
-            log.error("probe failed (%s: %s); frames go on", type(error).__name__, error)
+            log.error(
+                "probe failed (%s: %s); frames continue without masks", type(error).__name__, error
+            )
             log.debug("probe failed", exc_info=error)
             _post(pad, name, self.statistics.probe_error)
 
 
-def age_s(mask_ns: int | None, frame_ns: int | None) -> float:
-    """How much older than the frame shown the frame of its mask is, in seconds of the clip."""
+def mask_age_s(mask_ns: int | None, frame_ns: int | None) -> float:
+    """Return by how many seconds a mask is older than the frame that shows it; 0 if unknown."""
     if mask_ns is None or frame_ns is None:
         return 0.0
     return max(0.0, (frame_ns - mask_ns) / 1e9)
@@ -98,5 +111,7 @@ def _post(pad: Any, probe: str, reason: str) -> None:
     details.set_value("probe", probe)
     details.set_value("reason", reason)
     element.post_message(
-        Gst.Message.new_warning_with_details(element, error, "frames go on", details)
+        Gst.Message.new_warning_with_details(
+            element, error, "frames continue without masks", details
+        )
     )

@@ -1,4 +1,4 @@
-"""A polyp as NvDsObjectMeta, which nvdsosd, nvmsgconv and all of DeepStream read."""
+"""Attaches polyps as NvDsObjectMeta, which nvdsosd, nvmsgconv and other elements read."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ import numpy as np
 from xpnet.polyps import Polyp
 
 COMPONENT_ID = 77
-"""`unique_component_id` of our objects: that of no nvinfer or nvinferserver in the graph."""
+"""`unique_component_id` of our objects; no other element of the graph uses it."""
 UNTRACKED = 2**64 - 1
 """UNTRACKED_OBJECT_ID of nvdsmeta.h."""
-UNKNOWN = -0.1
-"""The confidence that nvdsmeta.h names for an object that has none."""
+UNKNOWN_CONFIDENCE = -0.1
+"""Confidence of an object without one (nvdsmeta.h)."""
 FONT_SIZE = 14
 
 
 def attach_polyp(pyds: Any, batch: Any, frame_meta: Any, polyp: Polyp) -> None:
-    """Adds a polyp to a frame's objects: box, mask, id, confidence, and the text beside it.
+    """Add a polyp to a frame's objects: box, mask, id, confidence and text.
 
-    `misc_obj_info[0]` holds the area in millionths of the frame. The mask is that of the contour
-    within the box, one float a pixel, as nvmsgconv takes it.
+    `misc_obj_info[0]` holds the area in millionths of the frame. The mask covers the box, one float
+    for each pixel, as nvmsgconv reads it.
+
+    Args:
+        pyds: The module.
+        batch: The NvDsBatchMeta.
+        frame_meta: The NvDsFrameMeta of the frame.
+        polyp: What to attach.
     """
     pyds.nvds_acquire_meta_lock(batch)
     try:
@@ -31,17 +37,17 @@ def attach_polyp(pyds: Any, batch: Any, frame_meta: Any, polyp: Polyp) -> None:
         meta.class_id = 0
         meta.obj_label = "polyp"
         meta.object_id = UNTRACKED if polyp.id is None else polyp.id
-        meta.confidence = UNKNOWN if polyp.probability is None else polyp.probability
-        # pyds shows the four 64-bit fields as four 32-bit ones: these two are the first field.
+        meta.confidence = UNKNOWN_CONFIDENCE if polyp.probability is None else polyp.probability
+        # pyds exposes the four 64-bit fields as 32-bit values: these two are the first field.
         meta.misc_obj_info[0], meta.misc_obj_info[1] = round(polyp.area * 1e6), 0
-        _place(meta, polyp)
-        _write(meta.text_params, polyp)
+        _set_geometry(meta, polyp)
+        _set_text(meta.text_params, polyp)
         pyds.nvds_add_obj_meta_to_frame(frame_meta, meta, None)
     finally:
         pyds.nvds_release_meta_lock(batch)
 
 
-def _place(meta: Any, polyp: Polyp) -> None:
+def _set_geometry(meta: Any, polyp: Polyp) -> None:
     for box in (meta.rect_params, meta.detector_bbox_info.org_bbox_coords):
         box.left, box.top, box.width, box.height = map(float, polyp.box)
     meta.rect_params.border_width = 0
@@ -54,8 +60,8 @@ def _place(meta: Any, polyp: Polyp) -> None:
     params.alloc_mask_array()[:] = mask.ravel()
 
 
-def _write(text: Any, polyp: Polyp) -> None:
-    """The label, above the box where there is room."""
+def _set_text(text: Any, polyp: Polyp) -> None:
+    """Set the label, above the box if there is room."""
     name = "polyp" if polyp.id is None else f"polyp {polyp.id}"
     text.display_text = f"{name}  {100 * polyp.area:.1f} %"
     text.x_offset = polyp.box[0]

@@ -1,8 +1,8 @@
-"""The probe on DeepStream: reads what nvinferserver made of a frame, draws it, attaches polyps.
+"""The probe on DeepStream: reads nvinferserver's result, draws the mask, attaches polyps.
 
-It stands before nvdsosd, on buffers of NVIDIA's memory that carry an NvDsBatchMeta. All that it
-uses of pyds is read in NVIDIA's deepstream_python_apps (bindings/src); `pyds` is handed in, so
-that tests can run this very code on real metadata without a GPU.
+It is attached before nvdsosd, to buffers in NVIDIA's memory that carry an NvDsBatchMeta. The use
+of pyds follows NVIDIA's deepstream_python_apps (bindings/src). `pyds` is an argument, so that tests can
+run this code on real metadata without a GPU.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from deepstream.probes.base import OLDEST_MASK_S, Probes, age_s
+from deepstream.probes.base import MAX_MASK_AGE_S, Probes, mask_age_s
 from deepstream.probes.nvds_objects import attach_polyp
 from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_address, stream_time_ns
 from deepstream.probes.polyp_results import PolypResults
@@ -24,21 +24,25 @@ from xpnet.inference import InferenceError
 from xpnet.overlay import draw_mask
 
 POLYP_CLASS = 0
-"""nvinferserver's class of a pixel: the channel above the threshold, or -1 for background."""
+"""Class of polyp pixels in nvinferserver's class map; background is -1."""
 ALL_PLANES = -1
-"""Of a surface (nvbufsurface.h)."""
-HALF = 0.5
-"""Where a class map, scaled as a map of 0 and 1, is cut: its edge is smooth, and stays in place."""
+"""Plane number that stands for all planes of a surface (nvbufsurface.h)."""
+CLASS_MAP_THRESHOLD = 0.5
+"""Threshold of a class map that was scaled as a map of 0 and 1: smooth edges at the same place."""
 
 
 class NvdsProbes(Probes):
-    """One probe for the whole batch; each frame of it is read, drawn and reported by itself.
+    """One probe for a batch; each of its frames is read, drawn and reported separately.
 
-    `tensors`: take the network's own probabilities (NvDsInferTensorMeta, `output_tensor_meta` in
-    nvinferserver's config) and cut them at the card's threshold, instead of the class map that
-    nvinferserver cut (NvDsInferSegmentationMeta). `jetson`: surfaces are mapped, and unmapped.
-    `interval`: so many frames after one with a mask nvinferserver leaves out, and they show the
-    mask of that one (mode `latest`).
+    Attributes:
+        card: Card of the model that nvinferserver runs.
+        pyds: The module.
+        probabilities: True to read the network's probabilities (NvDsInferTensorMeta, with
+            `output_tensor_meta` in nvinferserver's config) and apply the card's threshold; False to
+            read nvinferserver's class map (NvDsInferSegmentationMeta).
+        jetson: Whether surfaces must be mapped and unmapped.
+        interval: Frames that nvinferserver skips after each frame; they show the mask of that
+            frame (mode `latest`).
     """
 
     def __init__(
@@ -46,52 +50,54 @@ class NvdsProbes(Probes):
         *args: Any,
         card: Card,
         pyds: Any,
-        tensors: bool = False,
+        probabilities: bool = False,
         jetson: bool = False,
         interval: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.card, self.pyds = card, pyds
-        self.tensors, self.jetson, self.interval = tensors, jetson, interval
+        self.probabilities, self.jetson, self.interval = probabilities, jetson, interval
         self._newest: dict[int, tuple[Segmentation, int]] = {}
-        """By source: its newest mask, and how many frames without one of their own showed it."""
+        # By source: its newest mask, and how many frames without a mask of their own showed it.
         if self.results is None:
-            self.results = PolypResults()  # the text on the screen needs them in any case
+            self.results = PolypResults()  # nvdsosd's text needs them
 
     def frame_leaves(self, pad: Any, info: Any) -> None:
-        """Called with every batch; a mistake in one of its frames is none of the others."""
+        """Handle a batch; an exception in one frame does not affect the others."""
         buffer = buffer_address(info)
         batch = self.pyds.gst_buffer_get_nvds_batch_meta(buffer)
         if batch is None:
-            raise RuntimeError("the buffer carries no NvDsBatchMeta: is nvstreammux before it?")
-        for frame_meta in each(batch.frame_meta_list, self.pyds.NvDsFrameMeta):
+            raise RuntimeError(
+                "the buffer has no NvDsBatchMeta: expected nvstreammux before the probe"
+            )
+        for frame_meta in iterate_meta(batch.frame_meta_list, self.pyds.NvDsFrameMeta):
             try:
                 self._frame(pad, buffer, batch, frame_meta)
             except Exception as error:
-                self.failed(pad, "frame_leaves", error)
+                self.report_failure(pad, "frame_leaves", error)
 
     def _frame(self, pad: Any, buffer: int, batch: Any, frame_meta: Any) -> None:
         entered = time.monotonic()
         stamp = None if frame_meta.buf_pts == CLOCK_TIME_NONE else frame_meta.buf_pts
         segmentation = None
         try:
-            with self.counted():
+            with self.count_failures():
                 segmentation = self._newest_mask(frame_meta, stamp)
                 self._draw(buffer, frame_meta.batch_id, segmentation)
         finally:
             now = time.monotonic()
             self.statistics.frame_drawn(now, stamp)
-            self.statistics.latency_s.append(now - entered)  # of the probe alone
+            self.statistics.latency_s.append(now - entered)  # of the probe only
             assert self.results is not None
             polyps = self.results.frame(segmentation, stamp, stream_time_ns(pad, stamp))
         for polyp in polyps or ():
             attach_polyp(self.pyds, batch, frame_meta, polyp)
 
     def _newest_mask(self, frame_meta: Any, stamp: int | None) -> Segmentation:
-        """The frame's own mask, or the newest of its source where it was left out, and its age.
+        """Return the frame's mask, or the newest mask of its source if the frame was skipped.
 
-        Raises InferenceError as `_segment`, where there is none, or it is too old.
+        Raises InferenceError, as `_segment`, if there is none or it is too old.
         """
         source = frame_meta.pad_index
         try:
@@ -100,45 +106,48 @@ class NvdsProbes(Probes):
             if source not in self._newest:
                 raise
             segmentation, shown = self._newest[source]
-            age = age_s(segmentation.timestamp_ns, stamp)
-            if shown == self.interval or age > OLDEST_MASK_S:
+            age = mask_age_s(segmentation.timestamp_ns, stamp)
+            if shown == self.interval or age > MAX_MASK_AGE_S:
                 raise
             shown += 1
         if self.interval:
             self._newest[source] = segmentation, shown
-            self.statistics.mask_age_s.append(age_s(segmentation.timestamp_ns, stamp))
+            self.statistics.mask_age_s.append(mask_age_s(segmentation.timestamp_ns, stamp))
         return segmentation
 
     def _segment(self, frame_meta: Any, stamp: int | None) -> Segmentation:
-        """The frame's mask. Raises InferenceError where nvinferserver left none."""
+        """Return the frame's mask. Raises InferenceError if nvinferserver attached no result."""
         wanted = (
             self.pyds.NVDSINFER_TENSOR_OUTPUT_META
-            if self.tensors
+            if self.probabilities
             else self.pyds.NVDSINFER_SEGMENTATION_META
         )
-        for user_meta in each(frame_meta.frame_user_meta_list, self.pyds.NvDsUserMeta):
+        for user_meta in iterate_meta(frame_meta.frame_user_meta_list, self.pyds.NvDsUserMeta):
             if user_meta.base_meta.meta_type == wanted:
-                if self.tensors:
-                    probabilities = self._taken_tensor(frame_meta, user_meta)
+                if self.probabilities:
+                    probabilities = self._release_tensor(frame_meta, user_meta)
                     threshold = self.card.threshold
                 else:
-                    probabilities, threshold = self._class_map(user_meta.user_meta_data), HALF
+                    probabilities, threshold = (
+                        self._class_map(user_meta.user_meta_data),
+                        CLASS_MAP_THRESHOLD,
+                    )
                 mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
-                return Segmentation(mask, stamp, probabilities if self.tensors else None)
-        kind = "tensor (is output_tensor_meta on?)" if self.tensors else "mask"
-        raise InferenceError(f"nvinferserver left no {kind} on the frame")
+                return Segmentation(mask, stamp, probabilities if self.probabilities else None)
+        kind = "tensor (is output_tensor_meta on?)" if self.probabilities else "mask"
+        raise InferenceError(f"nvinferserver attached no {kind} to the frame")
 
     def _class_map(self, data: Any) -> ProbabilityMap:
-        """Classes of NvDsInferSegmentationMeta as a map of 0 and 1, in memory of our own."""
+        """Return the classes of NvDsInferSegmentationMeta as a copied map of 0 and 1."""
         meta = self.pyds.NvDsInferSegmentationMeta.cast(data)
         self._check((meta.classes, meta.height, meta.width))
         return (self.pyds.get_segmentation_masks(meta) == POLYP_CLASS).astype(np.float32)
 
-    def _taken_tensor(self, frame_meta: Any, user_meta: Any) -> ProbabilityMap:
-        """As `_tensor`, and the tensor is nvinferserver's again.
+    def _release_tensor(self, frame_meta: Any, user_meta: Any) -> ProbabilityMap:
+        """Copy the tensor and return its buffer to nvinferserver.
 
-        On its way through the graph every copy of this metadata holds one of its few output
-        buffers, an encoder keeps frames, and nvinferserver waits for ever for a buffer to be free
+        Every copy of this metadata keeps one of nvinferserver's few output buffers. An encoder
+        keeps frames, so without this nvinferserver would wait for a free buffer forever
         (copy_tensor_output_meta in gstnvinferserver_meta_utils.cpp).
         """
         try:
@@ -147,7 +156,7 @@ class NvdsProbes(Probes):
             self.pyds.nvds_remove_user_meta_from_frame(frame_meta, user_meta)
 
     def _tensor(self, data: Any) -> ProbabilityMap:
-        """The card's output of NvDsInferTensorMeta, in memory of our own."""
+        """Return a copy of the card's output from NvDsInferTensorMeta."""
         meta = self.pyds.NvDsInferTensorMeta.cast(data)
         names = []
         for number in range(meta.num_output_layers):
@@ -156,7 +165,7 @@ class NvdsProbes(Probes):
             if layer.layerName != self.card.output.name:
                 continue
             if layer.dataType != self.pyds.NvDsInferDataType.FLOAT:
-                raise InferenceError(f"{layer.layerName} is of {layer.dataType}, expected FLOAT")
+                raise InferenceError(f"{layer.layerName} has type {layer.dataType}, expected FLOAT")
             dims = layer.inferDims
             shape = tuple(int(n) for n in dims.d[: dims.numDims])
             self._check(shape)
@@ -169,7 +178,7 @@ class NvdsProbes(Probes):
         if found != expected:
             raise InferenceError(
                 f"nvinferserver's output is {' x '.join(map(str, found))}, the card of "
-                f"{self.card.name} says {' x '.join(map(str, expected))}: does its config fit?"
+                f"{self.card.name} expects {' x '.join(map(str, expected))}: check nvinferserver's config"
             )
 
     def _draw(self, buffer: int, batch_id: int, segmentation: Segmentation) -> None:
@@ -181,13 +190,15 @@ class NvdsProbes(Probes):
             finally:
                 del surface
                 if self.jetson:
-                    self._hand_back(buffer, batch_id)
+                    self._sync_surface(buffer, batch_id)
         if self.on_mask is not None:
             self.on_mask(segmentation)
 
-    def _hand_back(self, buffer: int, batch_id: int) -> None:
-        """Lets a Jetson's hardware see what was drawn: pyds maps a surface and unmaps it, but what
-        the CPU wrote may still lie in its cache (NvBufSurfaceMap in nvbufsurface.h).
+    def _sync_surface(self, buffer: int, batch_id: int) -> None:
+        """Make the drawing visible to a Jetson's hardware, then unmap the surface.
+
+        pyds maps and unmaps surfaces, but the CPU's writes may still be in its cache
+        (NvBufSurfaceMap in nvbufsurface.h).
         """
         try:
             surface = self.pyds.NvBufSurface.cast(data_address(buffer))
@@ -197,8 +208,8 @@ class NvdsProbes(Probes):
             self.pyds.unmap_nvds_buf_surface(buffer, batch_id)
 
 
-def each(node: Any, kind: Any) -> Iterator[Any]:
-    """The metas of one of pyds's lists, which end with None or, in some versions, StopIteration."""
+def iterate_meta(node: Any, kind: Any) -> Iterator[Any]:
+    """Yield the metadata of a pyds list, which ends with None or, in some versions, an exception."""
     while node is not None:
         try:
             yield kind.cast(node.data)

@@ -1,9 +1,9 @@
-"""The pixels of a buffer inside a pad probe, read or written in place.
+"""Access to the pixels of a buffer inside a pad probe, read or written in place.
 
-PyGObject hands a probe its buffer with a reference more, so mapping it for writing always fails,
-and mapping its memory instead would write into what a tee's other branch shows. So the pointer
-is taken from the GstPadProbeInfo itself: gst_mini_object_make_writable copies a shared buffer
-and leaves an unshared one alone, and the probe passes on what it made.
+PyGObject adds a reference to a probe's buffer, so mapping it for writing always fails. Mapping its
+memory instead would also write into the other branch of a tee. Therefore the pointer is taken from
+the GstPadProbeInfo: gst_mini_object_make_writable copies a shared buffer, leaves an unshared one
+unchanged, and the probe passes the result on.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLOCK_TIME_NONE = 2**64 - 1
 
 
 class _MapInfo(ctypes.Structure):
-    """GstMapInfo of gst/gstmemory.h."""
+    """GstMapInfo (gst/gstmemory.h)."""
 
     _fields_ = [
         ("memory", ctypes.c_void_p),
@@ -38,7 +38,7 @@ class _MapInfo(ctypes.Structure):
 
 
 class _ProbeInfo(ctypes.Structure):
-    """The head of GstPadProbeInfo of gst/gstpad.h."""
+    """First fields of GstPadProbeInfo (gst/gstpad.h)."""
 
     _fields_ = [
         ("type", ctypes.c_int),
@@ -48,7 +48,7 @@ class _ProbeInfo(ctypes.Structure):
 
 
 class _Buffer(ctypes.Structure):
-    """The head of GstBuffer of gst/gstbuffer.h."""
+    """First fields of GstBuffer (gst/gstbuffer.h)."""
 
     _fields_ = [
         ("mini_object", ctypes.c_uint8 * 64),
@@ -58,7 +58,7 @@ class _Buffer(ctypes.Structure):
 
 
 class _VideoMeta(ctypes.Structure):
-    """The head of GstVideoMeta of gst/video/gstvideometa.h."""
+    """First fields of GstVideoMeta (gst/video/gstvideometa.h)."""
 
     _fields_ = [
         ("meta_flags", ctypes.c_int),
@@ -88,13 +88,21 @@ _video.gst_buffer_get_video_meta.argtypes = [ctypes.c_void_p]
 
 @contextmanager
 def mapped_frame(info: Any, height: int, width: int, write: bool = False) -> Iterator[Frame]:
-    """The RGBA pixels of a buffer probe's `info`, height x width x 4 uint8, valid inside `with`.
+    """Map the RGBA pixels of a probe's buffer for the time of the `with` block.
 
-    With `write` the array is the buffer that goes on downstream. `info.get_buffer()` must not
-    have been called before.
+    `info.get_buffer()` must not have been called before.
+
+    Args:
+        info: The Gst.PadProbeInfo.
+        height: Height of the frame in pixels.
+        width: Width of the frame in pixels.
+        write: Whether the array is written to; the buffer that continues downstream changes.
+
+    Yields:
+        height x width x 4 uint8.
 
     Raises:
-        RuntimeError: the buffer cannot be mapped or is smaller than the frame.
+        RuntimeError: The buffer cannot be mapped or is smaller than the frame.
     """
     probe = _ProbeInfo.from_address(hash(info))
     if write:
@@ -120,15 +128,18 @@ def mapped_frame(info: Any, height: int, width: int, write: bool = False) -> Ite
 
 
 def buffer_address(info: Any) -> int:
-    """The address of a buffer probe's GstBuffer, without taking a reference."""
+    """Return the address of a probe's GstBuffer without taking a reference."""
     return int(_ProbeInfo.from_address(hash(info)).data)
 
 
 def data_address(buffer: int) -> int:
-    """Where the data of a GstBuffer lies; of a buffer of NVIDIA's memory that is its NvBufSurface.
+    """Return the address of a GstBuffer's data; in NVIDIA's memory that is its NvBufSurface.
+
+    Args:
+        buffer: Address of the GstBuffer.
 
     Raises:
-        RuntimeError: the buffer cannot be mapped.
+        RuntimeError: The buffer cannot be mapped.
     """
     mapping = _MapInfo()
     if not _gst.gst_buffer_map(buffer, ctypes.byref(mapping), MAP_READ):
@@ -139,16 +150,20 @@ def data_address(buffer: int) -> int:
 
 
 def timestamp_ns(info: Any) -> int | None:
-    """The buffer's presentation timestamp, without taking a reference; None where it has none."""
+    """Return the presentation timestamp of a probe's buffer, or None if it has none."""
     pts = int(_Buffer.from_address(buffer_address(info)).pts)
     return None if pts == CLOCK_TIME_NONE else pts
 
 
 def stream_time_ns(pad: Any, stamp: int | None) -> int | None:
-    """The place of a buffer's timestamp in its stream, as a player counts it: from 0.
+    """Convert a timestamp to stream time, which starts at 0 as in a player.
 
-    Timestamps may begin anywhere: an MP4 of B-frames begins at two frames, an MPEG-TS anywhere;
-    the pad's segment says where (gstsegment.c, gst_segment_to_stream_time at rate 1).
+    Timestamps may start anywhere: at two frames in an MP4 with B-frames, anywhere in an MPEG-TS.
+    The pad's segment contains the start (gstsegment.c, gst_segment_to_stream_time at rate 1).
+
+    Args:
+        pad: A pad of the stream.
+        stamp: Timestamp in nanoseconds, or None.
     """
     event = pad.get_sticky_event(Gst.EventType.SEGMENT, 0)
     if stamp is None or event is None:

@@ -1,4 +1,4 @@
-"""Polyps of each frame as data: found, followed, written as JSON lines, posted to the bus."""
+"""Polyps of each frame as data: listed, tracked, written as JSON lines, posted to the bus."""
 
 from __future__ import annotations
 
@@ -19,43 +19,48 @@ OnPolyps = Callable[[int, "int | None", "list[Polyp] | None"], None]
 
 
 class PolypResults:
-    """Takes every frame that leaves the overlay, in order, in the overlay's thread.
+    """Lists the polyps of every frame that leaves the overlay, in order, in the overlay's thread.
 
-    `stream` gets a line of JSON for each, `on_polyps` a call. Where one of them fails, as on a
-    full disk, that is counted, and the frame keeps its polyps.
+    A failure to write or to call back is counted and does not stop the video.
+
+    Attributes:
+        error: The first failure; empty if there was none.
+        errors: Number of failures.
     """
 
     def __init__(self, stream: TextIO | None = None, on_polyps: OnPolyps | None = None) -> None:
         self._stream, self._on_polyps = stream, on_polyps
-        self.error, self.errors = "", 0  # the first reason, and how many
+        self.error, self.errors = "", 0
         self._tracker = PolypTracker()
-        self._at = (0.0, time.monotonic())  # the stream's newest time, and the clock's then
+        self._at = (0.0, time.monotonic())  # newest stream time, and the clock at that moment
         self._frames = 0
         self._last: tuple[Segmentation, list[Polyp]] | None = None
 
     def frame(
         self, segmentation: Segmentation | None, timestamp_ns: int | None, time_ns: int | None
     ) -> list[Polyp] | None:
-        """The polyps of the mask that the frame shows, with ids; None where it shows no mask.
+        """Return the polyps of the mask that a frame shows, with ids; None if it shows no mask.
 
-        `timestamp_ns` is the buffer's, as that of its Segmentation; `time_ns` its place in the
-        stream, which the line of JSON tells.
+        Args:
+            segmentation: The mask, or None.
+            timestamp_ns: Timestamp of the frame's buffer.
+            time_ns: Stream time of the frame, which the JSON line contains.
         """
         number = self._frames
         self._frames += 1
-        polyps = self._follow(segmentation, timestamp_ns)
-        for tell, when in ((self._write, time_ns), (self._call, timestamp_ns)):
+        polyps = self._track(segmentation, timestamp_ns)
+        for report, when in ((self._write, time_ns), (self._call, timestamp_ns)):
             try:
-                tell(number, when, polyps)
+                report(number, when, polyps)
             except Exception as error:
                 self.error = self.error or f"{type(error).__name__}: {error}"
                 self.errors += 1
         return polyps
 
-    def _follow(
+    def _track(
         self, segmentation: Segmentation | None, timestamp_ns: int | None
     ) -> list[Polyp] | None:
-        """One mask counts once, however many frames show it; a frame without one breaks a row."""
+        """Track each mask once, even if several frames show it; no mask interrupts a track."""
         if segmentation is None:
             self._last = None
             self._tracker.update([], self._seconds(timestamp_ns))
@@ -67,7 +72,7 @@ class PolypResults:
         return self._last[1]
 
     def _seconds(self, timestamp_ns: int | None) -> float:
-        """Of the stream; where a frame has no time, as the clock went on since."""
+        """Return the stream time; without a timestamp, extrapolate with the clock."""
         if timestamp_ns is None:
             return self._at[0] + time.monotonic() - self._at[1]
         self._at = (timestamp_ns / 1e9, time.monotonic())
@@ -83,9 +88,14 @@ class PolypResults:
 
 
 def post_polyps(pad: Any, timestamp_ns: int | None, polyps: list[Polyp]) -> None:
-    """Posts an element message: `timestamp` (uint64, nanoseconds) and `polyps` (JSON, a list).
+    """Post an element message with `timestamp` (uint64, nanoseconds) and `polyps` (JSON list).
 
-    GStreamer has GstAnalytics for this only from 1.26 on.
+    GStreamer has GstAnalytics for this only since 1.26.
+
+    Args:
+        pad: A pad of the element that posts the message.
+        timestamp_ns: Timestamp of the frame's buffer, or None.
+        polyps: Polyps of the frame.
     """
     structure = Gst.Structure.new_empty(POLYPS)
     if timestamp_ns is not None:

@@ -1,7 +1,7 @@
-"""The two probes of plain GStreamer: one asks inference, the other draws what comes back.
+"""The two probes of plain GStreamer: one submits frames to inference, the other draws the masks.
 
-Between them lies a queue, so that decoding, inference and drawing overlap. Whatever fails here,
-the frame goes on: a probe always lets its buffer pass.
+A queue between them lets decoding, inference and drawing overlap. If anything fails here, the frame
+passes unchanged.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from concurrent.futures import TimeoutError as FutureTimeoutError  # its own typ
 from dataclasses import dataclass
 from typing import Any
 
-from deepstream.probes.base import OLDEST_MASK_S, Probes, age_s
+from deepstream.probes.base import MAX_MASK_AGE_S, Probes, mask_age_s
 from deepstream.probes.pixels import mapped_frame, stream_time_ns, timestamp_ns
 from deepstream.probes.polyp_results import PolypResults, post_polyps
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
 from xpnet.overlay import OverlayStyle, draw_mask
 
-STALL_S = 12.0
-"""An answer that takes longer than this, a little over the client's own limit, never comes."""
+INFERENCE_TIMEOUT_S = 12.0
+"""Longest wait for a result; a little longer than the Triton client's own timeout."""
 
 
 @dataclass
 class _Submitted:
-    """A frame that inference was asked about."""
+    """A frame that was submitted to inference."""
 
     timestamp_ns: int | None
     entered_s: float
     future: Future[ProbabilityMap]
-    answered_s: float = 0.0
+    result_s: float = 0.0
     segmentation: Segmentation | None = None
 
 
 class MaskProbes(Probes):
-    """Base of the two modes: mapping, asking inference, drawing and counting."""
+    """Base of the two modes: map the frame, submit it, draw the mask, record statistics."""
 
     def __init__(
         self,
@@ -52,15 +52,15 @@ class MaskProbes(Probes):
         self.inference = inference
 
     def frame_arrived(self, pad: Any, info: Any) -> None:
-        """Called with every frame before the queue."""
+        """Handle a frame before the queue."""
         raise NotImplementedError
 
     def frame_leaves(self, pad: Any, info: Any) -> None:
-        """Called with every frame behind the queue."""
+        """Handle a frame behind the queue."""
         raise NotImplementedError
 
     def _submit(self, info: Any) -> _Submitted:
-        """Never raises: what goes wrong stands in the future."""
+        """Submit a frame; an exception is stored in the future."""
         stamp, entered = timestamp_ns(info), time.monotonic()
         try:
             card = self.inference.card
@@ -72,23 +72,23 @@ class MaskProbes(Probes):
             failed.set_exception(error)
             return _Submitted(stamp, entered, failed)
         submitted.future.add_done_callback(
-            lambda _: setattr(submitted, "answered_s", time.monotonic())
+            lambda _: setattr(submitted, "result_s", time.monotonic())
         )
         return submitted
 
     def _segment(self, submitted: _Submitted) -> Segmentation:
-        """Waits for the answer and makes the mask. Raises InferenceError where none comes."""
+        """Wait for the result and make the mask. Raises InferenceError if inference failed."""
         if submitted.segmentation is None:
             try:
-                probabilities = submitted.future.result(timeout=STALL_S)
+                probabilities = submitted.future.result(timeout=INFERENCE_TIMEOUT_S)
             except FutureTimeoutError:
-                self.inference.give_up(f"no answer within {STALL_S:g} s")
-                raise InferenceError(f"no answer within {STALL_S:g} s") from None
+                self.inference.give_up(f"no result within {INFERENCE_TIMEOUT_S:g} s")
+                raise InferenceError(f"no result within {INFERENCE_TIMEOUT_S:g} s") from None
             threshold = self.inference.card.threshold
             mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
             submitted.segmentation = Segmentation(mask, submitted.timestamp_ns, probabilities)
-            answered = submitted.answered_s or time.monotonic()
-            self.statistics.inference_s.append(answered - submitted.entered_s)
+            result_s = submitted.result_s or time.monotonic()
+            self.statistics.inference_s.append(result_s - submitted.entered_s)
         return submitted.segmentation
 
     def _draw(self, info: Any, segmentation: Segmentation) -> None:
@@ -100,7 +100,7 @@ class MaskProbes(Probes):
             self.on_mask(segmentation)
 
     def _report(self, pad: Any, segmentation: Segmentation | None, stamp: int | None) -> None:
-        """Hands the frame's polyps on, where anybody asked for them."""
+        """Pass the frame's polyps to the results and the bus, if they are wanted."""
         if self.results is None:
             return
         polyps = self.results.frame(segmentation, stamp, stream_time_ns(pad, stamp))
@@ -109,10 +109,10 @@ class MaskProbes(Probes):
 
 
 class EveryProbes(MaskProbes):
-    """Mode `every`: each frame waits for the mask computed from itself.
+    """Mode `every`: each frame waits for its own mask.
 
-    The queue between the probes neither drops nor reorders, so the frames leave it in the order
-    in which they were submitted: a deque is all the bookkeeping there is.
+    The queue between the probes neither drops nor reorders frames, so they leave it in the order in
+    which they were submitted, and a deque matches frames and results.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -120,15 +120,15 @@ class EveryProbes(MaskProbes):
         self._pending: deque[_Submitted] = deque()
 
     def frame_arrived(self, _pad: Any, info: Any) -> None:
-        """Submits the frame; waits where inference has its hands full."""
+        """Submit the frame; blocks while inference is busy."""
         self._pending.append(self._submit(info))
 
     def frame_leaves(self, pad: Any, info: Any) -> None:
-        """Draws the frame's own mask, or nothing where inference failed."""
+        """Draw the frame's own mask, or nothing if inference failed."""
         submitted = self._pending.popleft()
         segmentation = None
         try:
-            with self.counted():
+            with self.count_failures():
                 segmentation = self._segment(submitted)
                 self._draw(info, segmentation)
         finally:
@@ -139,35 +139,35 @@ class EveryProbes(MaskProbes):
 
 
 class LatestProbes(MaskProbes):
-    """Mode `latest`: frames pass at the clip's rate, each with the newest mask there is."""
+    """Mode `latest`: frames pass at the source's frame rate, each with the newest mask."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._running: _Submitted | None = None
         self._newest: _Submitted | None = None
         self._entered: deque[float] = deque()
-        self._start: tuple[float, int] | None = None  # clock and timestamp of the first frame
+        self._start: tuple[float, int] | None = None  # time and timestamp of the first frame
 
     def frame_arrived(self, _pad: Any, info: Any) -> None:
-        """Submits the frame where inference is idle, and lets it pass at once."""
+        """Submit the frame if inference is idle; never blocks."""
         self._entered.append(time.monotonic())
         running = self._running
         if running is not None and not running.future.done():
-            if time.monotonic() - running.entered_s < STALL_S:
+            if time.monotonic() - running.entered_s < INFERENCE_TIMEOUT_S:
                 return
-            self.inference.give_up(f"no answer within {STALL_S:g} s")
-        self._newest_answer()
+            self.inference.give_up(f"no result within {INFERENCE_TIMEOUT_S:g} s")
+        self._newest_result()
         self._running = self._submit(info)
 
     def frame_leaves(self, pad: Any, info: Any) -> None:
-        """Draws the newest mask, if it is recent."""
+        """Draw the newest mask if it is recent."""
         stamp = timestamp_ns(info)
         entered = self._entered.popleft()
         segmentation = None
         try:
-            newest = self._newest_answer()
-            age = age_s(newest.timestamp_ns if newest else None, stamp)
-            if newest is None or age > OLDEST_MASK_S:
+            newest = self._newest_result()
+            age = mask_age_s(newest.timestamp_ns if newest else None, stamp)
+            if newest is None or age > MAX_MASK_AGE_S:
                 self.statistics.frames_without_mask += 1
             else:
                 segmentation = self._segment(newest)
@@ -183,7 +183,7 @@ class LatestProbes(MaskProbes):
             self.statistics.lateness_s.append(now - due)
             self._report(pad, segmentation, stamp)
 
-    def _newest_answer(self) -> _Submitted | None:
+    def _newest_result(self) -> _Submitted | None:
         running = self._running
         if running is not None and running.future.done():
             error = running.future.exception()

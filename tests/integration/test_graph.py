@@ -20,7 +20,9 @@ from deepstream.graph.description import Row
 from deepstream.graph.pipeline import Graph
 from deepstream.gstreamer import GLib, Gst
 from deepstream.io.source import open_clip
-from deepstream.run import RunSettings, describe, run
+from deepstream.platforms.gstreamer_platform import GStreamerSettings
+from deepstream.run import RunSettings, run
+from deepstream.run_summary import describe
 from tests.conftest import CLIP, FRAMES_OF_CLIP, ffmpeg
 from xpnet.card import Card
 from xpnet.frames import Segmentation, frame_to_tensor, probabilities_to_mask
@@ -51,7 +53,10 @@ def test_masks_are_those_of_inference_in_process(
 ) -> None:  # fmt: skip
     seen: list[Segmentation] = []
     settings = RunSettings(
-        frame_folder, tmp_path / "out.mp4", backend=backend, url=server.grpc_url, fps=10
+        frame_folder,
+        tmp_path / "out.mp4",
+        platform=GStreamerSettings(backend, server.grpc_url),
+        fps=10,
     )
     summary = run(settings, seen.append)
     assert [s.timestamp_ns for s in seen] == [i * 100_000_000 for i in range(len(frames))]
@@ -66,7 +71,9 @@ def test_masks_are_drawn_where_they_are(
     card: Card, in_process: OnnxInference, frames: list[np.ndarray], frame_folder: Path,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    settings = RunSettings(frame_folder, tmp_path / "o.mkv", backend=best_runtime(), fps=10)
+    settings = RunSettings(
+        frame_folder, tmp_path / "o.mkv", platform=GStreamerSettings(best_runtime()), fps=10
+    )
     run(replace(settings, style=OverlayStyle((0, 0, 255), 1.0)))
     drawn = cv2.VideoCapture(str(tmp_path / "o.mkv"))
     masks = expected_masks(frames, card, in_process)
@@ -113,7 +120,9 @@ def test_latest_shows_every_frame(
         return infer(self, tensor)
 
     monkeypatch.setattr(OnnxInference, "_run", slowly)
-    settings = RunSettings(short_clip, tmp_path / "out.mp4", mode="latest", backend="onnxruntime")
+    settings = RunSettings(
+        short_clip, tmp_path / "out.mp4", mode="latest", platform=GStreamerSettings("onnxruntime")
+    )
     summary = run(settings, seen.append)
     assert summary["frames"] == open_clip(tmp_path / "out.mp4", 0).frames == 40
     # Inference is slower than the clip, so masks are shown again, in order.
@@ -137,7 +146,9 @@ def test_a_server_that_dies_half_way_leaves_a_finished_clip(
         if seen == 10:
             mortal_server.kill()
 
-    settings = RunSettings(short_clip, tmp_path / "o.mp4", mode, url=mortal_server.grpc_url)
+    settings = RunSettings(
+        short_clip, tmp_path / "o.mp4", mode, platform=GStreamerSettings(url=mortal_server.grpc_url)
+    )
     summary = run(settings, kill_at_the_tenth)
     assert summary["frames"] == open_clip(tmp_path / "o.mp4", 0).frames == 40
     if mode == "every":
@@ -151,7 +162,7 @@ def test_a_server_that_stalls_does_not_stop_the_video(
     mortal_server: TritonServer, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("xpnet.serving.triton_client.TIMEOUT_S", 1.0)
-    monkeypatch.setattr("deepstream.probes.triton_probe.STALL_S", 2.0)
+    monkeypatch.setattr("deepstream.probes.triton_probe.INFERENCE_TIMEOUT_S", 2.0)
     seen = 0
 
     def freeze_at_the_tenth(_: Segmentation) -> None:
@@ -161,7 +172,9 @@ def test_a_server_that_stalls_does_not_stop_the_video(
             os.killpg(mortal_server.process_group, signal.SIGSTOP)
 
     summary = run(
-        RunSettings(short_clip, tmp_path / "o.mp4", url=mortal_server.grpc_url),
+        RunSettings(
+            short_clip, tmp_path / "o.mp4", platform=GStreamerSettings(url=mortal_server.grpc_url)
+        ),
         freeze_at_the_tenth,
     )
     os.killpg(mortal_server.process_group, signal.SIGCONT)
@@ -173,7 +186,9 @@ def test_a_probe_that_fails_lets_the_frames_go_on(short_clip: Path, tmp_path: Pa
     def broken(_: Segmentation) -> None:
         raise ValueError("a mistake in the program")
 
-    settings = RunSettings(short_clip, tmp_path / "o.mp4", backend="onnxruntime")
+    settings = RunSettings(
+        short_clip, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime")
+    )
     summary = run(settings, broken)
     assert summary["frames"] == summary["probe_errors"] == 40
     assert open_clip(tmp_path / "o.mp4", 0).frames == 40
@@ -212,7 +227,9 @@ def test_a_source_that_stalls_ends_with_a_finished_file(
         return Gst.PadProbeReturn.OK
 
     monkeypatch.setattr(Graph, "__init__", build_and_hold)
-    summary = run(RunSettings(short_clip, tmp_path / "o.mp4", backend="onnxruntime"))
+    summary = run(
+        RunSettings(short_clip, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime"))
+    )
     assert (summary["frames"], summary["ending"]) == (5, "broken input")
     assert "broken after 5 frames (no frame for" in describe(summary)[1]
     written = cv2.VideoCapture(str(tmp_path / "o.mp4"))
@@ -246,13 +263,15 @@ def test_sound_longer_than_the_picture_is_not_broken(short_clip: Path, tmp_path:
     long = tmp_path / "long.mp4"
     ffmpeg("-i", str(short_clip), "-f", "lavfi", "-i", "sine=300", "-map", "0:v", "-map", "1:a",
            "-t", "5", "-c:v", "copy", "-c:a", "aac", str(long))  # fmt: skip
-    summary = run(RunSettings(long, tmp_path / "o.mp4", backend="onnxruntime"))
+    summary = run(RunSettings(long, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime")))
     assert (summary["frames"], summary["ending"], summary["audio"]) == (40, "complete", True)
     assert open_clip(tmp_path / "o.mp4", 0).seconds == pytest.approx(5, abs=0.2)
 
 
 def test_slow_folder_is_not_broken(frame_folder: Path, tmp_path: Path) -> None:
-    settings = RunSettings(frame_folder, tmp_path / "o.mp4", backend="onnxruntime", fps=0.5)
+    settings = RunSettings(
+        frame_folder, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime"), fps=0.5
+    )
     assert run(settings)["ending"] == "complete"
 
 
@@ -266,7 +285,9 @@ def test_an_element_that_gives_up_half_way_loses_no_recording(
         element_tables.TABLES, "gstreamer",
         {**element_tables.GSTREAMER_TABLE, stage: (rows[0], broken, *rows[1:])},
     )  # fmt: skip
-    summary = run(RunSettings(short_clip, tmp_path / "o.mp4", backend="onnxruntime"))
+    summary = run(
+        RunSettings(short_clip, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime"))
+    )
     assert summary["ending"] == "broken graph"
     assert "identity: " in describe(summary)[1]
     written = cv2.VideoCapture(str(tmp_path / "o.mp4"))
@@ -285,7 +306,11 @@ def test_what_elements_put_off_is_done_while_it_plays(short_clip: Path, tmp_path
 
     source = GLib.timeout_add(100, turn)
     try:
-        run(RunSettings(short_clip, tmp_path / "o.mp4", "latest", backend="onnxruntime"))
+        run(
+            RunSettings(
+                short_clip, tmp_path / "o.mp4", "latest", platform=GStreamerSettings("onnxruntime")
+            )
+        )
     finally:
         GLib.source_remove(source)
     assert len(turns) >= 10  # the clip takes 1.6 seconds

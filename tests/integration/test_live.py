@@ -20,6 +20,7 @@ import pytest
 
 from deepstream.gstreamer import GLib, Gst, gi
 from deepstream.io.source import open_clip
+from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
 from tests.conftest import ffmpeg, one_line
 from tests.integration.camera import Camera, free_tcp_port
@@ -31,7 +32,7 @@ from gi.repository import GstRtspServer  # noqa: E402
 
 pytestmark = pytest.mark.integration
 
-IN_PROCESS = {"backend": "onnxruntime", "height": 202, "width": 360}
+IN_PROCESS = {"platform": GStreamerSettings("onnxruntime"), "height": 202, "width": 360}
 
 
 def repeated(clip: Path, times: int) -> Path:
@@ -97,7 +98,11 @@ def test_masks_are_served_by_rtsp(short_clip: Path) -> None:
 
     viewer = threading.Thread(target=watch)
     viewer.start()
-    summary = run(RunSettings(repeated(short_clip, 6), address, "latest", backend="onnxruntime"))
+    summary = run(
+        RunSettings(
+            repeated(short_clip, 6), address, "latest", platform=GStreamerSettings("onnxruntime")
+        )
+    )
     viewer.join()
     assert summary["frames"] == 240
     assert seen == [(404, 720)]
@@ -122,7 +127,7 @@ def test_a_camera_that_never_delivers_is_one_line(
     monkeypatch.setattr("deepstream.player.STALL_S", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"rtsp://127.0.0.1:{mute.getsockname()[1]}/scope"
-        with pytest.raises(UserError, match=r"/scope: no frame for 2 s after 0 frames: given up"):
+        with pytest.raises(UserError, match=r"/scope: no frame for 2 s after 0 frames: stopped"):
             run(RunSettings(address, tmp_path / "o.mp4", **IN_PROCESS))
     assert list(tmp_path.iterdir()) == []
 
@@ -156,8 +161,8 @@ def test_a_scope_that_is_unplugged_comes_back(
     assert seen == sorted(seen)
     assert max(b - a for a, b in itertools.pairwise(seen)) > 5e9  # the time went on
     told = [record.getMessage() for record in caplog.records]
-    assert sum("waiting until it is back" in line for line in told) == 1, told
-    assert sum(line.endswith("/scope: is back") for line in told) == 1, told
+    assert sum("waiting until it reconnected" in line for line in told) == 1, told
+    assert sum(line.endswith("/scope: reconnected") for line in told) == 1, told
 
 
 def test_the_user_ends_a_recording_while_the_scope_is_away(
@@ -200,7 +205,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 def test_polyps_as_json_lines(frame_folder: Path, tmp_path: Path) -> None:
     told: list[Any] = []
     settings = RunSettings(
-        frame_folder, tmp_path / "o.mp4", backend="onnxruntime", fps=10,
+        frame_folder, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime"), fps=10,
         polyps=tmp_path / "polyps.jsonl",
     )  # fmt: skip
     summary = run(settings, on_polyps=lambda *arguments: told.append(arguments))
@@ -230,7 +235,10 @@ def test_polyps_are_posted_to_the_bus(short_clip: Path, tmp_path: Path) -> None:
             posted.append(message.get_structure().copy())
 
     settings = RunSettings(
-        short_clip, tmp_path / "o.mp4", backend="onnxruntime", polyps=tmp_path / "p.jsonl"
+        short_clip,
+        tmp_path / "o.mp4",
+        platform=GStreamerSettings("onnxruntime"),
+        polyps=tmp_path / "p.jsonl",
     )
     run(settings, on_message=listen)
     ours = [s for s in posted if s.get_name() == "xpnet-polyps"]
@@ -249,7 +257,9 @@ def test_polyps_are_posted_to_the_bus(short_clip: Path, tmp_path: Path) -> None:
 def test_who_fails_to_take_messages_does_not_stop_the_video(
     frame_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = RunSettings(frame_folder, tmp_path / "o.mp4", backend="onnxruntime")
+    settings = RunSettings(
+        frame_folder, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime")
+    )
     assert run(settings, on_message=lambda _: 1 / 0)["frames"] == 8  # type: ignore[arg-type]
     assert [r.getMessage()[:17] for r in caplog.records if r.levelname == "ERROR"] == [
         "on_message failed"
@@ -257,5 +267,5 @@ def test_who_fails_to_take_messages_does_not_stop_the_video(
 
 
 def test_nothing_of_the_polyps_is_written_unless_asked(frame_folder: Path, tmp_path: Path) -> None:
-    run(RunSettings(frame_folder, tmp_path / "o.mp4", backend="onnxruntime"))
+    run(RunSettings(frame_folder, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime")))
     assert [p.name for p in tmp_path.iterdir()] == ["o.mp4"]

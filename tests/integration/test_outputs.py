@@ -11,6 +11,7 @@ import pytest
 from deepstream.gstreamer import Gst
 from deepstream.io.output import Output, parse_output
 from deepstream.io.rtsp_server import BUFFER_BYTES, LAUNCH
+from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
 from tests.conftest import CLIP, one_line
 from xpnet.errors import UserError
@@ -43,7 +44,7 @@ def test_an_rtsp_address_for_all_is_warned_of(caplog: pytest.LogCaptureFixture) 
 def test_a_screen_without_a_desktop_is_one_line(xpnet) -> None:
     hidden = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     result = xpnet("run", CLIP, "--output", "screen", "--backend", "onnxruntime", env=hidden)
-    assert "--output screen: no desktop here" in one_line(result)
+    assert "--output screen: no desktop found" in one_line(result)
     parse_output("screen").check({"WAYLAND_DISPLAY": "wayland-0"})
 
 
@@ -58,4 +59,10 @@ def test_an_rtsp_port_that_is_taken(short_clip: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on"):
-            run(RunSettings(short_clip, f"rtsp://127.0.0.1:{port}/x", backend="onnxruntime"))
+            run(
+                RunSettings(
+                    short_clip,
+                    f"rtsp://127.0.0.1:{port}/x",
+                    platform=GStreamerSettings("onnxruntime"),
+                )
+            )

@@ -12,7 +12,7 @@ from typing import Any
 from xpnet.commands.options import add_command, add_graph_options, add_repository
 from xpnet.errors import UserError
 from xpnet.files import check_writable, replacing, write_text
-from xpnet.platforms import GRAPHS, GSTREAMER
+from xpnet.platforms import GRAPHS, GSTREAMER, JETSON
 from xpnet.serving.cpu_runtimes import RUNTIMES
 from xpnet.serving.model_config import DEFAULT_MODEL, DEFAULT_PLAN
 
@@ -85,9 +85,10 @@ def add_run(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """`xpnet run`."""
-    from deepstream.run import RunSettings, describe
+    """Run `xpnet run`; return 2 if the run did not complete as it should."""
+    from deepstream.run import RunSettings
     from deepstream.run import run as run_graph
+    from deepstream.run_summary import describe
     from xpnet.overlay import OverlayStyle, parse_colour
 
     summary = run_graph(
@@ -95,20 +96,15 @@ def run(args: argparse.Namespace) -> int:
             input=args.input,
             output=args.output,
             mode=args.mode,
-            backend=args.backend,
-            url=args.url,
-            model=args.model or (DEFAULT_MODEL if args.platform == GSTREAMER else DEFAULT_PLAN),
+            model=args.model or "",
             repository=args.repository,
             fps=args.fps,
-            json=args.json,
-            style=OverlayStyle(parse_colour(args.colour), args.opacity),
-            platform=args.platform,
             height=args.height,
             width=args.width,
+            style=OverlayStyle(parse_colour(args.colour), args.opacity),
+            json=args.json,
             polyps=args.polyps,
-            infer_config=args.infer_config,
-            interval=args.interval,
-            tensors=args.probabilities,
+            platform=platform_settings(args),
         )
     )
     lines, failure = describe(summary)
@@ -116,6 +112,33 @@ def run(args: argparse.Namespace) -> int:
     if failure:
         print(f"xpnet: {failure}", file=sys.stderr)
     return 2 if failure else 0
+
+
+def platform_settings(args: argparse.Namespace) -> Any:
+    """Return the settings of the platform that the options name.
+
+    Args:
+        args: The options of `xpnet run`.
+
+    Raises:
+        UserError: An option belongs to the other platform.
+    """
+    if args.platform == GSTREAMER:
+        from deepstream.platforms.gstreamer_platform import GStreamerSettings
+
+        for name in ("interval", "infer_config", "probabilities"):
+            if getattr(args, name):
+                raise UserError(f"--{name.replace('_', '-')} belongs to --platform deepstream")
+        return GStreamerSettings(args.backend, args.url)
+    from deepstream.platforms.deepstream_platform import DeepStreamSettings
+
+    return DeepStreamSettings(
+        jetson=args.platform == JETSON,
+        url=args.url,
+        infer_config=args.infer_config,
+        probabilities=args.probabilities,
+        interval=args.interval,
+    )
 
 
 def add_graph(commands: Any) -> None:
@@ -153,26 +176,29 @@ def add_graph(commands: Any) -> None:
 
 
 def graph(args: argparse.Namespace) -> int:
-    """`xpnet run graph`; without a file to write it prints the gst-launch line."""
+    """Run `xpnet run graph`; without a file to write it prints the gst-launch line."""
     from deepstream.graph.drawing import as_dot
-    from deepstream.graph.pipeline import checked_interval, describe_graph
-    from deepstream.io.output import parse_output
+    from deepstream.graph.pipeline import describe_graph
+    from deepstream.io.output import SinkProperties, parse_output
     from deepstream.io.source import open_source
+    from deepstream.platforms.deepstream_platform import frames_without_inference
 
     for path in (args.dot, args.picture):
         if path is not None:
             check_writable(path)
     output = parse_output(args.output)
-    words = {"location": output.where, "muxer": output.muxer, "rtp_port": "RTP_PORT"}
+    plain = args.platform == GSTREAMER
+    if plain and args.interval is not None:
+        raise UserError("--interval belongs to --platform deepstream")
     description = describe_graph(
         args.platform,
-        open_source(args.input, args.fps, args.height, args.width, args.platform == GSTREAMER),
+        open_source(args.input, args.fps, args.height, args.width, plain),
         output.kind,
-        words,
+        SinkProperties(output.where, output.muxer, "RTP_PORT"),
         args.mode,
-        args.infer_config,
-        args.platform != GSTREAMER and not args.software_encoder,
-        checked_interval(args.interval, args.platform, args.mode),
+        infer_config=args.infer_config,
+        hardware_encoder=not (plain or args.software_encoder),
+        interval=0 if plain else frames_without_inference(args.interval, args.mode),
     )
     if args.dot is None and args.picture is None:
         print(f"gst-launch-1.0 {description.as_launch()}")
@@ -184,7 +210,15 @@ def graph(args: argparse.Namespace) -> int:
 
 
 def draw(dot: str, picture: Path) -> None:
-    """Writes a picture of a DOT text. Raises UserError where Graphviz is missing or fails."""
+    """Draw DOT text with Graphviz.
+
+    Args:
+        dot: The text.
+        picture: File to write; its suffix is one of PICTURES.
+
+    Raises:
+        UserError: Graphviz is missing or fails, or the suffix is another one.
+    """
     kind = picture.suffix.lower()
     if kind not in PICTURES:
         raise UserError(f"{picture}: expected a name that ends in {' '.join(PICTURES)}")

@@ -16,7 +16,8 @@ from deepstream.graph.element_tables import FRESH, TABLES
 from deepstream.graph.pipeline import describe_graph
 from deepstream.graph.pipeline_builder import _media, build
 from deepstream.gstreamer import GObject, Gst
-from deepstream.io.source import LIVE, Clip, open_clip
+from deepstream.io.output import SinkProperties
+from deepstream.io.source import LIVE, VideoSource, open_clip
 from deepstream.probes.base import Probes
 from deepstream.probes.nvds_probe import NvdsProbes
 from deepstream.probes.triton_probe import EveryProbes, LatestProbes
@@ -27,10 +28,10 @@ from xpnet.errors import UserError
 
 pytestmark = pytest.mark.integration
 
-SINKS = ("file", "screen", "rtsp")
-WORDS = {"location": "masks.mp4", "muxer": "mp4mux", "rtp_port": "5000"}
-CLIPS = {
-    "file": Clip(
+SINK_KINDS = ("file", "screen", "rtsp")
+SINK = SinkProperties("masks.mp4", "mp4mux", "5000")
+SOURCES = {
+    "file": VideoSource(
         Path("a.mp4"),
         405,
         721,
@@ -41,11 +42,15 @@ CLIPS = {
         uri="file:///a.mp4",
         audio_caps="audio/mpeg,mpegversion=(int)4,stream-format=(string)raw",
     ),
-    "images": Clip(Path("a"), 405, 721, 25, 2, False, kind="images", images=(Path("a/1.png"),)),
-    "rtsp": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="rtsp", uri="rtsp://127.0.0.1/a"),
-    "v4l2": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="v4l2", device="/dev/video0"),
-    "v4l2-jpeg": Clip(Path("a"), 1080, 1920, 30, 0, False, kind="v4l2-jpeg", device="/dev/video0"),
-    "decklink": Clip(Path("a"), 1080, 1920, 0, 0, False, kind="decklink", device="0"),
+    "images": VideoSource(
+        Path("a"), 405, 721, 25, 2, False, kind="images", images=(Path("a/1.png"),)
+    ),
+    "rtsp": VideoSource(Path("a"), 1080, 1920, 0, 0, False, kind="rtsp", uri="rtsp://127.0.0.1/a"),
+    "v4l2": VideoSource(Path("a"), 1080, 1920, 0, 0, False, kind="v4l2", device="/dev/video0"),
+    "v4l2-jpeg": VideoSource(
+        Path("a"), 1080, 1920, 30, 0, False, kind="v4l2-jpeg", device="/dev/video0"
+    ),
+    "decklink": VideoSource(Path("a"), 1080, 1920, 0, 0, False, kind="decklink", device="0"),
 }
 
 
@@ -53,11 +58,21 @@ def every_graph() -> list[Description]:
     """All that the tables allow: platform, source, sink, mode, encoder."""
     found = []
     for (platform, table), clip, sink, mode, hardware in product(
-        TABLES.items(), CLIPS.values(), SINKS, ("every", "latest", "none"), (True, False)
+        TABLES.items(), SOURCES.values(), SINK_KINDS, ("every", "latest", "none"), (True, False)
     ):
         known = f"source.{clip.kind}" in table and f"inference.{mode}" in table
         if known and not (hardware and "encoder.hardware" not in table):
-            found.append(describe_graph(platform, clip, sink, WORDS, mode, "infer.txt", hardware))
+            found.append(
+                describe_graph(
+                    platform,
+                    clip,
+                    sink,
+                    SINK,
+                    mode,
+                    infer_config="infer.txt",
+                    hardware_encoder=hardware,
+                )
+            )
     return found
 
 
@@ -173,13 +188,13 @@ def test_what_differs_between_the_platforms_is_the_table_alone() -> None:
 
 def test_what_a_platform_lacks_is_named() -> None:
     with pytest.raises(UserError, match="platform deepstream: no source images: it has decklink"):
-        describe_graph("deepstream", CLIPS["images"], "file", WORDS)
+        describe_graph("deepstream", SOURCES["images"], "file", SINK)
     with pytest.raises(UserError, match="no inference none: it has every, latest"):
-        describe_graph("gstreamer", CLIPS["file"], "file", WORDS, mode="none")
+        describe_graph("gstreamer", SOURCES["file"], "file", SINK, mode="none")
 
 
 def test_the_launch_line_is_what_gstreamer_parses() -> None:
-    graph = describe_graph("gstreamer", open_clip(CLIP, 25), "file", WORDS)
+    graph = describe_graph("gstreamer", open_clip(CLIP, 25), "file", SINK)
     pipeline = Gst.parse_launch(graph.as_launch())
     for row in graph.elements:
         assert pipeline.get_by_name(row.name).get_factory().get_name() == row.factory
@@ -219,7 +234,12 @@ def test_drawing_without_graphviz_is_one_line(xpnet, tmp_path: Path) -> None:
     import os
 
     result = xpnet(
-        "run", "graph", CLIP, "--picture", tmp_path / "g.png", env={**os.environ, "PATH": str(tmp_path)}
+        "run",
+        "graph",
+        CLIP,
+        "--picture",
+        tmp_path / "g.png",
+        env={**os.environ, "PATH": str(tmp_path)},
     )
     assert "drawing needs Graphviz: apt install graphviz" in one_line(result)
     assert list(tmp_path.iterdir()) == []
@@ -229,10 +249,10 @@ def test_drawing_without_graphviz_is_one_line(xpnet, tmp_path: Path) -> None:
     "uri", ["rtsp://me:p@secret@host/scope", "rtsp://host/scope?u=a&p=secret", "rtsp://me:secret@h"]
 )
 def test_a_cameras_password_is_not_drawn_nor_logged(uri: str) -> None:
-    clip = Clip(Path("a"), 16, 16, 0, 0, False, kind="rtsp", uri=uri)
-    description = describe_graph("deepstream", clip, "screen", WORDS)
+    clip = VideoSource(Path("a"), 16, 16, 0, 0, False, kind="rtsp", uri=uri)
+    description = describe_graph("deepstream", clip, "screen", SINK)
     assert "secret" in description.as_launch()
-    assert "secret" not in clip.redacted(description.as_launch())
+    assert "secret" not in clip.without_credentials(description.as_launch())
     assert "secret" not in as_dot(description)
     assert "secret" not in clip.where
 

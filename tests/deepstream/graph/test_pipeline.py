@@ -8,7 +8,8 @@ import pytest
 
 from deepstream.graph.pipeline import Graph, describe_graph
 from deepstream.gstreamer import GLib, Gst
-from deepstream.io.source import Clip
+from deepstream.io.output import SinkProperties
+from deepstream.io.source import VideoSource
 from deepstream.probes.triton_probe import EveryProbes
 from xpnet.overlay import OverlayStyle
 
@@ -22,22 +23,22 @@ def error_of(element: Gst.Element) -> Gst.Message:
 
 def test_an_error_inside_the_screen_is_the_screens() -> None:
     """autovideosink holds the sink that it chose: that one posts the error."""
-    clip = Clip(Path("a.mp4"), 64, 96, 25, 2, False, uri="file:///a.mp4")
-    words = {"location": "", "muxer": "", "rtp_port": ""}
+    clip = VideoSource(Path("a.mp4"), 64, 96, 25, 2, False, uri="file:///a.mp4")
+    sink = SinkProperties()
     probes = EveryProbes(64, 96, None, OverlayStyle())  # no frame will come
-    graph = Graph(clip, describe_graph("gstreamer", clip, "screen", words), probes)
+    graph = Graph(clip, describe_graph("gstreamer", clip, "screen", sink), probes)
     screen = graph.element("sink")
     (inside,) = screen.children
-    assert graph.blamed(error_of(inside)) == "sink"
-    assert graph.blamed(error_of(screen)) == "sink"
-    assert graph.blamed(error_of(graph.element("pacer"))) == "pacer"
-    assert graph.blamed(error_of(graph.pipeline)) == ""
+    assert graph.failed_element(error_of(inside)) == "sink"
+    assert graph.failed_element(error_of(screen)) == "sink"
+    assert graph.failed_element(error_of(graph.element("pacer"))) == "pacer"
+    assert graph.failed_element(error_of(graph.pipeline)) == ""
 
 
 def test_what_leads_to_an_element() -> None:
-    clip = Clip(Path("a.mp4"), 64, 96, 25, 2, True, uri="file:///a.mp4")
-    words = {"location": "o.mp4", "muxer": "mp4mux", "rtp_port": ""}
-    description = describe_graph("gstreamer", clip, "file", words)
+    clip = VideoSource(Path("a.mp4"), 64, 96, 25, 2, True, uri="file:///a.mp4")
+    sink = SinkProperties("o.mp4", "mp4mux")
+    description = describe_graph("gstreamer", clip, "file", sink)
     before = description.upstream("overlay")
     assert {"source", "input", "pacer", "inflight", "overlay"} <= before
     assert not {"drawn", "muxer", "sound"} & before

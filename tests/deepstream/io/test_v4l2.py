@@ -13,7 +13,7 @@ from deepstream.graph.description import Row, describe
 from deepstream.graph.element_tables import GSTREAMER_TABLE, TABLES
 from deepstream.graph.pipeline_builder import build
 from deepstream.gstreamer import Gst
-from deepstream.io.v4l2 import choose_form, form_of, rate_caps
+from deepstream.io.v4l2 import choose_format, format_among, rate_caps
 from xpnet.errors import UserError
 
 pytestmark = pytest.mark.integration
@@ -38,21 +38,21 @@ GRABBER = "video/x-raw,format=UYVY,width=[16,4096],height=[16,2160],framerate=[0
 def test_raw_frames_where_the_device_has_them(
     offered: str, size: tuple[int, int], fps: float, form: str
 ) -> None:
-    assert form_of("/dev/video0", Gst.Caps.from_string(offered), *size, fps) == form
+    assert format_among("/dev/video0", Gst.Caps.from_string(offered), *size, fps) == form
 
 
 def test_what_a_device_has_not_is_named() -> None:
     offered = Gst.Caps.from_string(WEBCAM)
     with pytest.raises(UserError) as caught:
-        form_of("/dev/video0", offered, 720, 1280, 60)
+        format_among("/dev/video0", offered, 720, 1280, 60)
     assert str(caught.value).startswith(
-        "/dev/video0: no frames of 1280 x 720 at 60 a second: it offers 640 x 480, 1920 x 1080 ("
+        "/dev/video0: no frames of 1280 x 720 at 60 frames a second: it offers 640 x 480, 1920 x 1080 ("
     )
 
 
 def test_a_device_that_cannot_be_opened() -> None:
     with pytest.raises(UserError, match=r"/dev/null: cannot be opened: in use, or no capture"):
-        choose_form("/dev/null", 1080, 1920, 0)
+        choose_format("/dev/null", 1080, 1920, 0)
 
 
 def test_rates() -> None:

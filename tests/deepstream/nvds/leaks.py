@@ -92,7 +92,7 @@ def _masks(polyp: bool = True, **options: Any) -> tuple[NvdsProbes, Callable[[],
 
 def _tensors() -> tuple[NvdsProbes, Callable[[], Any]]:
     found = (_classes() == 0).astype(np.float32)
-    return _probes(tensors=True), lambda: buffers.tensor(found)
+    return _probes(probabilities=True), lambda: buffers.tensor(found)
 
 
 def _mistakes() -> tuple[NvdsProbes, Callable[[], Any]]:

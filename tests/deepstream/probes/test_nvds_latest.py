@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepstream.probes.nvds_probe import NvdsProbes, each
+from deepstream.probes.nvds_probe import NvdsProbes, iterate_meta
 from deepstream.probes.polyp_results import PolypResults
 from tests.deepstream.nvds import buffers, pyds
 from tests.deepstream.nvds.playing import (
@@ -117,5 +117,5 @@ def test_objects_are_attached_to_every_frame_that_shows_a_polyp(
     with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
         for buffer in one_by_one(playing, made):
             batch = pyds.gst_buffer_get_nvds_batch_meta(hash(buffer))
-            (frame_meta,) = each(batch.frame_meta_list, pyds.NvDsFrameMeta)
+            (frame_meta,) = iterate_meta(batch.frame_meta_list, pyds.NvDsFrameMeta)
             assert frame_meta.num_obj_meta == 1

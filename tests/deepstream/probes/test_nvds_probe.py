@@ -14,7 +14,7 @@ import pytest
 from deepstream.gstreamer import Gst
 from deepstream.probes.base import PROBE_FAILED
 from deepstream.probes.nvds_objects import COMPONENT_ID, UNTRACKED
-from deepstream.probes.nvds_probe import each
+from deepstream.probes.nvds_probe import iterate_meta
 from deepstream.probes.polyp_results import PolypResults
 from deepstream.probes.triton_probe import EveryProbes
 from tests.deepstream.nvds import buffers, pyds, structures
@@ -92,15 +92,15 @@ def test_our_structures_have_the_sizes_of_the_library() -> None:
     pyds.meta_library.nvds_destroy_batch_meta(batch)
 
 
-@pytest.mark.parametrize("tensors", [True, False], ids=["probabilities", "class map"])
+@pytest.mark.parametrize("probabilities", [True, False], ids=["probabilities", "class map"])
 def test_both_probes_draw_the_same_bytes(
-    card: Card, frame: np.ndarray, probability_map: np.ndarray, tensors: bool
+    card: Card, frame: np.ndarray, probability_map: np.ndarray, probabilities: bool
 ) -> None:
     classes = class_map(probability_map, card.threshold)
-    result = buffers.tensor(probability_map) if tensors else buffers.segmentation(classes)
-    probes = nvds_probes(card, tensors=tensors)
+    result = buffers.tensor(probability_map) if probabilities else buffers.segmentation(classes)
+    probes = nvds_probes(card, probabilities=probabilities)
     drawn = surfaces(through(probes, buffers.batched(frame[None], [result]))[0], *SIZE)[0]
-    asked = probability_map if tensors else (classes == 0).astype(np.float32)
+    asked = probability_map if probabilities else (classes == 0).astype(np.float32)
     np.testing.assert_array_equal(drawn, drawn_on_the_cpu(card, frame, asked))
     assert (drawn != frame).any(axis=2).mean() > 0.05
     assert probes.statistics.frames_with_polyp == probes.statistics.frames == 1
@@ -132,7 +132,7 @@ def test_polyps_become_objects_of_the_frame(
 ) -> None:
     told: list[Any] = []
     results = PolypResults(on_polyps=lambda *arguments: told.append(arguments))
-    probes = nvds_probes(card, tensors=True, results=results)
+    probes = nvds_probes(card, probabilities=True, results=results)
     made = [
         buffers.batched(frame[None], [buffers.tensor(probability_map)], number * 40_000_000)
         for number in range(CONFIRM)
@@ -141,8 +141,8 @@ def test_polyps_become_objects_of_the_frame(
     _, stamp, (large, small) = told[-1]
     assert stamp == (CONFIRM - 1) * 40_000_000
     batch = pyds.gst_buffer_get_nvds_batch_meta(hash(last))
-    (frame_meta,) = each(batch.frame_meta_list, pyds.NvDsFrameMeta)
-    found = {o.object_id: o for o in each(frame_meta.obj_meta_list, pyds.NvDsObjectMeta)}
+    (frame_meta,) = iterate_meta(batch.frame_meta_list, pyds.NvDsFrameMeta)
+    found = {o.object_id: o for o in iterate_meta(frame_meta.obj_meta_list, pyds.NvDsObjectMeta)}
     assert frame_meta.num_obj_meta == 2
     assert sorted(found) == [1, 2] == sorted((large.id, small.id))
     meta = found[large.id]
@@ -166,22 +166,22 @@ def test_a_polyp_that_is_not_confirmed_is_untracked(card: Card, frame: np.ndarra
     made = buffers.batched(frame[None], [buffers.segmentation(classes)])
     (last,) = through(nvds_probes(card), made)
     batch = pyds.gst_buffer_get_nvds_batch_meta(hash(last))
-    (frame_meta,) = each(batch.frame_meta_list, pyds.NvDsFrameMeta)
-    (meta,) = each(frame_meta.obj_meta_list, pyds.NvDsObjectMeta)
+    (frame_meta,) = iterate_meta(batch.frame_meta_list, pyds.NvDsFrameMeta)
+    (meta,) = iterate_meta(frame_meta.obj_meta_list, pyds.NvDsObjectMeta)
     assert meta.object_id == UNTRACKED
     assert meta.confidence == pytest.approx(-0.1)
     assert pyds.get_string(meta.text_params.display_text).startswith("polyp  ")
 
 
 @pytest.mark.parametrize(
-    ("tensors", "make", "message"),
+    ("probabilities", "make", "message"),
     [
-        (False, lambda: None, "nvinferserver left no mask on the frame"),
-        (True, lambda: None, "left no tensor (is output_tensor_meta on?) on the frame"),
+        (False, lambda: None, "nvinferserver attached no mask to the frame"),
+        (True, lambda: None, "attached no tensor (is output_tensor_meta on?) to the frame"),
         (
             False,
             lambda: buffers.segmentation(np.zeros((32, 64), np.int32)),
-            "1 x 32 x 64, the card of xpnet_lite says 1 x 256 x 256: does its config fit?",
+            "1 x 32 x 64, the card of xpnet_lite expects 1 x 256 x 256: check nvinferserver's config",
         ),
         (
             False,
@@ -197,9 +197,9 @@ def test_a_polyp_that_is_not_confirmed_is_untracked(card: Card, frame: np.ndarra
     ids=["no mask", "no tensor", "another size", "two classes", "tensor of another size"],
 )
 def test_results_that_do_not_fit_leave_the_frame_as_it_is(
-    card: Card, frame: np.ndarray, tensors: bool, make: Any, message: str
+    card: Card, frame: np.ndarray, probabilities: bool, make: Any, message: str
 ) -> None:
-    probes = nvds_probes(card, tensors=tensors)
+    probes = nvds_probes(card, probabilities=probabilities)
     made = through(probes, buffers.batched(frame[None], [make()]))
     np.testing.assert_array_equal(surfaces(made[0], *SIZE)[0], frame)
     assert message in probes.statistics.inference_failure
@@ -260,4 +260,4 @@ def test_a_buffer_without_metadata_is_a_mistake_that_is_told(card: Card, frame: 
     probes = nvds_probes(card)
     made = through(probes, Gst.Buffer.new_wrapped(frame.tobytes()))
     np.testing.assert_array_equal(pixels(made[0], *SIZE)[0], frame)
-    assert "carries no NvDsBatchMeta: is nvstreammux before it?" in probes.statistics.probe_error
+    assert "has no NvDsBatchMeta: expected nvstreammux" in probes.statistics.probe_error

@@ -49,7 +49,7 @@ def test_a_tensor_goes_back_while_its_frame_is_still_on_its_way(
     gc.collect()
     outstanding = buffers.made - buffers.released
     results = [buffers.tensor(np.ones((size, size), np.float32)) for _ in range(2)]
-    probes = nvds_probes(card, tensors=True)
+    probes = nvds_probes(card, probabilities=True)
     made = through(probes, buffers.batched(np.stack([frame] * 2), results))
     assert len(made) == 1
     assert buffers.made - buffers.released == outstanding

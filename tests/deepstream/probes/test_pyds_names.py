@@ -18,7 +18,7 @@ from tests.deepstream.nvds import pyds
 
 pytestmark = pytest.mark.integration
 
-MODULES = ("probes/nvds_probe.py", "probes/nvds_objects.py", "preflight.py")
+MODULES = ("probes/nvds_probe.py", "probes/nvds_objects.py", "platforms/deepstream_checks.py")
 
 
 @pytest.fixture(scope="module")

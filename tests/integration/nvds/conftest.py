@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 import pytest
 
-from deepstream import run
 from deepstream.graph import element_tables
 from deepstream.graph.description import Row, Table
+from deepstream.platforms import deepstream_platform
+from deepstream.platforms.deepstream_platform import DeepStreamSettings
 from deepstream.probes.nvds_probe import NvdsProbes
 from deepstream.probes.pixels import buffer_address, mapped_frame, timestamp_ns
 from deepstream.run import RunSettings
@@ -75,9 +76,14 @@ def settings(tmp_path: Path, short_clip: Path) -> RunSettings:
     shutil.copytree(MODEL_REPOSITORY / MODEL, folder)
     put_plan(folder)
     return RunSettings(
-        short_clip, tmp_path / "o.mp4", platform="deepstream", model=MODEL,
+        short_clip, tmp_path / "o.mp4", platform=DeepStreamSettings(), model=MODEL,
         repository=tmp_path / "models", polyps=tmp_path / "polyps.jsonl",
     )  # fmt: skip
+
+
+def with_platform(settings: RunSettings, **changes: Any) -> RunSettings:
+    """Return the settings with other settings of DeepStream."""
+    return replace(settings, platform=DeepStreamSettings(**changes))
 
 
 @pytest.fixture
@@ -99,7 +105,7 @@ def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> 
             with mapped_frame(info, self.height, self.width, write=True) as frame:
                 tensor = frame_to_tensor(frame, size.height, size.width)
             found = in_process.submit(tensor).result()
-            if self.tensors:
+            if self.probabilities:
                 result = buffers.tensor(found)
             else:
                 classes = np.where(found > self.card.threshold, 0, -1).astype(np.int32)
@@ -113,8 +119,10 @@ def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> 
             buffers.attach(buffer_address(info), [None], timestamp_ns(info) or 0)
 
     monkeypatch.setitem(element_tables.TABLES, element_tables.DGPU, plain_table())
-    monkeypatch.setattr(run, "check_machine", lambda _: (element_tables.DGPU, pyds))
-    monkeypatch.setattr(run, "NvdsProbes", WithServer)
+    monkeypatch.setattr(deepstream_platform, "check_deepstream", lambda: None)
+    monkeypatch.setattr(deepstream_platform, "is_jetson", lambda: False)
+    monkeypatch.setattr(deepstream_platform, "load_pyds", lambda: pyds)
+    monkeypatch.setattr(deepstream_platform, "NvdsProbes", WithServer)
     return limit
 
 

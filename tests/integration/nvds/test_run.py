@@ -5,30 +5,31 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from deepstream import run
 from deepstream.io.source import open_clip
-from deepstream.run import RunSettings
+from deepstream.platforms.deepstream_platform import frames_without_inference
+from deepstream.platforms.gstreamer_platform import GStreamerSettings
+from deepstream.run import RunSettings, run
+from deepstream.run_summary import describe
 from tests.conftest import ffmpeg
 from tests.integration.camera import Camera, free_tcp_port
-from tests.integration.nvds.conftest import failing, shown
+from tests.integration.nvds.conftest import failing, shown, with_platform
 from xpnet.errors import UserError
 from xpnet.serving.cpu_runtimes import best_runtime
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.mark.parametrize("tensors", [True, False], ids=["probabilities", "class map"])
-def test_it_gives_what_the_plain_graph_gives(
-    silent_after: list[int], settings: RunSettings, tmp_path: Path, tensors: bool
+@pytest.mark.parametrize("probabilities", [True, False], ids=["probabilities", "class map"])
+def test_deepstream_draws_and_lists_what_plain_gstreamer_does(
+    silent_after: list[int], settings: RunSettings, tmp_path: Path, probabilities: bool
 ) -> None:
-    summary = run.run(replace(settings, tensors=tensors))
-    plain = run.run(
+    summary = run(with_platform(settings, probabilities=probabilities))
+    plain = run(
         RunSettings(
-            settings.input, tmp_path / "plain.mp4", backend=best_runtime(),
+            settings.input, tmp_path / "plain.mp4", platform=GStreamerSettings(best_runtime()),
             polyps=tmp_path / "plain.jsonl",
         )
     )  # fmt: skip
@@ -41,7 +42,7 @@ def test_it_gives_what_the_plain_graph_gives(
         [json.loads(line)["polyps"] for line in (tmp_path / name).read_text().splitlines()]
         for name in ("polyps.jsonl", "plain.jsonl")
     )
-    if tensors:
+    if probabilities:
         assert ours == theirs
         pairs = zip(shown(tmp_path / "o.mp4"), shown(tmp_path / "plain.mp4"), strict=True)
         assert [bool((mine == other).all()) for mine, other in pairs] == [True] * 40
@@ -57,31 +58,28 @@ def test_it_gives_what_the_plain_graph_gives(
 def test_the_newest_mask_is_on_every_frame_in_mode_latest(
     silent_after: list[int], settings: RunSettings, interval: int | None
 ) -> None:
-    before, left_out = silent_after[0], interval or 1
-    summary = run.run(replace(settings, mode="latest", interval=interval))
-    assert before - silent_after[0] == 40 // (left_out + 1)  # masks that were computed
+    before, skipped = silent_after[0], interval or 1
+    summary = run(replace(with_platform(settings, interval=interval), mode="latest"))
+    assert before - silent_after[0] == 40 // (skipped + 1)  # masks that were computed
     assert (summary["frames"], summary["frames_without_mask"]) == (40, 0)
     assert (summary["ending"], summary["mode"], summary["interval"]) == (
-        "complete", "latest", left_out,
+        "complete", "latest", skipped,
     )  # fmt: skip
-    assert summary["mask_age_ms"]["p99"] == pytest.approx(left_out * 40, abs=1)
+    assert summary["mask_age_ms"]["p99"] == pytest.approx(skipped * 40, abs=1)
     assert summary["lateness_ms"] is None
 
 
 @pytest.mark.parametrize(
-    ("changed", "expected"),
+    ("interval", "mode", "expected"),
     [
-        ({"interval": 2}, "--interval belongs to --mode latest on DeepStream"),
-        ({"interval": 2, "mode": "latest", "platform": "gstreamer"}, "--interval belongs to"),
-        ({"interval": 0, "mode": "latest"}, "--interval 0, expected 1 to 30"),
-        ({"interval": 31, "mode": "latest"}, "--interval 31, expected 1 to 30"),
+        (2, "every", "--interval belongs to --mode latest on DeepStream"),
+        (0, "latest", "--interval 0, expected 1 to 30"),
+        (31, "latest", "--interval 31, expected 1 to 30"),
     ],
 )
-def test_an_interval_where_none_belongs(
-    settings: RunSettings, changed: dict[str, Any], expected: str
-) -> None:
+def test_wrong_interval_is_refused(interval: int, mode: str, expected: str) -> None:
     with pytest.raises(UserError, match=expected):
-        replace(settings, **changed)
+        frames_without_inference(interval, mode)
 
 
 def test_frames_that_would_have_to_be_enlarged_are_refused(
@@ -90,7 +88,7 @@ def test_frames_that_would_have_to_be_enlarged_are_refused(
     small = tmp_path / "small.mp4"
     ffmpeg("-i", str(short_clip), "-vf", "scale=320:180", "-t", "0.2", str(small))
     with pytest.raises(UserError, match=r"small.mp4 on DeepStream: 320x180, expected 256x256 or"):
-        run.run(replace(settings, input=small))
+        run(replace(settings, input=small))
     assert not Path(settings.output).exists()
 
 
@@ -98,15 +96,15 @@ def test_an_inference_that_fails_half_way_leaves_a_finished_recording(
     silent_after: list[int], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch, after=20)
-    summary = run.run(settings)
+    summary = run(settings)
     assert summary["ending"] == "broken graph"
     frames = summary["frames"]
     assert frames == 19
     assert len(list(shown(Path(settings.output)))) == frames
     assert len(Path(settings.polyps or "").read_text().splitlines()) == frames
-    failure = run.describe(summary)[1]
+    failure = describe(summary)[1]
     assert failure.startswith("identity (inference): ")
-    assert failure.endswith(f": ended after {frames} frames; {settings.output} holds those")
+    assert failure.endswith(f": stopped after {frames} frames; {settings.output} contains them")
 
 
 def test_a_live_picture_goes_on_without_masks_where_inference_fails(
@@ -117,7 +115,7 @@ def test_a_live_picture_goes_on_without_masks_where_inference_fails(
     camera = Camera(short_clip)
     try:
         address = f"rtsp://127.0.0.1:{free_tcp_port()}/masks"
-        summary = run.run(
+        summary = run(
             replace(settings, input=camera.address, output=address, height=258, width=458)
         )
     finally:
@@ -126,16 +124,16 @@ def test_a_live_picture_goes_on_without_masks_where_inference_fails(
     assert summary["frames"] > 9 + 5
     assert summary["frames_without_mask"] == summary["frames"] - 9
     assert summary["probe_errors"] == 0
-    assert "the video goes on without masks" in caplog.text
-    assert run.describe(summary)[1].startswith("identity (inference): ")
+    assert "the video continues without masks" in caplog.text
+    assert describe(summary)[1].startswith("identity (inference): ")
 
 
 def test_an_inference_that_never_starts_is_one_line_and_nothing_is_written(
     silent_after: list[int], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch, after=1)
-    with pytest.raises(UserError, match=r"identity \(inference\): .*no frame came through"):
-        run.run(settings)
+    with pytest.raises(UserError, match=r"identity \(inference\): .*no frame was processed"):
+        run(settings)
     assert not Path(settings.output).exists()
     assert not list(Path(settings.output).parent.glob(".*.part"))
 
@@ -144,10 +142,10 @@ def test_frames_without_a_result_go_on_and_are_counted(
     silent_after: list[int], settings: RunSettings
 ) -> None:
     silent_after[0] = 30
-    summary = run.run(settings)
+    summary = run(settings)
     assert (summary["frames"], summary["frames_without_mask"]) == (40, 10)
     assert open_clip(Path(settings.output), 0).frames == 40
-    failure = run.describe(summary)[1]
-    assert failure.startswith("nvinferserver left no mask on the frame: 10 of 40 frames have no")
+    failure = describe(summary)[1]
+    assert failure.startswith("nvinferserver attached no mask to the frame: 10 of 40 frames have no")
     lines = Path(settings.polyps or "").read_text().splitlines()
     assert [json.loads(line)["polyps"] is None for line in lines] == [False] * 30 + [True] * 10

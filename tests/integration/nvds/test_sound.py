@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deepstream import run
 from deepstream.io.source import open_clip
-from deepstream.run import RunSettings
+from deepstream.run import RunSettings, run
 from tests.conftest import ffmpeg
 from tests.integration.nvds.conftest import failing, shown
 
@@ -43,7 +42,7 @@ def test_sound_goes_into_the_file_as_it_is_stored(
     source: str, codec: str, output: str,
 ) -> None:  # fmt: skip
     clip = sounding(short_clip, tmp_path / source, codec, 1.6)
-    summary = run.run(replace(settings, input=clip, output=tmp_path / output))
+    summary = run(replace(settings, input=clip, output=tmp_path / output))
     assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
     assert summary["audio"] is True
     assert len(list(shown(tmp_path / output))) == 40
@@ -61,7 +60,7 @@ def test_a_flash_and_its_tone_stay_together(
            "enable='between(t,0.6,0.8)'", "-f", "lavfi", "-i",
            "aevalsrc='if(between(t,0.6,0.8),sin(5529*t),0)':s=44100", "-t", "1.2", "-bf", "2",
            str(clip))  # fmt: skip
-    run.run(replace(settings, input=clip, mode="latest"))
+    run(replace(settings, input=clip, mode="latest"))
     assert heard_s(Path(settings.output)) == pytest.approx(heard_s(clip), abs=0.01)
     flashes = [number for number, frame in enumerate(shown(Path(settings.output)))
                if frame.mean() > 128]  # fmt: skip
@@ -81,11 +80,11 @@ def test_sound_that_the_container_does_not_take_is_left_out_and_may_be_longer(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     long = sounding(short_clip, tmp_path / "long.mkv", "pcm_s16le", 5)
-    summary = run.run(replace(settings, input=long))
+    summary = run(replace(settings, input=long))
     assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
     assert summary["audio"] is False
     assert not open_clip(Path(settings.output), 0).has_audio
-    assert f"its sound, audio/x-raw, does not go into {settings.output}: left out" in caplog.text
+    assert f"audio (audio/x-raw) is left out: {settings.output} cannot hold it" in caplog.text
 
 
 def test_a_run_that_is_stopped_ends_its_sound_too(
@@ -94,6 +93,6 @@ def test_a_run_that_is_stopped_ends_its_sound_too(
 ) -> None:  # fmt: skip
     failing(monkeypatch, after=20)
     clip = sounding(short_clip, tmp_path / "a.mp4", "aac", 1.6)
-    summary = run.run(replace(settings, input=clip))
+    summary = run(replace(settings, input=clip))
     assert (summary["ending"], summary["frames"]) == ("broken graph", 19)
     assert open_clip(Path(settings.output), 0).has_audio

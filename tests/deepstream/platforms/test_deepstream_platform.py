@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from deepstream import preflight
 from deepstream.app_config import nvinferserver_schema
 from deepstream.app_config.config_writer import LABELS
 from deepstream.app_config.infer_config import Server
+from deepstream.platforms import deepstream_checks, deepstream_platform, infer_server_config
+from deepstream.platforms.base import Model
+from deepstream.platforms.deepstream_platform import DeepStreamPlatform, DeepStreamSettings
 from tests.conftest import CLIP, one_line, put_plan
 from tests.deepstream.nvds import pyds as offered
 from xpnet.card import Card
@@ -33,10 +35,12 @@ def repository(tmp_path: Path) -> Path:
 
 
 def config(
-    repository: Path, path: Path | None = None, url: str = "", tensors: bool = False
+    repository: Path, path: Path | None = None, url: str = "", probabilities: bool = False
 ) -> tuple[Card, Any]:
     """The checked config, parsed."""
-    with preflight.checked_config(path, repository, "xpnet_lite", url, tensors, False) as found:
+    with infer_server_config.open_infer_config(
+        path, Model(repository, "xpnet_lite"), url=url, probabilities=probabilities, jetson=False
+    ) as found:
         return found[0], nvinferserver_schema.parse(found[1].read_text(), str(found[1]))
 
 
@@ -57,15 +61,15 @@ def test_this_machine_has_no_deepstream(xpnet, tmp_path: Path) -> None:
 
 
 def test_deepstream_without_triton() -> None:
-    with pytest.raises(UserError, match="no nvinferserver: it is not built with Triton"):
-        preflight.check_deepstream(lambda name: name != "nvinferserver")
-    preflight.check_deepstream(lambda name: True)
+    with pytest.raises(UserError, match="no nvinferserver: it is installed without Triton"):
+        deepstream_checks.check_deepstream(lambda name: name != "nvinferserver")
+    deepstream_checks.check_deepstream(lambda name: True)
 
 
 def test_pyds_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "pyds", raising=False)
     with pytest.raises(UserError, match="pyds is missing: in NVIDIA's container run"):
-        preflight.load_pyds()
+        deepstream_checks.load_pyds()
 
 
 def test_the_other_package_called_pyds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +78,7 @@ def test_the_other_package_called_pyds(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "pyds", raising=False)
     with pytest.raises(UserError, match=r"is not NVIDIA's pyds but an unrelated") as caught:
-        preflight.load_pyds()
+        deepstream_checks.load_pyds()
     assert str(tmp_path / "pyds.py") in str(caught.value)
     assert "pyds" not in sys.modules
 
@@ -85,27 +89,29 @@ def installed(monkeypatch: pytest.MonkeyPatch, numpy: str) -> None:
         "pyds": Module("/usr/lib/python3/pyds.so", "1.0.0"),
         "numpy": Module("/usr/lib/python3/numpy/__init__.py", numpy),
     }
-    monkeypatch.setattr(preflight, "find_module", found.get)
+    monkeypatch.setattr(deepstream_checks, "find_module", found.get)
 
 
 def test_a_numpy_that_pyds_was_not_built_for(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, "2.2.6")
     monkeypatch.setitem(sys.modules, "pyds", offered)
-    with pytest.raises(UserError, match=r"here is 2.2.6: pip install 'numpy<2'"):
-        preflight.load_pyds()
+    with pytest.raises(UserError, match=r"found 2.2.6: pip install 'numpy<2'"):
+        deepstream_checks.load_pyds()
 
 
 def test_pyds_that_is_old_broken_or_right(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, "1.26.4")
-    monkeypatch.setattr(preflight, "PYDS_NEEDS", ("get_nvds_buf_surface", "get_everything"))
+    monkeypatch.setattr(
+        deepstream_checks, "REQUIRED_PYDS_NAMES", ("get_nvds_buf_surface", "get_everything")
+    )
     monkeypatch.setitem(sys.modules, "pyds", offered)
     with pytest.raises(UserError, match=r"pyds lacks get_everything: expected 1.1.11 or newer"):
-        preflight.load_pyds()
-    monkeypatch.setattr(preflight, "PYDS_NEEDS", ("get_nvds_buf_surface",))
-    assert preflight.load_pyds() is offered
+        deepstream_checks.load_pyds()
+    monkeypatch.setattr(deepstream_checks, "REQUIRED_PYDS_NAMES", ("get_nvds_buf_surface",))
+    assert deepstream_checks.load_pyds() is offered
     monkeypatch.delitem(sys.modules, "pyds")
     with pytest.raises(UserError, match="pyds cannot be loaded: No module named 'pyds'"):
-        preflight.load_pyds()
+        deepstream_checks.load_pyds()
 
 
 def test_a_plan_that_was_not_built() -> None:
@@ -121,11 +127,13 @@ def test_a_model_whose_card_does_not_fit(repository: Path, card: Card) -> None:
         "config.pbtxt: frames 3 x 256 x 256, but the model's card says frames 3 x 512 x 512"
     )
     (repository / "xpnet_lite" / "config.pbtxt").write_text("nonsense")
-    with pytest.raises(UserError, match=r"config.pbtxt: cannot be read"):
+    with pytest.raises(UserError, match=r"config.pbtxt: not a Triton model configuration"):
         config(repository)
     with (
         pytest.raises(UserError, match=r"no model 'nosuch' with a card, only: xpnet_lite"),
-        preflight.checked_config(None, repository, "nosuch", "", False, False),
+        infer_server_config.open_infer_config(
+            None, Model(repository, "nosuch"), url="", probabilities=False, jetson=False
+        ),
     ):
         pass
 
@@ -134,7 +142,9 @@ def test_the_config_is_made_of_the_card(
     repository: Path, card: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(preflight, "check_served", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(
+        infer_server_config, "check_served", lambda *arguments: asked.append(arguments)
+    )
     found, control = config(repository)
     assert found == card
     infer = control.infer_config
@@ -142,7 +152,7 @@ def test_the_config_is_made_of_the_card(
     assert infer.postprocess.segmentation.num_segmentation_classes == 1
     assert infer.postprocess.segmentation.threshold == pytest.approx(card.threshold)
     assert not control.output_control.output_tensor_meta
-    assert config(repository, tensors=True)[1].output_control.output_tensor_meta
+    assert config(repository, probabilities=True)[1].output_control.output_tensor_meta
     grpc = config(repository, url="127.0.0.1:8001")[1].infer_config.backend.triton.grpc
     assert (grpc.url, grpc.enable_cuda_buffer_sharing) == ("127.0.0.1:8001", True)
     far = config(repository, url="10.0.0.2:8001")[1].infer_config.backend.triton.grpc
@@ -174,19 +184,23 @@ def test_cuda_buffers_are_shared_by_one_rule() -> None:
 
 
 def test_the_config_is_gone_after_the_run(repository: Path) -> None:
-    with preflight.checked_config(None, repository, "xpnet_lite", "", False, False) as (_, path):
+    with infer_server_config.open_infer_config(
+        None, Model(repository, "xpnet_lite"), url="", probabilities=False, jetson=False
+    ) as (_, path):
         assert path.is_file()
     assert not path.parent.exists()
 
 
 def test_a_config_of_ones_own(tmp_path: Path, repository: Path) -> None:
     path = written(tmp_path, repository, lambda control: None)
-    with preflight.checked_config(path, repository, "xpnet_lite", "", False, False) as (_, found):
+    with infer_server_config.open_infer_config(
+        path, Model(repository, "xpnet_lite"), url="", probabilities=False, jetson=False
+    ) as (_, found):
         assert found == path
 
 
 @pytest.mark.parametrize(
-    ("change", "tensors", "message"),
+    ("change", "probabilities", "message"),
     [
         (
             lambda c: setattr(c.infer_config.postprocess.segmentation, "threshold", 0.3),
@@ -208,18 +222,18 @@ def test_a_config_of_ones_own(tmp_path: Path, repository: Path) -> None:
         (
             lambda c: setattr(c.input_control, "interval", 2),
             False,
-            "interval 2, expected 0: --mode latest --interval 2 leaves frames out",
+            "interval 2, expected 0: use --mode latest --interval 2",
         ),
         (lambda c: None, True, "--probabilities needs output_control {output_tensor_meta: true}"),
     ],
-    ids=["threshold", "classes", "no segmentation", "interval", "no tensors"],
+    ids=["threshold", "classes", "no segmentation", "interval", "no probabilities"],
 )
 def test_a_config_that_does_not_fit(
-    tmp_path: Path, repository: Path, change: Any, tensors: bool, message: str
+    tmp_path: Path, repository: Path, change: Any, probabilities: bool, message: str
 ) -> None:
     path = written(tmp_path, repository, change)
     with pytest.raises(UserError) as caught:
-        config(repository, path, tensors=tensors)
+        config(repository, path, probabilities=probabilities)
     assert message in str(caught.value)
 
 
@@ -239,14 +253,15 @@ def test_a_config_that_is_not_there(tmp_path: Path, repository: Path) -> None:
 
 
 def test_no_hardware_encoder_here() -> None:
-    assert not preflight.has_hardware_encoder()
+    assert not deepstream_checks.has_hardware_encoder()
 
 
-def test_this_is_no_jetson_unless_it_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "check_deepstream", lambda: None)
-    monkeypatch.setattr(preflight, "load_pyds", lambda: offered)
-    assert preflight.check_machine("deepstream") == ("deepstream", offered)
-    assert preflight.check_machine("deepstream-jetson") == ("deepstream-jetson", offered)
+def test_a_jetson_is_one_that_is_detected_or_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deepstream_platform, "check_deepstream", lambda: None)
+    monkeypatch.setattr(deepstream_platform, "load_pyds", lambda: offered)
+    for jetson, name in ((False, "deepstream"), (True, "deepstream-jetson")):
+        platform = DeepStreamPlatform(DeepStreamSettings(jetson=jetson), "every")
+        assert platform.name == name
 
 
 def test_the_command_line_takes_both(xpnet, tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""What `deepstream.run` needs from a platform, and what it gives to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from deepstream.graph.description import Description
+from deepstream.io.output import Output, SinkProperties
+from deepstream.io.source import VideoSource
+from deepstream.probes.base import Probes
+from deepstream.probes.polyp_results import PolypResults
+from xpnet.card import Card
+from xpnet.frames import Segmentation
+from xpnet.overlay import OverlayStyle
+
+OnMask = Callable[[Segmentation], None]
+"""Called with the Segmentation of every frame drawn, in the overlay's thread."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the repository.
+
+    Attributes:
+        repository: The Triton model repository.
+        name: The model's folder in it.
+    """
+
+    repository: Path
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """The model's folder."""
+        return self.repository / self.name
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What happens to a frame's mask.
+
+    Attributes:
+        style: How the mask is drawn.
+        on_mask: Called with every mask drawn, or None.
+        results: Gets every frame's polyps, or None.
+    """
+
+    style: OverlayStyle
+    on_mask: OnMask | None
+    results: PolypResults | None
+
+
+@dataclass(frozen=True)
+class OpenPlatform:
+    """A platform with its inference running.
+
+    Attributes:
+        card: The card of the model that computes the masks.
+        probes: The handlers of the graph's pad probes.
+        describe: Makes the description of the graph from the properties of the opened sink;
+            its second argument is False for a graph without inference.
+    """
+
+    card: Card
+    probes: Probes
+    describe: Callable[[SinkProperties, bool], Description]
+
+
+class Platform(Protocol):
+    """One platform on this machine; making it checks the machine.
+
+    Attributes:
+        name: One of xpnet.platforms.GRAPHS.
+        backend: What computes the masks, for the summary.
+        default_model: The model that is used unless the settings name one.
+        rotates_video: Whether the graph turns a video as its metadata says.
+        interval: Frames without inference after each frame with inference.
+    """
+
+    name: str
+    backend: str
+    default_model: str
+    rotates_video: bool
+    interval: int
+
+    def open(
+        self, source: VideoSource, output: Output, model: Model, drawing: Drawing
+    ) -> AbstractContextManager[OpenPlatform]:
+        """Load the model or connect to its server, for the time of the `with` block.
+
+        Args:
+            source: The opened source.
+            output: The checked output, not yet opened.
+            model: The model that computes the masks.
+            drawing: What happens to the masks.
+
+        Raises:
+            UserError: The model, its server or the source cannot be used on this platform.
+        """
+
+    def canvas(self, source: VideoSource) -> VideoSource:
+        """Return the source with the frame size that this platform draws on."""

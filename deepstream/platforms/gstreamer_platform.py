@@ -1,0 +1,116 @@
+"""Plain GStreamer: inference through Triton or in this process, on any Linux machine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from deepstream.graph.description import Description
+from deepstream.graph.pipeline import describe_graph
+from deepstream.gstreamer import require_elements
+from deepstream.io.output import Output, SinkProperties
+from deepstream.io.source import VideoSource
+from deepstream.platforms.base import Drawing, Model, OpenPlatform
+from deepstream.probes.triton_probe import MODES
+from xpnet.card import read_model_card
+from xpnet.errors import UserError
+from xpnet.inference import Inference
+from xpnet.paths import onnx_path
+from xpnet.platforms import GSTREAMER
+from xpnet.serving.cpu_runtimes import RUNTIMES
+from xpnet.serving.model_config import DEFAULT_MODEL
+from xpnet.serving.onnx_inference import OnnxInference
+from xpnet.serving.triton_client import TritonInference
+from xpnet.serving.triton_server import ServerSettings, running_server
+
+log = logging.getLogger("xpnet.graph")
+
+TRITON = "triton"
+BACKENDS = (TRITON, *RUNTIMES)
+
+
+@dataclass(frozen=True)
+class GStreamerSettings:
+    """Where inference runs.
+
+    Attributes:
+        backend: `triton`, or a runtime of xpnet.serving.cpu_runtimes in this process.
+        url: HOST:PORT of a running Triton's gRPC service; empty starts a server for this run.
+    """
+
+    backend: str = TRITON
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise UserError(f"backend '{self.backend}': expected {' or '.join(BACKENDS)}")
+
+
+class GStreamerPlatform:
+    """Plain GStreamer with our pad probes; see `deepstream.platforms.base.Platform`."""
+
+    name = GSTREAMER
+    default_model = DEFAULT_MODEL
+    rotates_video = True
+    interval = 0
+
+    def __init__(self, settings: GStreamerSettings, mode: str) -> None:
+        require_elements()
+        self._settings, self._mode = settings, mode
+        self.backend = settings.backend
+
+    def canvas(self, source: VideoSource) -> VideoSource:
+        """Return the source unchanged: any size can be drawn on."""
+        return source
+
+    @contextmanager
+    def open(
+        self, source: VideoSource, output: Output, model: Model, drawing: Drawing
+    ) -> Iterator[OpenPlatform]:
+        """Open inference and make the probes; see `Platform.open`."""
+
+        def describe(sink: SinkProperties, inference: bool) -> Description:
+            return describe_graph(self.name, source, output.kind, sink, self._mode)
+
+        with open_inference(self._settings, model) as inference:
+            probes = MODES[self._mode](
+                source.height,
+                source.width,
+                inference,
+                drawing.style,
+                drawing.on_mask,
+                drawing.results,
+            )
+            yield OpenPlatform(inference.card, probes, describe)
+
+
+@contextmanager
+def open_inference(settings: GStreamerSettings, model: Model) -> Iterator[Inference]:
+    """Open the inference that the settings ask for, and close it at the end of the `with` block.
+
+    Args:
+        settings: Backend and server address.
+        model: A model of the repository.
+
+    Yields:
+        The inference. A server that was started for it stops with it.
+
+    Raises:
+        UserError: The model, the runtime or the server cannot be used.
+    """
+    if settings.backend in RUNTIMES:
+        with closing(OnnxInference(onnx_path(model.folder), settings.backend)) as in_process:
+            yield in_process
+        return
+    card = read_model_card(model.repository, model.name)
+    if settings.url:
+        with closing(TritonInference(settings.url, model.name, card)) as remote:
+            yield remote
+        return
+    own = ServerSettings(model.repository, (model.name,), http_port=0, grpc_port=0, metrics_port=0)
+    with running_server(own) as server:
+        log.info("tritonserver serves %s at %s", model.name, server.grpc_url)
+        with closing(TritonInference(server.grpc_url, model.name, card)) as local:
+            yield local

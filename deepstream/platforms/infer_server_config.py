@@ -1,0 +1,86 @@
+"""nvinferserver's config for a run: the user's file, or one made from the model's card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from deepstream.app_config import nvinferserver_schema
+from deepstream.app_config.config_check import Checker
+from deepstream.app_config.config_writer import LABELS
+from deepstream.app_config.infer_config import Server, in_process, over_grpc
+from deepstream.platforms.base import Model
+from xpnet.card import Card, read_model_card
+from xpnet.errors import UserError
+from xpnet.serving.model_config import check_config
+from xpnet.serving.triton_connection import check_served
+
+
+@contextmanager
+def open_infer_config(
+    path: Path | None, model: Model, *, url: str, probabilities: bool, jetson: bool
+) -> Iterator[tuple[Card, Path]]:
+    """Check the config for nvinferserver, or make one that lives as long as the `with` block.
+
+    Args:
+        path: The user's config, or None to make one.
+        model: The model that nvinferserver runs.
+        url: HOST:PORT of a running Triton's gRPC service; empty runs Triton inside the graph.
+        probabilities: Whether the probe reads the network's probabilities instead of the mask.
+        jetson: Whether this machine is a Jetson.
+
+    Yields:
+        The model's card and the path of the config.
+
+    Raises:
+        UserError: The model or its plan is missing, the config does not match the card, or no
+            server answers at the address that the config names.
+    """
+    card = read_model_card(model.repository, model.name)
+    check_config(model.folder / "config.pbtxt", card)
+    if path is not None:
+        _check(path, model, card, probabilities)
+        yield card, path.absolute()
+        return
+    with TemporaryDirectory(prefix="xpnet-") as folder:
+        made = Path(folder) / "nvinferserver.txt"
+        (Path(folder) / LABELS).write_text("polyp\n", encoding="utf-8")
+        made.write_text(_config_text(card, model, url, probabilities, jetson), encoding="utf-8")
+        _check(made, model, card, probabilities)
+        yield card, made
+
+
+def _config_text(card: Card, model: Model, url: str, probabilities: bool, jetson: bool) -> str:
+    if url:
+        text = over_grpc(card, 1, Server.of(url, jetson), LABELS, probabilities)
+    else:
+        text = in_process(card, 1, str(model.repository.absolute()), LABELS, probabilities)
+    control = nvinferserver_schema.parse(text, model.name)
+    # One card describes both the plan and the ONNX model of a network.
+    control.infer_config.backend.triton.model_name = model.name
+    return nvinferserver_schema.to_text(control)
+
+
+def _check(path: Path, model: Model, card: Card, probabilities: bool) -> None:
+    """Check a config against NVIDIA's schema, the card, the server, and what the probe reads."""
+    Checker(model.repository).check(path)
+    control = nvinferserver_schema.parse(path.read_text(encoding="utf-8"), str(path))
+    served = control.infer_config.backend.triton.model_name
+    if served != model.name:
+        raise UserError(f"{path}: serves {served}, expected {model.name}")
+    if probabilities and not control.output_control.output_tensor_meta:
+        raise UserError(
+            f"{path}: --probabilities needs output_control {{output_tensor_meta: true}}"
+        )
+    if not probabilities and not control.infer_config.postprocess.HasField("segmentation"):
+        raise UserError(f"{path}: no postprocess {{segmentation}}: it makes no masks")
+    interval = control.input_control.interval
+    if interval:
+        raise UserError(
+            f"{path}: interval {interval}, expected 0: use --mode latest --interval {interval}"
+        )
+    url = control.infer_config.backend.triton.grpc.url
+    if url:
+        check_served(url, model.name, card)

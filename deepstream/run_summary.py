@@ -1,0 +1,101 @@
+"""The summary of a run: as JSON, and as lines for a person."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from deepstream.graph.pipeline import has_sound
+from deepstream.io.output import Output
+from deepstream.io.source import VideoSource
+from deepstream.platforms.base import OpenPlatform, Platform
+from deepstream.player import Ending, Outcome
+from xpnet.host.cpu import describe_machine
+
+
+def summarize(
+    source: VideoSource,
+    output: Output,
+    platform: Platform,
+    opened: OpenPlatform,
+    outcome: Outcome,
+    model: str,
+    mode: str,
+) -> dict[str, Any]:
+    """Return the summary that `--json` writes.
+
+    Args:
+        source: What was played.
+        output: Where it went.
+        platform: The platform that it ran on.
+        opened: Card and probes of the run; the probes hold the statistics.
+        outcome: How the run ended.
+        model: Name of the model.
+        mode: `every` or `latest`.
+    """
+    results, card = opened.probes.results, opened.card
+    return {
+        "input": source.where,
+        "output": output.where,
+        "ending": outcome.ending.value,
+        "reason": outcome.reason,
+        "platform": platform.name,
+        "mode": mode,
+        "interval": platform.interval,
+        "backend": platform.backend,
+        "model": model,
+        "network_size": [card.input.height, card.input.width],
+        "frame_size": [source.height, source.width],
+        "clip_fps": round(source.fps, 3),
+        "clip_seconds": round(source.seconds, 3),
+        "audio": has_sound(platform.name, source, output.muxer),
+        **opened.probes.statistics.summary(),
+        "polyps_error": results.error if results else "",
+        "polyps_errors": results.errors if results else 0,
+        "machine": describe_machine(),
+        "date": date.today().isoformat(),
+    }
+
+
+def describe(summary: dict[str, Any]) -> tuple[list[str], str]:
+    """Return a summary as lines for a person, and one line about what failed.
+
+    Args:
+        summary: The result of `summarize`.
+
+    Returns:
+        The lines, and the line about a failure; it is empty if nothing failed.
+    """
+    latency = summary["latency_ms"] or {}
+    frames, polyps = summary["frames"], summary["frames_with_polyp"]
+    plural = "" if frames == 1 else "s"
+    rate = f"{summary['fps']:g} frames a second; " if frames > 1 else ""
+    lines = [
+        f"{summary['output']}: {frames} frame{plural}, {polyps} with a polyp",
+        f"{rate}latency p50 {latency.get('p50')} ms, "
+        f"p95 {latency.get('p95')} ms, p99 {latency.get('p99')} ms",
+    ]
+    return lines, _failure(summary)
+
+
+def _failure(summary: dict[str, Any]) -> str:
+    output, frames = summary["output"], summary["frames"]
+    if summary["ending"] == Ending.BROKEN_INPUT.value:
+        return (
+            f"{summary['input']}: broken after {frames} frames ({summary['reason']}); "
+            f"{output} contains them"
+        )
+    if summary["ending"] == Ending.BROKEN_GRAPH.value:
+        return f"{summary['reason']}: stopped after {frames} frames; {output} contains them"
+    reason = summary["inference_failure"] or summary["probe_error"]
+    if reason:
+        return (
+            f"{reason}: {summary['frames_without_mask']} of {frames} frames have no mask; "
+            f"{output} is complete"
+        )
+    if summary["polyps_errors"]:
+        return (
+            f"{summary['polyps_error']}: polyps of {summary['polyps_errors']} frames were not "
+            f"written; {output} is complete"
+        )
+    return ""
