@@ -16,7 +16,7 @@ import pytest
 
 from xpnet.errors import UserError
 from xpnet.host.gpu import describe_gpu
-from xpnet.host.nvidia_software import look
+from xpnet.host.nvidia_software import detect_nvidia_software
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "docs" / "demo" / "colonoscopy.mp4"
@@ -74,7 +74,7 @@ def put_plan(folder: Path) -> Path:
     plan.write_bytes(b"a plan")
     card = json.loads((folder / "card.json").read_text())
     try:
-        machine = describe_gpu("jetson" if look().jetson else "rtx")
+        machine = describe_gpu("jetson" if detect_nvidia_software().jetson else "rtx")
     except UserError:  # no GPU here
         machine = {}
     card["graph"] = {"sha256": hashlib.sha256(b"a plan").hexdigest(), **machine}

@@ -1,4 +1,4 @@
-"""XP-Net: what every stage shares, from the model card to the overlay, and the command line.
+"""XP-Net: what all stages share, from the model card to the overlay, and the command line.
 
 Importing this package needs numpy and OpenCV only.
 """

@@ -1,4 +1,4 @@
-"""Addresses of cameras, servers and viewers: checked in one place, shown without passwords."""
+"""Addresses of cameras, servers and viewers: validation, and display without credentials."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from xpnet.errors import UserError
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-def public(address: str) -> str:
-    """An address as it may be shown: without user, password and query.
+def without_credentials(address: str) -> str:
+    """Return an address for display, without user, password and query.
 
-    Cameras take their password in front of an `@` or in the query, and people do not escape it:
-    everything up to the last `@` goes.
+    A camera's password is before the `@` or in the query, and may be unescaped: everything up to
+    the last `@` is removed.
+
+    Args:
+        address: Any address.
     """
     scheme, separator, rest = address.partition("://")
     if not separator:
@@ -22,20 +25,36 @@ def public(address: str) -> str:
 
 
 def check_port(text: str, where: str) -> int:
-    """The number of a port. Raises UserError, naming `where` it stands, for anything else."""
+    """Return the number of a port.
+
+    Args:
+        text: The port.
+        where: What contains it, for the message.
+
+    Raises:
+        UserError: It is not a port number.
+    """
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise UserError(f"{where}: port {text or 'missing'}, expected 1 to 65535")
     return int(text)
 
 
 def check_server(url: str, where: str) -> None:
-    """Raises UserError, naming `where` it stands, for what is not HOST:PORT."""
+    """Check that a server's address is HOST:PORT.
+
+    Args:
+        url: The address.
+        where: What contains it, for the message.
+
+    Raises:
+        UserError: It has another form.
+    """
     host, _, port = url.rpartition(":")
     if not host or "/" in host:
-        raise UserError(f"{where} {public(url)}: expected HOST:PORT")
+        raise UserError(f"{where} {without_credentials(url)}: expected HOST:PORT")
     check_port(port, f"{where} {url}")
 
 
 def is_loopback(url: str) -> bool:
-    """Whether HOST:PORT is on this machine."""
+    """Return whether HOST:PORT is on this machine."""
     return url.rpartition(":")[0] in LOOPBACK

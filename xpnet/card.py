@@ -1,7 +1,7 @@
-"""The model card: what travels beside every model, so that no stage has to guess.
+"""The model card: the metadata that accompanies every model.
 
-Weights, ONNX file, engine and model repository each carry one; the input size, the value range
-and the threshold stand here and nowhere else.
+Weights, ONNX file, plan and model repository each have one. Input size, value range and threshold
+are stored in the card only.
 """
 
 from __future__ import annotations
@@ -15,41 +15,46 @@ from xpnet.errors import UserError
 from xpnet.files import write_text
 
 THRESHOLD = 0.5
-"""The probability above which a pixel is polyp, where a card is new."""
+"""Probability above which a pixel is polyp, in a new card."""
 MAX_BATCH = 8
-"""Largest dynamic batch; the plan's optimisation profile has the same bound, unless its card says
+"""Largest dynamic batch, and the limit of a plan's optimisation profile unless its card says
 `max_batch`."""
 STRIDE = 16
 """Height and width are multiples of it: the networks halve them four times."""
 METADATA_KEY = "xpnet_card"
-"""The key of the card, as JSON, in an ONNX file's metadata."""
+"""Key of the card, as JSON, in the metadata of an ONNX file."""
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output: `shape` N x C x H x W with -1 for any batch."""
+    """One input or output.
+
+    Attributes:
+        shape: N x C x H x W, with -1 for any batch size.
+        colours: Order of the channels, `RGB` for a frame; empty for a probability map.
+    """
 
     name: str
     shape: tuple[int, int, int, int]
     dtype: str = "float32"
     layout: str = "NCHW"
     value_range: tuple[float, float] = (0.0, 1.0)
-    colours: str = ""  # order of the channels, RGB for a frame; empty for a probability map
+    colours: str = ""
 
     @property
     def height(self) -> int:
-        """Pixels."""
+        """Height in pixels."""
         return self.shape[2]
 
     @property
     def width(self) -> int:
-        """Pixels."""
+        """Width in pixels."""
         return self.shape[3]
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """Data that a model was trained on, with the terms under which it is used."""
+    """A data set that a model was trained on, with its terms of use."""
 
     name: str
     split: str
@@ -60,15 +65,15 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Card:
-    """Everything that a later stage needs to know about a model, checked when it is made.
+    """What later stages need to know about a model; checked when it is created.
 
-    `scores` maps the name of a data set to the metrics of `xpnet evaluate`, each with the size
-    (`height`, `width`) and the file it was measured with; `training` holds the settings, the
-    length and the machine of the training; `graph` what an ONNX file or a plan is made like: its
-    `precision` and what that changed, and the `forms` of the network's parts (training.export.layer_forms).
+    Attributes: training: Settings, epochs and machine of the training. graph: How an ONNX file or a
+        plan was made: its `precision` and the effect of it, and the `forms` of the network's layers
+        (training.export.layer_forms). scores: The metrics of `xpnet evaluate` by data set, with the
+        size and file they were measured with.
 
     Raises:
-        UserError: a field contradicts another or lies outside its range.
+        UserError: A field contradicts another one or is out of range.
     """
 
     name: str
@@ -95,8 +100,8 @@ class Card:
         expected = (-1, 1, height, width)
         if self.output.shape != expected:
             raise UserError(f"{where}: output {self.output.shape}, expected {expected}")
-        # The one preprocessing of the project makes these; a card that says otherwise would be
-        # served wrong without a word.
+        # The project's only preprocessing produces these; a card with other values would be served
+        # wrongly without an error.
         for tensor, colours in ((self.input, "RGB"), (self.output, "")):
             found = (tensor.dtype, tensor.layout, tensor.value_range, tensor.colours)
             if found != ("float32", "NCHW", (0.0, 1.0), colours):
@@ -108,12 +113,12 @@ class Card:
             raise UserError(f"{where}: threshold {self.threshold}, expected 0 to 1")
 
     def same_weights(self, other: Card) -> bool:
-        """Whether both cards are of the very same weights, in whatever graph."""
+        """Return whether both cards describe the same weights, in any graph."""
         ours, theirs = ((c.network, c.git_commit, c.training) for c in (self, other))
         return ours == theirs
 
     def at_size(self, height: int, width: int) -> Card:
-        """The card of the same weights with another fixed input size, in pixels."""
+        """Return the card of the same weights with another input size in pixels."""
         return replace(
             self,
             input=replace(self.input, shape=(-1, 3, height, width)),
@@ -121,24 +126,34 @@ class Card:
         )
 
     def to_json(self) -> str:
-        """JSON, indented, with a line end."""
+        """Return the card as indented JSON with a final newline."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     def write(self, path: Path) -> None:
-        """Writes the card as JSON, through a temporary name."""
+        """Write the card as JSON, through a temporary file."""
         write_text(path, self.to_json())
 
 
-def most_frames(dla: int | None) -> int:
-    """The largest batch of a plan: the accelerator (DLA) of a Jetson knows no dynamic one.
+def max_plan_batch(dla: int | None) -> int:
+    """Return the largest batch of a plan: a Jetson's DLA supports no dynamic batch.
 
     Source: TensorRT, DLA Supported Layers and Restrictions.
+
+    Args:
+        dla: Number of the DLA core, or None for the GPU.
     """
     return MAX_BATCH if dla is None else 1
 
 
 def new_card(name: str, network: str, parameters: int, size: int, **fields: Any) -> Card:
-    """A card with the project's tensor names: `frames` in, `probabilities` out."""
+    """Return a card with the project's tensor names, `frames` in and `probabilities` out.
+
+    Args:
+        name: Name of the model.
+        network: Name of the network in training.models.zoo.
+        parameters: Number of parameters.
+        size: Height and width of the input in pixels.
+    """
     return Card(
         name=name,
         network=network,
@@ -151,10 +166,14 @@ def new_card(name: str, network: str, parameters: int, size: int, **fields: Any)
 
 
 def parse_card(text: str, source: str) -> Card:
-    """A card from its JSON; `source` names the file in the error.
+    """Parse a card.
+
+    Args:
+        text: The JSON.
+        source: Name of the file, for messages.
 
     Raises:
-        UserError: not JSON, a missing or unknown field, or values that contradict each other.
+        UserError: It is not JSON, a field is missing or unknown, or values contradict each other.
     """
     try:
         raw = json.loads(text)
@@ -167,7 +186,7 @@ def parse_card(text: str, source: str) -> Card:
 
 
 def read_card(path: Path) -> Card:
-    """Reads a card from its JSON file. Raises UserError as `parse_card`, or where it is missing."""
+    """Read a card from its JSON file. Raises UserError as `parse_card`, or if it is missing."""
     try:
         return parse_card(Path(path).read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -175,7 +194,7 @@ def read_card(path: Path) -> Card:
 
 
 def read_model_card(repository: Path, model: str) -> Card:
-    """The card of a model of the repository. Raises UserError, which lists what there is."""
+    """Return the card of a model of the repository. Raises UserError that lists the models."""
     path = repository / model / "card.json"
     if not path.is_file():
         known = ", ".join(sorted(p.parent.name for p in repository.glob("*/card.json")))

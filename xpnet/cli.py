@@ -1,4 +1,4 @@
-"""The command line: what a command does stands in xpnet.commands; how it ends, here."""
+"""The command line: parsing, exit codes and error lines; the commands are in xpnet.commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from xpnet.commands import (
     serve,
     train,
 )
-from xpnet.errors import UserError, first_process
+from xpnet.errors import UserError, is_rank_zero
 
 ADDERS = (
     run.add_run,
@@ -56,7 +56,11 @@ ADDERS = (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; returns 0 done, 2 wrong use or bad input, 1 anything else."""
+    """Run one command; return 0 for done, 2 for wrong use or bad input, 1 for any other error.
+
+    Args:
+        argv: The words after `xpnet`; None takes those of this process.
+    """
     _open_standard_streams()
     args = parse(argv)
     logging.basicConfig(
@@ -65,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         stream=sys.stderr,
     )
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup means it
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it on purpose
             signal.signal(number, _interrupt)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
@@ -84,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _open_standard_streams() -> None:
-    """Where a caller closed one: else the next file, a video perhaps, gets its number."""
+    """Open closed standard streams: otherwise the next file, maybe a video, gets their number."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
@@ -101,7 +105,7 @@ def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:
     if args.debug:
         logging.getLogger("xpnet").debug("", exc_info=error)
     name = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-    if not first_process():  # of a training on several devices: one of them says it
+    if not is_rank_zero():  # of a training on several devices, only one process prints
         return code
     print(f"xpnet: {name}{' '.join(str(error).split())}", file=sys.stderr)
     return code
@@ -145,7 +149,7 @@ def command_names(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of `xpnet`."""
+    """Return the parser of `xpnet`."""
     parser = argparse.ArgumentParser(
         prog="xpnet",
         description="Polyp segmentation live on endoscope video. Not a medical device.",

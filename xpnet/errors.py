@@ -1,4 +1,4 @@
-"""The one exception that the command line turns into a single line and exit code 2."""
+"""The exception that the command line prints as one line, with exit code 2."""
 
 import os
 
@@ -6,20 +6,25 @@ import os
 class UserError(Exception):
     """Wrong use or bad input: names the thing, what was found and what was expected.
 
-    The command line prints it as one line to stderr and ends with exit code 2; its message is
-    therefore written for the person at the keyboard, not for a developer.
+    The message is one line for the user, not for a developer.
     """
 
 
 class NotInstalled(UserError):
-    """A package that is needed is not there."""
+    """A required package is not installed."""
 
 
-def require(package: str, needed_for: str, how: str) -> NotInstalled:
-    """The error for a package that is not installed, with the way to get it."""
+def not_installed(package: str, needed_for: str, how: str) -> NotInstalled:
+    """Return the error for a package that is not installed.
+
+    Args:
+        package: Its name.
+        needed_for: What needs it.
+        how: The command that installs it.
+    """
     return NotInstalled(f"{needed_for} needs {package}, which is not installed: {how}")
 
 
-def first_process() -> bool:
-    """Whether this is the process that speaks, where a training runs in several."""
+def is_rank_zero() -> bool:
+    """Return whether this process has rank 0 in a training with several processes."""
     return os.environ.get("LOCAL_RANK", "0") == "0"

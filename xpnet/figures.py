@@ -1,18 +1,18 @@
-"""Pictures of figures: one way to start a plot, and one to write it."""
+"""Plots: creating a figure and writing it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from xpnet.errors import UserError, require
+from xpnet.errors import UserError, not_installed
 from xpnet.files import check_writable, replacing
 
 SUFFIXES = ("png", "svg", "pdf")
 
 
 def check_figure(path: Path) -> None:
-    """Raises UserError, before any work is done, where no plot could be written to `path`."""
+    """Check that a plot can be written to a path, before any work is done. Raises UserError."""
     if path.suffix.lstrip(".").lower() not in SUFFIXES:
         raise UserError(f"{path}: expected a name that ends in .png, .svg or .pdf")
     check_writable(path)
@@ -20,7 +20,11 @@ def check_figure(path: Path) -> None:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of matplotlib, `width` x `height` inches, that needs no screen.
+    """Return an empty matplotlib figure that needs no screen.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -31,7 +35,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """Writes a figure as .png, .svg or .pdf. Raises UserError as `check_figure`."""
+    """Write a figure as .png, .svg or .pdf. Raises UserError as `check_figure` does."""
     check_figure(path)
     with replacing(path) as partial:
         figure.savefig(partial, format=path.suffix.lstrip(".").lower(), dpi=110)
@@ -42,5 +46,5 @@ def _matplotlib() -> Any:
         import matplotlib.backends.backend_agg
         import matplotlib.figure
     except ImportError as error:
-        raise require("matplotlib", "a plot", "scripts/setup.sh --bench") from error
+        raise not_installed("matplotlib", "a plot", "scripts/setup.sh --bench") from error
     return matplotlib

@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written ever stands under its final name."""
+"""Writing files: under a temporary name first, then renamed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from xpnet.errors import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path in the folder of `path`; renames it to `path` on success.
+    """Yield a temporary path in the folder of `path`; rename it to `path` on success.
 
-    On any exception the temporary file is removed and an existing `path` stays untouched.
+    After an exception the temporary file is removed and an existing `path` is unchanged.
+
+    Args:
+        path: The final name.
 
     Raises:
-        UserError: the folder is missing or not writable, or the disk is full.
+        UserError: The folder is missing or not writable, or the disk is full.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -25,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         with partial.open("rb") as written:
-            os.fsync(written.fileno())  # the content before the name, also through a power cut
+            # The content must be on disk before the name, even after a power cut
+            os.fsync(written.fileno())
         os.replace(partial, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -34,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Raises UserError, before any work is done, where `path` could not be written at its end."""
+    """Check that a file can be written, before any work is done. Raises UserError."""
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         raise UserError(f"{path}: the folder {folder} does not exist")
@@ -45,9 +49,14 @@ def check_writable(path: Path) -> None:
 
 
 def check_distinct(outputs: Iterable[Path | None], inputs: Iterable[Path] = ()) -> None:
-    """Raises UserError where two outputs are one file, or where one would replace an input.
+    """Check that no output is an input, and no two outputs are the same file; links are followed.
 
-    Links are followed; None is an output that nobody asked for.
+    Args:
+        outputs: Files to write; None for an output that is not wanted.
+        inputs: Files that are read.
+
+    Raises:
+        UserError: Two of them are the same file.
     """
     taken: list[Path] = []
     for path in outputs:
@@ -67,13 +76,19 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes `content` through a temporary name. Raises UserError as `replacing`."""
+    """Write bytes through a temporary file. Raises UserError as `replacing` does."""
     with replacing(path) as partial:
         partial.write_bytes(content)
 
 
 def write_text(path: Path, text: str, private: bool = False) -> None:
-    """Writes `text` in UTF-8 through a temporary name; `private`: for its owner alone."""
+    """Write text in UTF-8 through a temporary file.
+
+    Args:
+        path: The final name.
+        text: The content.
+        private: Whether only its owner may read the file.
+    """
     with replacing(path) as partial:
         if private:
             partial.touch(0o600)

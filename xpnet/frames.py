@@ -1,7 +1,7 @@
-"""The one preprocessing and the one postprocessing: frame to tensor, probability map to mask.
+"""Preprocessing (frame to tensor) and postprocessing (probability map to mask).
 
-Training, evaluation, the Triton models and the graph all call these functions, so that what the
-network sees in the clinic is what it saw in training.
+Training, evaluation, the Triton models and the graph all call these functions, so that the network
+sees the same input everywhere.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ ProbabilityMap = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A mask and the frame it belongs to: what inference hands to the overlay.
+    """A mask and the frame it was computed from.
 
-    `timestamp_ns` is the frame's presentation time, None where its stream has none;
-    `probabilities` the map that the mask was cut from, in the network's size, None where only
-    the mask was handed on.
+    Attributes: mask: H x W at the frame's size. timestamp_ns: Presentation time of the frame, or
+        None if the stream has none. probabilities: The probability map of the mask at the network's
+        size, or None if only the mask is known.
     """
 
     mask: Mask
@@ -35,14 +35,19 @@ class Segmentation:
 
     @property
     def has_polyp(self) -> bool:
-        """Whether any pixel passed the threshold."""
+        """Whether any pixel is polyp."""
         return bool(self.mask.any())
 
 
 def resize_frame(frame: Frame, height: int, width: int) -> Frame:
-    """Stretches an H x W x C uint8 frame to height x width, as in the paper (no padding).
+    """Scale a frame, without padding, as in the paper.
 
-    Shrinking averages areas, so that fine texture does not alias; enlarging is bilinear.
+    Area averaging when shrinking, so that fine texture does not alias; bilinear when enlarging.
+
+    Args:
+        frame: H x W x C uint8.
+        height: New height in pixels.
+        width: New width in pixels.
     """
     if frame.shape[:2] == (height, width):
         return frame
@@ -54,10 +59,18 @@ def resize_frame(frame: Frame, height: int, width: int) -> Frame:
 
 
 def frame_to_tensor(frame: Frame, height: int, width: int) -> NDArray[np.float32]:
-    """An RGB or RGBA frame to the network's input: 1 x 3 x height x width, float32, in [0, 1].
+    """Convert an RGB or RGBA frame to the network's input.
+
+    Args:
+        frame: H x W x 3 or H x W x 4 uint8.
+        height: Height of the network's input.
+        width: Width of the network's input.
+
+    Returns:
+        1 x 3 x height x width float32 in [0, 1].
 
     Raises:
-        ValueError: the frame is not H x W x 3 or H x W x 4 uint8 with at least one pixel.
+        ValueError: The frame has another shape or type, or no pixels.
     """
     check_frame(frame)
     small = resize_frame(frame, height, width)[:, :, :3]
@@ -68,33 +81,54 @@ def frame_to_tensor(frame: Frame, height: int, width: int) -> NDArray[np.float32
 def probabilities_to_mask(
     probabilities: ProbabilityMap, height: int, width: int, threshold: float
 ) -> Mask:
-    """A probability map of any size to a mask of height x width.
+    """Convert a probability map to a mask.
 
-    The map is scaled to the frame first and cut at `threshold` then: cutting first would scale
-    a staircase, and a blocky edge is neither pretty nor where the network put it.
+    The map is scaled to the frame before the threshold is applied: scaling a mask would give blocky
+    edges at shifted positions.
+
+    Args:
+        probabilities: H x W map of any size.
+        height: Height of the mask in pixels.
+        width: Width of the mask in pixels.
+        threshold: Probability above which a pixel is polyp.
+
+    Returns:
+        height x width mask.
     """
-    # Bilinear values lie between their neighbours: where no value passes, none will.
+    # Bilinear values are between their neighbours: if none is above the threshold, none will be.
     if not (probabilities > threshold).any():
         return np.zeros((height, width), dtype=np.uint8)
     return (scale_probabilities(probabilities, height, width) > threshold).astype(np.uint8)
 
 
 def scale_probabilities(probabilities: ProbabilityMap, height: int, width: int) -> ProbabilityMap:
-    """A probability map of any size to height x width, bilinear."""
+    """Scale a probability map bilinearly.
+
+    Args:
+        probabilities: H x W map of any size.
+        height: New height in pixels.
+        width: New width in pixels.
+    """
     if probabilities.shape == (height, width):
         return probabilities
     return np.asarray(cv2.resize(probabilities, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def agreement(found: NDArray[np.float32], wanted: NDArray[np.float32], threshold: float) -> float:
-    """Dice of the masks of two stacks of probability maps, over all their pixels; 1 for none."""
+    """Return the Dice of two stacks of probability maps over all their pixels; 1 if both are empty.
+
+    Args:
+        found: N x H x W probabilities.
+        wanted: N x H x W probabilities to compare with.
+        threshold: Probability above which a pixel is polyp.
+    """
     ours, theirs = found > threshold, wanted > threshold
     both = int(ours.sum()) + int(theirs.sum())
     return 1.0 if both == 0 else 2 * int((ours & theirs).sum()) / both
 
 
 def check_frame(frame: Frame) -> None:
-    """Raises ValueError, naming found and expected, unless `frame` is H x W x 3 or 4 uint8."""
+    """Check that a frame is H x W x 3 or H x W x 4 uint8. Raises ValueError."""
     if (
         frame.ndim != 3
         or frame.shape[2] not in (3, 4)

@@ -1,4 +1,4 @@
-"""Reading still images, and a few frames of a clip: one list of formats, one way to decode."""
+"""Reading still images, and frames of a clip."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder by name, numbers by value: 2.png comes before 10.png.
+    """Return the images of a folder in natural order: 2.png before 10.png.
 
-    Hidden files are left out. Raises UserError where there is no such folder.
+    Hidden files are skipped. Raises UserError if there is no such folder.
+
+    Args:
+        folder: The folder.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -28,10 +31,10 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> Frame:
-    """One image as H x W x 3, RGB, uint8. Raises UserError where it cannot be decoded."""
+    """Return an image as H x W x 3 uint8 RGB. Raises UserError if it cannot be decoded."""
     try:
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:  # a header that claims more pixels than OpenCV takes
+    except cv2.error:  # a header that claims more pixels than OpenCV accepts
         bgr = None
     if bgr is None:
         raise UserError(f"{path}: cannot be decoded as an image")
@@ -39,10 +42,14 @@ def read_image(path: Path) -> Frame:
 
 
 def sample_frames(path: Path, count: int = 8) -> list[Frame]:
-    """`count` frames spread over a clip, H x W x 3, RGB.
+    """Return frames at equal distances in a clip, H x W x 3 RGB.
+
+    Args:
+        path: The clip.
+        count: Number of frames.
 
     Raises:
-        UserError: the clip cannot be read.
+        UserError: The clip cannot be read.
     """
     step = max(1, frame_count(path) // count)
     frames = [frame for number, frame in enumerate(clip_frames(path)) if number % step == 0]
@@ -50,10 +57,13 @@ def sample_frames(path: Path, count: int = 8) -> list[Frame]:
 
 
 def clip_frames(path: Path) -> Iterator[Frame]:
-    """Every frame of a clip in order, H x W x 3, RGB.
+    """Yield every frame of a clip in order, H x W x 3 RGB.
+
+    Args:
+        path: The clip.
 
     Raises:
-        UserError: the clip cannot be read.
+        UserError: The clip cannot be read.
     """
     clip = cv2.VideoCapture(str(path))
     number = 0
@@ -71,7 +81,7 @@ def clip_frames(path: Path) -> Iterator[Frame]:
 
 
 def frame_count(path: Path) -> int:
-    """How many frames a clip says it has; 0 where it cannot be read."""
+    """Return the number of frames that a clip declares; 0 if it cannot be read."""
     clip = cv2.VideoCapture(str(path))
     count = int(clip.get(cv2.CAP_PROP_FRAME_COUNT))
     clip.release()
@@ -79,5 +89,5 @@ def frame_count(path: Path) -> int:
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """A key for sorting names with their numbers by value."""
+    """Return a sort key that compares numbers in names by value."""
     return [(int(x), "") if x.isdigit() else (-1, x) for x in re.split(r"(\d+)", name)]

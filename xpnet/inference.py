@@ -1,4 +1,4 @@
-"""Inference as the graph and the evaluation see it: a tensor in, a future probability map out."""
+"""The interface of inference: a tensor in, a future probability map out."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from xpnet.card import Card
 from xpnet.frames import ProbabilityMap
 
 IN_FLIGHT = 3
-"""Frames handed to inference ahead of drawing: one runs, one waits, one is prepared."""
+"""Frames in flight: one is computed, one waits, one is prepared."""
 
 
 class InferenceError(Exception):
-    """A frame got no answer: the server is gone, stalled, or refused it."""
+    """A frame got no result: the server is gone, stalled, or rejected it."""
 
 
 class Inference(Protocol):
-    """One loaded model. `submit` never raises for a single frame: the future carries the error."""
+    """One loaded model. `submit` never raises for a single frame: the future holds the error.
+
+    Attributes:
+        card: The model's card.
+    """
 
     card: Card
 
     def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
-        """1 x 3 x H x W in [0, 1] to the H x W map, in the background; InferenceError inside."""
+        """Submit 1 x 3 x H x W in [0, 1]; the future returns the map or raises InferenceError."""
 
-    def give_up(self, reason: str) -> None:
-        """Called when an answer is overdue: what follows must not wait for it again."""
+    def abandon(self, reason: str) -> None:
+        """Stop waiting for pending results, which are overdue."""
 
     def close(self) -> None:
-        """Ends threads and connections; safe to call twice."""
+        """End threads and connections; safe to call twice."""

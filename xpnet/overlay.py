@@ -1,4 +1,4 @@
-"""Drawing a mask on a frame, in place: the one overlay of the project."""
+"""The overlay: draws a mask on a frame, in place."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from xpnet.frames import Frame, Mask, check_frame
 
 @dataclass(frozen=True)
 class OverlayStyle:
-    """How a mask looks.
+    """How a mask is drawn.
 
-    `colour` is RGB, 0 to 255; cyan occurs nowhere in the bowel. `opacity` is the share of the
-    colour in the fill, 0 (contour alone, mucosa untouched) to 1.
+    Attributes:
+        colour: RGB, 0 to 255; cyan does not occur in the bowel.
+        opacity: Share of the colour in the fill, from 0 (contour only) to 1.
 
     Raises:
-        UserError: a value is out of its range.
+        UserError: A value is out of range.
     """
 
     colour: tuple[int, int, int] = (0, 229, 255)
@@ -34,7 +35,7 @@ class OverlayStyle:
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:
-    """'#00e5ff' to (0, 229, 255). Raises UserError for anything else."""
+    """Convert '#00e5ff' to (0, 229, 255). Raises UserError for anything else."""
     if not re.fullmatch(r"#?[0-9a-fA-F]{6}", text):
         raise UserError(f"colour '{text}': expected RRGGBB in hexadecimal, such as 00e5ff")
     red, green, blue = bytes.fromhex(text.lstrip("#"))
@@ -42,18 +43,22 @@ def parse_colour(text: str) -> tuple[int, int, int]:
 
 
 def contour_thickness(height: int) -> int:
-    """Pixels: two up to 600 lines, four at 1080, so that it looks the same on every screen."""
+    """Return the contour's width in pixels: two up to 600 lines, four at 1080 lines."""
     return max(2, round(height / 270))
 
 
 def draw_mask(frame: Frame, mask: Mask, style: OverlayStyle) -> None:
-    """Draws a translucent fill and a smooth contour on `frame`, in place.
+    """Draw a translucent fill and a smooth contour on a frame, in place.
 
-    `frame` is H x W x 3 (RGB) or H x W x 4 (RGBA) uint8, `mask` H x W of 0 and 1. Only the
-    bounding box of the mask, and the width of the line around it, is touched.
+    Only the bounding box of the mask, and the width of the line around it, is written.
+
+    Args:
+        frame: H x W x 3 (RGB) or H x W x 4 (RGBA) uint8.
+        mask: H x W mask.
+        style: Colour and opacity.
 
     Raises:
-        ValueError: the mask is not of the frame's height and width.
+        ValueError: The mask does not have the frame's height and width.
     """
     check_frame(frame)
     if mask.shape != frame.shape[:2]:

@@ -1,4 +1,4 @@
-"""The folders and files of this repository, named once."""
+"""Folders and files of this repository, defined once."""
 
 from __future__ import annotations
 

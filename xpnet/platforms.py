@@ -1,10 +1,10 @@
-"""The platforms by name: those of graphs, and the targets that stand for NVIDIA's two."""
+"""Names of the platforms of graphs, and of the targets of builds."""
 
 from __future__ import annotations
 
 GSTREAMER, DGPU, JETSON = "gstreamer", "deepstream", "deepstream-jetson"
-"""Plain GStreamer; DeepStream on a GPU of its own; DeepStream on a Jetson."""
+"""Plain GStreamer; DeepStream on a discrete GPU; DeepStream on a Jetson."""
 GRAPHS = (GSTREAMER, DGPU, JETSON)
 NVIDIA = (DGPU, JETSON)
 TARGETS = {"rtx": DGPU, "jetson": JETSON}
-"""A PC with an NVIDIA GPU, and a Jetson, to the platform of their graphs."""
+"""Platform of the graph by target: a PC with an NVIDIA GPU, or a Jetson."""

@@ -1,4 +1,4 @@
-"""The polyps in a mask as data: area, box, contour, probability, and an id over time."""
+"""Polyps in a mask: area, box, contour, probability, and an id over time."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from numpy.typing import NDArray
 
 from xpnet.frames import Mask, ProbabilityMap, scale_probabilities
 
-SPECK = 0.001
-"""Share of the frame below which a piece of a mask is no polyp but a speck: a reflex of light, a
-slip of the pen, or what lossy compression left of a mask."""
-SAME = 0.2
-"""Overlap (intersection over union of the boxes) from which a polyp is that of the frame before:
-low, because a scope moves fast and a mask's edge moves with it."""
-CONFIRM = 3
-"""Frames in a row in which a polyp must be seen before it gets an id: what flashes gets none."""
-FORGET_S = 0.5
-"""Seconds for which a polyp that is out of sight keeps its id."""
+MIN_AREA = 0.001
+"""Share of the frame below which an area of a mask is noise: a light reflex, an annotation error,
+or a compression artefact of a mask."""
+MATCH_IOU = 0.2
+"""Overlap (intersection over union of the boxes) at which two boxes are the same polyp. It is low
+because a scope moves fast."""
+CONFIRM_FRAMES = 3
+"""Consecutive frames in which a polyp must be seen before it gets an id."""
+MAX_LOST_S = 0.5
+"""Seconds for which a polyp that is not seen keeps its id."""
 
 
 @dataclass(frozen=True)
 class Polyp:
     """One connected area of a mask, in pixels of the frame.
 
-    `area` is its share of the frame, in (0, 1]; `box` left, top, width, height; `contour` the
-    outer one, K x 2 int32 of x, y; `probability` the mean over its pixels, in [0, 1], None where
-    the map was not handed on; `id` that of the tracker, from 1, None before it is confirmed.
+    Attributes:
+        area: Share of the frame, in (0, 1].
+        box: Left, top, width, height.
+        contour: The outer contour, K x 2 int32 of x and y.
+        probability: Mean probability of its pixels, in [0, 1]; None if the map is not known.
+        id: Id of the tracker, from 1; None before it is confirmed.
     """
 
     area: float
@@ -41,7 +44,7 @@ class Polyp:
     id: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Return plain values, ready for JSON."""
         return {
             "id": self.id,
             "area": round(self.area, 6),
@@ -52,21 +55,27 @@ class Polyp:
 
 
 def components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Connected areas of a mask, H x W of 0 and 1, corners counting as connected.
+    """Label the connected areas of a mask; pixels that touch at a corner are connected.
+
+    Args:
+        mask: H x W mask.
 
     Returns:
-        labels, H x W, 0 for background and 1 to N; and the N areas in pixels.
+        H x W labels, 0 for background and 1 to N, and the N areas in pixels.
     """
     _, labels = cv2.connectedComponents(mask, connectivity=8)
     return np.asarray(labels, dtype=np.int32), np.bincount(labels.ravel())[1:]
 
 
 def find_polyps(
-    mask: Mask, probabilities: ProbabilityMap | None = None, smallest: float = SPECK
+    mask: Mask, probabilities: ProbabilityMap | None = None, smallest: float = MIN_AREA
 ) -> list[Polyp]:
-    """The polyps of a mask, H x W of 0 and 1, the largest first.
+    """Return the polyps of a mask, the largest first.
 
-    `probabilities` is the network's map, of any size; `smallest` the least share of the frame.
+    Args:
+        mask: H x W mask.
+        probabilities: The network's map of any size, or None.
+        smallest: Smallest share of the frame that is listed.
     """
     left, top, width, height = cv2.boundingRect(mask)
     if width == 0:
@@ -106,10 +115,10 @@ class _Track:
 
 
 class PolypTracker:
-    """Gives polyps an id that stays over the frames, by the overlap of their boxes.
+    """Gives polyps an id that stays over frames, by the overlap of their boxes.
 
-    It hesitates on both sides: an id comes after CONFIRM frames in a row and stays for FORGET_S
-    without a sight, so that neither a flash makes an id nor a blurred frame ends one.
+    An id is assigned after CONFIRM_FRAMES consecutive frames and kept for MAX_LOST_S seconds
+    without the polyp: a flash gets no id, and a blurred frame does not end one.
     """
 
     def __init__(self) -> None:
@@ -117,8 +126,13 @@ class PolypTracker:
         self._next = 1
 
     def update(self, polyps: Sequence[Polyp], time_s: float) -> list[Polyp]:
-        """The same polyps, in order, with ids; `time_s` of their frame, not running backwards."""
-        self._tracks = [t for t in self._tracks if time_s - t.last_s <= FORGET_S]
+        """Return the same polyps, in order, with ids.
+
+        Args:
+            polyps: Polyps of one frame.
+            time_s: Time of the frame in seconds; must not decrease.
+        """
+        self._tracks = [t for t in self._tracks if time_s - t.last_s <= MAX_LOST_S]
         taken: dict[int, _Track] = {}
         pairs = sorted(
             ((overlap(polyp.box, track.polyp.box), number, track)
@@ -127,14 +141,14 @@ class PolypTracker:
             reverse=True,
         )  # fmt: skip
         for share, number, track in pairs:
-            if share >= SAME and number not in taken and track not in taken.values():
+            if share >= MATCH_IOU and number not in taken and track not in taken.values():
                 taken[number] = track
         for number, polyp in enumerate(polyps):
             if number not in taken:
                 taken[number] = _Track(polyp, 0, time_s)
                 self._tracks.append(taken[number])
             self._seen(taken[number], polyp, time_s)
-        # Unconfirmed and out of sight: its frames were not in a row.
+        # Unconfirmed and not seen: its frames were not consecutive.
         kept = list(taken.values())
         self._tracks = [t for t in self._tracks if t.id is not None or t in kept]
         return [replace(polyp, id=taken[number].id) for number, polyp in enumerate(polyps)]
@@ -142,13 +156,13 @@ class PolypTracker:
     def _seen(self, track: _Track, polyp: Polyp, time_s: float) -> None:
         track.polyp, track.last_s = polyp, time_s
         track.seen += 1
-        if track.id is None and track.seen >= CONFIRM:
+        if track.id is None and track.seen >= CONFIRM_FRAMES:
             track.id = self._next
             self._next += 1
 
 
 def overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
-    """Intersection over union of two boxes (left, top, width, height), in [0, 1]."""
+    """Return the intersection over union of two boxes (left, top, width, height), in [0, 1]."""
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:
@@ -158,7 +172,7 @@ def overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) ->
 
 
 def write_line(stream: TextIO, frame: int, time_ns: int | None, polyps: list[Polyp] | None) -> None:
-    """One frame as one line of JSON; `polyps` None where no mask came for it."""
+    """Write one frame as one line of JSON; `polyps` is None if the frame has no mask."""
     line = {
         "frame": frame,
         "time": None if time_ns is None else time_ns / 1e9,

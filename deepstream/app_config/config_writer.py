@@ -16,7 +16,7 @@ from deepstream.app_config import infer_config, key_files
 from deepstream.app_config.deployment import PLATFORMS, Cart, Platform, sink_kind, source_kind
 from deepstream.app_config.key_tables import APP
 from deepstream.io.frame_rate import exact_frame_rate
-from xpnet.addresses import check_port, public
+from xpnet.addresses import check_port, without_credentials
 from xpnet.card import Card, read_card, read_model_card
 from xpnet.errors import UserError
 from xpnet.files import write_text
@@ -64,7 +64,7 @@ def write(carts: list[Cart], folder: Path, repository: Path = MODEL_REPOSITORY) 
         raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
     for cart, texts in zip(carts, files, strict=True):
         for name, text in texts.items():
-            secret = any(public(word) != word and word in text for word in cart.sources)
+            secret = any(without_credentials(word) != word and word in text for word in cart.sources)
             write_text(folder / name, text, private=secret)
             if secret:
                 log.warning("%s holds a camera's password: readable for you alone", folder / name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from xpnet.addresses import public
+from xpnet.addresses import without_credentials
 from xpnet.card import MAX_BATCH
 from xpnet.errors import UserError
 from xpnet.paths import ROOT
@@ -147,11 +147,11 @@ def source_kind(word: str) -> str:
         return "rtsp"
     if scheme in {"decklink", "aja", "ndi", "csi"}:
         raise UserError(
-            f"--source {public(word)}: deepstream-app opens /dev/videoN, RTSP and files; an SDI "
+            f"--source {without_credentials(word)}: deepstream-app opens /dev/videoN, RTSP and files; an SDI "
             "card needs a V4L2 driver for it"
         )
     if scheme and scheme != "file":
-        raise UserError(f"--source {public(word)}: expected a file, /dev/videoN or rtsp://...")
+        raise UserError(f"--source {without_credentials(word)}: expected a file, /dev/videoN or rtsp://...")
     return "file"
 
 

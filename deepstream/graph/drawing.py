@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deepstream.graph.description import Description, Row
 from deepstream.graph.element_tables import NVMM
-from xpnet.addresses import public
+from xpnet.addresses import without_credentials
 
 NVIDIA, PROBE, PLAIN = "#76b900", "#00a5b8", "#8a8f98"
 PATHS = ("uri", "location", "config-file-path")
@@ -71,7 +71,7 @@ def _label(description: Description, row: Row) -> str:
     for key, value in row.properties.items():
         shown = value.replace(NVMM, "NVMM").replace("video/x-raw,", "")
         if key in PATHS:
-            shown = public(shown).rpartition("/")[2]
+            shown = without_credentials(shown).rpartition("/")[2]
         text = f"{key} = {shown}" if key != "caps" else shown.replace(",", "\n")
         for line in text.splitlines():
             cells.append(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepstream.io.rtsp_server import serving
-from xpnet.addresses import LOOPBACK, check_port, public
+from xpnet.addresses import LOOPBACK, check_port, without_credentials
 from xpnet.errors import UserError
 from xpnet.files import check_writable, replacing
 
@@ -98,7 +98,7 @@ def parse_output(text: str | Path) -> Output:
         address = re.fullmatch(r"rtsp://([^/:@]+):(\d+)(/[\w./-]+)", str(text))
         if address is None:
             raise UserError(
-                f"{public(str(text))}: expected rtsp://HOST:PORT/NAME, such as port 8554 of "
+                f"{without_credentials(str(text))}: expected rtsp://HOST:PORT/NAME, such as port 8554 of "
                 "127.0.0.1"
             )
         host, port, mount = address.groups()

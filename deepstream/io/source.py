@@ -13,7 +13,7 @@ import cv2
 
 from deepstream.gstreamer import GLib, Gst, GstPbutils
 from deepstream.io.v4l2 import FORMS, choose_format
-from xpnet.addresses import public
+from xpnet.addresses import without_credentials
 from xpnet.errors import UserError
 from xpnet.frames import Frame
 from xpnet.images import IMAGE_SUFFIXES, list_images, read_image
@@ -77,7 +77,7 @@ class VideoSource:
     def where(self) -> str:
         """Its name in messages, without the credentials of a camera."""
         if self.kind == "rtsp":
-            return public(self.uri)
+            return without_credentials(self.uri)
         return str(self.path)
 
     def without_credentials(self, text: str) -> str:
@@ -133,7 +133,7 @@ def open_source(
         source = VideoSource(Path(word), height, width, 0, 0, False, kind=kind, device=number)
     elif "://" in word:
         raise UserError(
-            f"{public(word)}: expected a file, a folder, rtsp://..., /dev/videoN or decklink:N"
+            f"{without_credentials(word)}: expected a file, a folder, rtsp://..., /dev/videoN or decklink:N"
         )
     else:
         if fps is not None and Path(text).is_file():

@@ -8,7 +8,12 @@ from typing import Any
 
 from deepstream.gstreamer import Gst, has_element
 from xpnet.errors import UserError
-from xpnet.host.nvidia_software import INSTALL_PYDS, find_module, look, wrong_pyds
+from xpnet.host.nvidia_software import (
+    INSTALL_PYDS,
+    detect_nvidia_software,
+    find_module,
+    is_unrelated_pyds,
+)
 
 REQUIRED_PYDS_NAMES = (
     "gst_buffer_get_nvds_batch_meta",
@@ -22,7 +27,7 @@ INSTALL = f"in NVIDIA's container run {INSTALL_PYDS}; `xpnet doctor` shows which
 
 def is_jetson() -> bool:
     """Return whether this machine is a Jetson."""
-    return look(run=lambda _: "").jetson
+    return detect_nvidia_software(run=lambda _: "").jetson
 
 
 def check_deepstream(has: Callable[[str], bool] = has_element) -> None:
@@ -60,7 +65,7 @@ def load_pyds() -> Any:
     module = find_module("pyds")
     if module is None:
         raise UserError(f"DeepStream's Python binding pyds is missing: {INSTALL}")
-    if wrong_pyds(module):
+    if is_unrelated_pyds(module):
         raise UserError(
             f"{module.origin} is not NVIDIA's pyds but an unrelated package of that name: "
             f"pip uninstall pyds, then {INSTALL}"

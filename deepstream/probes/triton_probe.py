@@ -82,7 +82,7 @@ class MaskProbes(Probes):
             try:
                 probabilities = submitted.future.result(timeout=INFERENCE_TIMEOUT_S)
             except FutureTimeoutError:
-                self.inference.give_up(f"no result within {INFERENCE_TIMEOUT_S:g} s")
+                self.inference.abandon(f"no result within {INFERENCE_TIMEOUT_S:g} s")
                 raise InferenceError(f"no result within {INFERENCE_TIMEOUT_S:g} s") from None
             threshold = self.inference.card.threshold
             mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
@@ -155,7 +155,7 @@ class LatestProbes(MaskProbes):
         if running is not None and not running.future.done():
             if time.monotonic() - running.entered_s < INFERENCE_TIMEOUT_S:
                 return
-            self.inference.give_up(f"no result within {INFERENCE_TIMEOUT_S:g} s")
+            self.inference.abandon(f"no result within {INFERENCE_TIMEOUT_S:g} s")
         self._newest_result()
         self._running = self._submit(info)
 

@@ -51,7 +51,7 @@ def test_sound_only_and_still_image(xpnet, tmp_path: Path, frames: list[np.ndarr
     cv2.imwrite(str(tmp_path / "a.png"), frames[0])
     for name, found in (("a.m4a", "no video"), ("a.png", "a still image")):
         result = xpnet("run", tmp_path / name, "--output", tmp_path / "o.mp4", *IN_PROCESS)
-        assert f"holds {found}, expected a video (or a folder of images)" in one_line(result)
+        assert f"contains {found}, expected a video (or a folder of images)" in one_line(result)
 
 
 def test_empty_folder(xpnet, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_clip_that_is_turned_in_its_file(short_clip: Path, tmp_path: Path) -> 
     upright = cv2.rotate(stored, cv2.ROTATE_90_CLOCKWISE).astype(int)
     assert np.abs(made - upright).mean() < 12
     assert np.abs(made[::-1, ::-1] - upright).mean() > 30
-    assert open_clip(clip, 0, upright=False).width == 720
+    assert open_clip(clip, 0, rotate=False).width == 720
 
 
 def test_an_interlaced_clip_is_made_whole(tmp_path: Path) -> None:

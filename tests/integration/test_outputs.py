@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deepstream.gstreamer import Gst
-from deepstream.io.output import Output, parse_output
+from deepstream.io.output import Output, check_output, parse_output
 from deepstream.io.rtsp_server import BUFFER_BYTES, LAUNCH
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
@@ -34,18 +34,18 @@ def test_an_rtsp_port_that_cannot_be() -> None:
 
 
 def test_an_rtsp_address_for_all_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    parse_output("rtsp://127.0.0.1:8554/x").check()
+    check_output(parse_output("rtsp://127.0.0.1:8554/x"))
     assert caplog.records == []
-    parse_output("rtsp://0.0.0.0:8554/x").check()
+    check_output(parse_output("rtsp://0.0.0.0:8554/x"))
     (record,) = caplog.records
-    assert record.getMessage().startswith("rtsp://0.0.0.0:8554/x: whoever reaches this address")
+    assert record.getMessage().startswith("rtsp://0.0.0.0:8554/x: open to the network")
 
 
 def test_a_screen_without_a_desktop_is_one_line(xpnet) -> None:
     hidden = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     result = xpnet("run", CLIP, "--output", "screen", "--backend", "onnxruntime", env=hidden)
     assert "--output screen: no desktop found" in one_line(result)
-    parse_output("screen").check({"WAYLAND_DISPLAY": "wayland-0"})
+    check_output(parse_output("screen"), {"WAYLAND_DISPLAY": "wayland-0"})
 
 
 def test_a_key_frame_fits_into_the_servers_socket() -> None:

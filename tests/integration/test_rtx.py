@@ -143,7 +143,7 @@ def test_failed_build_gives_one_line_and_leaves_the_existing_engine(
     assert "no such ONNX file" in build_error(tmp_path / "missing.onnx")
     truncated = tmp_path / "truncated.onnx"
     truncated.write_bytes((onnx_files / "fp32.onnx").read_bytes()[:100_000])
-    assert "truncated.onnx: not a model that ONNX Runtime loads" in build_error(truncated)
+    assert "truncated.onnx: not a model that ONNX Runtime can load" in build_error(truncated)
     renamed = tmp_path / "renamed.onnx"
     model = onnx.load(str(onnx_files / "fp32.onnx"))
     for node in model.graph.node:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from xpnet.host.nvidia_software import look
+from xpnet.host.nvidia_software import detect_nvidia_software
 from xpnet.paths import MODEL_REPOSITORY
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(
-        shutil.which("nvidia-smi") is not None or look().jetson,
+        shutil.which("nvidia-smi") is not None or detect_nvidia_software().jetson,
         reason="tells what a machine without a GPU tells",
     ),
 ]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from xpnet.addresses import check_port, public
+from xpnet.addresses import check_port, without_credentials
 from xpnet.errors import UserError
 
 
@@ -21,7 +21,7 @@ from xpnet.errors import UserError
     ],
 )
 def test_no_password_is_shown(address: str, shown: str) -> None:
-    assert public(address) == shown
+    assert without_credentials(address) == shown
 
 
 def test_ports() -> None:

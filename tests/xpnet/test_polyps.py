@@ -11,9 +11,9 @@ import pytest
 
 from xpnet.frames import Mask
 from xpnet.polyps import (
-    CONFIRM,
-    FORGET_S,
-    SPECK,
+    CONFIRM_FRAMES,
+    MAX_LOST_S,
+    MIN_AREA,
     Polyp,
     PolypTracker,
     find_polyps,
@@ -61,7 +61,7 @@ def test_the_probability_is_the_mean_over_the_polyp_alone() -> None:
 def test_specks_are_left_out_and_an_empty_mask_holds_nothing() -> None:
     assert find_polyps(discs()) == []
     speck = discs((60, 60, 3))
-    assert 0 < speck.sum() < SPECK * speck.size
+    assert 0 < speck.sum() < MIN_AREA * speck.size
     assert find_polyps(speck) == []
     assert len(find_polyps(speck, smallest=0)) == 1
 
@@ -87,7 +87,9 @@ def ids(tracker: PolypTracker, frames: list[list[Polyp]], step_s: float = 0.04) 
 
 def test_an_id_comes_after_frames_in_a_row_and_stays_while_the_polyp_moves() -> None:
     moving = [[boxed(20 + 10 * n)] for n in range(8)]
-    assert ids(PolypTracker(), moving) == [[None]] * (CONFIRM - 1) + [[1]] * (9 - CONFIRM)
+    assert ids(PolypTracker(), moving) == [[None]] * (CONFIRM_FRAMES - 1) + [[1]] * (
+        9 - CONFIRM_FRAMES
+    )
 
 
 def test_what_flashes_gets_no_id() -> None:
@@ -96,24 +98,24 @@ def test_what_flashes_gets_no_id() -> None:
 
 
 def test_an_id_outlives_a_short_gap_and_not_a_long_one() -> None:
-    steady = [[boxed(20)]] * CONFIRM
-    short, long = int(FORGET_S / 0.04) - 1, int(FORGET_S / 0.04) + 2
+    steady = [[boxed(20)]] * CONFIRM_FRAMES
+    short, long = int(MAX_LOST_S / 0.04) - 1, int(MAX_LOST_S / 0.04) + 2
     tracker = PolypTracker()
     assert ids(tracker, [*steady, *[[]] * short, [boxed(22)]])[-1] == [1]
-    again = ids(PolypTracker(), [*steady, *[[]] * long, *[[boxed(22)]] * CONFIRM])
-    assert again[-CONFIRM:] == [[None]] * (CONFIRM - 1) + [[2]]
+    again = ids(PolypTracker(), [*steady, *[[]] * long, *[[boxed(22)]] * CONFIRM_FRAMES])
+    assert again[-CONFIRM_FRAMES:] == [[None]] * (CONFIRM_FRAMES - 1) + [[2]]
 
 
 def test_two_polyps_keep_their_ids_when_their_order_changes() -> None:
     one, two = boxed(20), boxed(150)
     tracker = PolypTracker()
-    found = ids(tracker, [[one, two]] * CONFIRM + [[two, one]])
+    found = ids(tracker, [[one, two]] * CONFIRM_FRAMES + [[two, one]])
     assert found[-2:] == [[1, 2], [2, 1]]
 
 
 def test_two_polyps_never_share_an_id() -> None:
     tracker = PolypTracker()
-    found = ids(tracker, [[boxed(20)]] * CONFIRM + [[boxed(20), boxed(24)]] * CONFIRM)
+    found = ids(tracker, [[boxed(20)]] * CONFIRM_FRAMES + [[boxed(20), boxed(24)]] * CONFIRM_FRAMES)
     assert found[-1] == [1, 2]
 
 

@@ -30,7 +30,7 @@ from xpnet.errors import UserError
 from xpnet.frames import Frame, frame_to_tensor
 from xpnet.host.cpu import describe_machine
 from xpnet.host.gpu import describe_gpu
-from xpnet.host.nvidia_software import look
+from xpnet.host.nvidia_software import detect_nvidia_software
 from xpnet.paths import MODEL_REPOSITORY, card_path, plan_path
 from xpnet.serving.cpu_runtimes import best_runtime
 from xpnet.serving.model_config import parse_config
@@ -321,7 +321,7 @@ def _in_process_runtime(endpoint: Endpoint) -> str:
 
 def _cuda_error() -> str:
     """Return why CUDA shared memory cannot be used on this machine; empty if it can."""
-    if look().jetson:
+    if detect_nvidia_software().jetson:
         return "a Jetson shares no CUDA memory between processes (NVIDIA, Triton on Jetson)"
     if shutil.which("nvidia-smi") is None:
         return "no NVIDIA driver on this machine: no nvidia-smi"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_command, add_frames, add_repository
-from xpnet.errors import UserError, require
+from xpnet.errors import UserError, not_installed
 from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.paths import ROOT
 
@@ -159,7 +159,7 @@ def roofline(args: argparse.Namespace) -> int:
         from training.bench.roofline import as_lines, draw
         from training.bench.roofline import roofline as count
     except ImportError as error:
-        raise require(str(error.name), "the roofline", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "the roofline", TRAIN_HINT) from error
     if args.size < 1:
         raise UserError(f"--size {args.size}: expected pixels, a multiple of 16")
     if args.json:
@@ -186,7 +186,7 @@ def network(args: argparse.Namespace) -> int:
         from training.settings import parse_overrides
         from xpnet.images import sample_frames
     except ImportError as error:
-        raise require(str(error.name), "timing networks", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "timing networks", TRAIN_HINT) from error
     if args.rounds < 1:
         raise UserError(f"--rounds {args.rounds}: expected at least 1")
     if args.json:

@@ -72,8 +72,8 @@ def add_deploy(commands: Any) -> None:
     p.add_argument(
         "--examples",
         action="store_true",
-        help="write the examples of deepstream/app_config/examples instead; else, and without --check, "
-        "--platform, --source, --sink and --triton are needed",
+        help="write the files of deepstream/app_config/examples; without it and without --check, "
+        "--platform, --source, --sink and --triton are required",
     )
     p.add_argument(
         "--check", type=Path, nargs="+", metavar="FILE", help="check such files, write nothing"

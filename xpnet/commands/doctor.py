@@ -1,4 +1,4 @@
-"""`xpnet doctor`, `doctor info` and `doctor verify`: what this machine has, and whether it works."""
+"""`xpnet doctor`, `doctor info` and `doctor verify`: what is installed, and whether it works."""
 
 from __future__ import annotations
 

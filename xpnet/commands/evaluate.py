@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_command, add_repository
-from xpnet.errors import UserError, require
+from xpnet.errors import UserError, not_installed
 from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.serving.cpu_runtimes import AUTO, RUNTIMES
 from xpnet.serving.model_config import DEFAULT_MODEL
@@ -89,7 +89,8 @@ def add_panel(commands: Any) -> None:
         commands,
         "evaluate panel",
         "draw frames, true masks and the masks of models side by side",
-        "xpnet evaluate panel --data DIR --worst 6 --output build/panel.png --model lite=triton_models/xpnet_lite_onnx/1/model.onnx",
+        "xpnet evaluate panel --data DIR --worst 6 --output build/panel.png "
+        "--model lite=triton_models/xpnet_lite_onnx/1/model.onnx",
         panel,
     )
     _add_data(p)
@@ -176,7 +177,7 @@ def curves(args: argparse.Namespace) -> int:
     try:
         from training.evaluation.curves import draw_curves
     except ImportError as error:
-        raise require(str(error.name), "plots", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "plots", TRAIN_HINT) from error
     check_distinct((args.output,), args.scores)
     check_writable(args.output)
     models = {}
@@ -240,7 +241,7 @@ def _open_file(path: Path, runtime: str = RUNTIMES[0]) -> Any:
     try:
         from training.models.torch_inference import TorchInference
     except ImportError as error:
-        raise require(str(error.name), "weights", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "weights", TRAIN_HINT) from error
     return TorchInference(path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_command, add_frames, add_repository
-from xpnet.errors import UserError, require
+from xpnet.errors import UserError, not_installed
 from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.serving.cpu_runtimes import AUTO, RUNTIMES, best_runtime, computes_bf16
 
@@ -112,7 +112,7 @@ def export(args: argparse.Namespace) -> int:
         from training.models.weight_files import load_network
         from xpnet.images import sample_frames
     except ImportError as error:
-        raise require(str(error.name), "export", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "export", TRAIN_HINT) from error
     if args.precision != ["fp32"]:
         return _export_precision(args)
     if args.calibration or args.score:
@@ -141,7 +141,7 @@ def _export_precision(args: argparse.Namespace) -> int:
         from training.export.precision_export import convert_weights
         from xpnet.card import read_card
     except ImportError as error:
-        raise require(str(error.name), "export", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "export", TRAIN_HINT) from error
     lines = convert_weights(
         args.weights,
         _outputs(args.precision, args.output),
@@ -187,7 +187,7 @@ def precisions(args: argparse.Namespace) -> int:
     try:
         from training.export.precision_table import as_markdown, read_reports
     except ImportError as error:
-        raise require(str(error.name), "reports", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "reports", TRAIN_HINT) from error
     if args.json:
         check_writable(args.json)
     reports = read_reports(args.report)
@@ -211,7 +211,7 @@ def tune(args: argparse.Namespace) -> int:
         from training.models.weight_files import load_network
         from xpnet.images import sample_frames
     except ImportError as error:
-        raise require(str(error.name), "tuning", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "tuning", TRAIN_HINT) from error
     check_distinct((args.output,), (args.weights,))
     check_writable(args.output)
     network, card = load_network(args.weights)
@@ -234,7 +234,8 @@ def add_pack(commands: Any) -> None:
         commands,
         "export pack",
         "store weights at half precision",
-        "xpnet export pack build/training/teacher1/weights.safetensors --output build/teacher1.safetensors",
+        "xpnet export pack build/training/teacher1/weights.safetensors "
+        "--output build/teacher1.safetensors",
         pack,
     )
     p.add_argument("weights", type=Path, help="safetensors file with its card beside it")
@@ -247,7 +248,7 @@ def pack(args: argparse.Namespace) -> int:
     try:
         from training.models.weight_files import pack as store
     except ImportError as error:
-        raise require(str(error.name), "packing weights", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "packing weights", TRAIN_HINT) from error
     store(args.weights, args.output)
     print(args.output)
     return 0

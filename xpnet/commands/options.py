@@ -60,7 +60,7 @@ def add_frames(parser: argparse.ArgumentParser) -> None:
 
 
 def add_graph_options(parser: argparse.ArgumentParser) -> None:
-    """Add what describes a graph: `input`, `--mode`, `--interval`, `--fps`, and a live source's size."""
+    """Add the options that describe a graph: input, mode, frame rate, size of a live source."""
     parser.add_argument(
         "input",
         help="a video file, a folder of images, rtsp://..., /dev/video0, or decklink:0",

@@ -52,4 +52,4 @@ def serve(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print("stopping")
             return 0
-        raise UserError(f"tritonserver ended by itself: {server.how_it_ended()}")
+        raise UserError(f"tritonserver ended by itself: {server.describe_exit()}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_command
-from xpnet.errors import first_process, require
+from xpnet.errors import is_rank_zero, not_installed
 from xpnet.files import check_writable, write_text
 from xpnet.paths import ROOT
 
@@ -109,7 +109,7 @@ def check_data(args: argparse.Namespace) -> int:
         from training.data.dataset_check import check
         from training.data.readers import read_source
     except ImportError as error:
-        raise require(str(error.name), "checking data", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "checking data", TRAIN_HINT) from error
     if args.json:
         check_writable(args.json)
     report = check(read_source(args.folder, args.split))
@@ -131,7 +131,7 @@ def ablation(args: argparse.Namespace) -> int:
         from training.evaluation.scored_sets import parse_set
         from training.settings import parse_overrides
     except ImportError as error:
-        raise require(str(error.name), "training", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "training", TRAIN_HINT) from error
     overrides: dict[str, Any] = {**parse_overrides(args.override)}
     if args.skip_bad:
         overrides["skip_bad"] = True
@@ -145,11 +145,11 @@ def start_training(args: argparse.Namespace, job: str, given: dict[str, Any]) ->
         from training.jobs import train as start
         from training.settings import parse_overrides, read_job
     except ImportError as error:
-        raise require(str(error.name), "training", TRAIN_HINT) from error
+        raise not_installed(str(error.name), "training", TRAIN_HINT) from error
     overrides = {**given, **parse_overrides(args.override)}
     if args.skip_bad:
         overrides["skip_bad"] = True
     weights = start(read_job(job, args.config, overrides))
-    if first_process():
+    if is_rank_zero():
         print(weights)
     return 0

@@ -1,1 +1,1 @@
-"""What the documents claim, checked on the machine at hand: `xpnet doctor verify`."""
+"""`xpnet doctor verify`: check the claims of the documentation on this machine, and report."""

@@ -87,7 +87,7 @@ CLAIMS = (
         "video-goes-on",
         "When the server dies, the video goes on without masks",
         "README.md",
-        "the **video goes on** without masks",
+        "the **video continues** without masks",
         "the server of a run is killed half-way; the frames of its output are counted",
         cpu_checks.video_goes_on,
     ),

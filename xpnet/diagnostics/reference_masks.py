@@ -1,13 +1,15 @@
-"""Masks of the demo clip that are stored with the project, and masks read back from a video.
+"""Reference masks of the demo clip, and masks read back from videos.
 
-The stored ones are what ONNX Runtime computes in float32, cut at the card's threshold at the size
-of the frame: `xpnet doctor verify --store-masks` makes them.
+The reference masks are stored with the project, in docs/demo/masks. ONNX Runtime computed them in
+float32; each is cut at the card's threshold, at the size of the frame.
+`xpnet doctor verify --store-masks` writes them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,144 +30,205 @@ from xpnet.frames import (
 )
 from xpnet.images import clip_frames
 from xpnet.inference import Inference
-from xpnet.paths import ROOT
+from xpnet.paths import DEMO_CLIP, ROOT, onnx_path
 from xpnet.serving.onnx_inference import OnnxInference
 
-CLIP = ROOT / "docs" / "demo" / "colonoscopy.mp4"
-FOLDER = ROOT / "docs" / "demo" / "masks"
-NUMBERS = (40, 120, 200, 280)
-"""Frames of the clip whose masks are stored, from 0; each shows a polyp."""
-DRAWN = "ff00ff"
-"""The colour in which a graph is asked to draw, opaque: nothing in a colon has it."""
-CHANGED = 30
-"""Levels of a channel by which a pixel differs from the source's where something was drawn."""
+REFERENCE_DIR = ROOT / "docs" / "demo" / "masks"
+REFERENCE_FRAMES = (40, 120, 200, 280)
+"""Frames of the clip with reference masks, counted from 0; each shows a polyp."""
+MASK_COLOUR = "ff00ff"
+"""Colour for `xpnet run --colour` that no tissue has, so that masks can be read from the video."""
+MIN_MAGENTA = 64
+"""Levels by which red and blue exceed green in a pixel of MASK_COLOUR."""
+MIN_CHANGE = 30
+"""Levels of a channel by which a pixel of a mask differs from the source video."""
 
 
 @dataclass(frozen=True)
-class StoredMasks:
-    """The masks of one model by the number of their frame, each height x width of 0 and 1."""
+class ReferenceMasks:
+    """The reference masks of one model.
+
+    Attributes:
+        model: Name of the ONNX model in the repository.
+        masks: Masks by frame number, each height x width of the clip.
+    """
 
     model: str
     masks: dict[int, Mask]
 
 
-def store(repository: Path, models: tuple[str, ...]) -> list[Path]:
-    """Computes and writes the masks of `models`, which are served as ONNX; returns the files.
+def store_reference_masks(repository: Path, models: tuple[str, ...]) -> list[Path]:
+    """Compute and write the reference masks.
+
+    Args:
+        repository: The Triton model repository.
+        models: Names of models that are served as ONNX.
+
+    Returns:
+        The written files.
 
     Raises:
-        UserError: a model is missing, or marks nothing on one of the frames.
+        UserError: A model is missing, or finds no polyp on one of the frames.
     """
-    frames = wanted_frames(CLIP)
+    frames = read_reference_frames(DEMO_CLIP)
     written = []
     for model in models:
-        onnx = repository / model / "1" / "model.onnx"
-        folder = FOLDER / model
+        onnx = onnx_path(repository / model)
+        folder = REFERENCE_DIR / model
         folder.mkdir(parents=True, exist_ok=True)
-        inference = OnnxInference(onnx)
-        try:
-            for number, mask in masks_of(inference, frames).items():
+        with closing(OnnxInference(onnx)) as inference:
+            for number, mask in predict_masks(inference, frames).items():
                 if not mask.any():
-                    raise UserError(f"{model}: marks nothing on frame {number} of {CLIP.name}")
+                    raise UserError(f"{model}: no polyp found on frame {number} of {DEMO_CLIP.name}")
                 path = folder / f"{number:03}.png"
                 write_bytes(path, cv2.imencode(".png", mask * 255)[1].tobytes())
                 written.append(path)
-        finally:
-            inference.close()
-        note = {"clip": CLIP.name, "onnx_sha256": digest(onnx), "runtime": "onnxruntime, fp32"}
+        note = {
+            "clip": DEMO_CLIP.name,
+            "onnx_sha256": file_sha256(onnx),
+            "runtime": "onnxruntime, fp32",
+        }
         write_text(folder / "masks.json", json.dumps(note, indent=2) + "\n")
     return written
 
 
-def stored_masks(repository: Path, model: str) -> StoredMasks:
-    """The masks stored for an ONNX model of the repository.
+def load_reference_masks(repository: Path, model: str) -> ReferenceMasks:
+    """Read the reference masks of an ONNX model.
+
+    Args:
+        repository: The Triton model repository.
+        model: Name of a model that is served as ONNX.
 
     Raises:
-        UserError: there are none, one cannot be read, or they are of other weights.
+        UserError: The masks are missing, cannot be read, or are of other weights.
     """
-    folder = FOLDER / model
-    hint = "`xpnet doctor verify --store-masks` makes them"
+    folder = REFERENCE_DIR / model
+    hint = "`xpnet doctor verify --store-masks` writes them"
     try:
         note: dict[str, Any] = json.loads((folder / "masks.json").read_text(encoding="utf-8"))
-        found = digest(repository / model / "1" / "model.onnx")
+        sha256 = file_sha256(onnx_path(repository / model))
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: no stored masks ({error}): {hint}") from error
-    if note.get("onnx_sha256") != found:
-        raise UserError(f"{folder}: masks of other weights than {model} has: {hint}")
+        raise UserError(f"{folder}: no reference masks ({error}): {hint}") from error
+    if note.get("onnx_sha256") != sha256:
+        raise UserError(f"{folder}: reference masks of other weights than those of {model}: {hint}")
     masks = {}
-    for number in NUMBERS:
+    for number in REFERENCE_FRAMES:
         path = folder / f"{number:03}.png"
-        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        if picture is None:
+        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if image is None:
             raise UserError(f"{path}: cannot be read: {hint}")
-        masks[number] = np.asarray(picture > 127, dtype=np.uint8)
-    return StoredMasks(model, masks)
+        masks[number] = np.asarray(image > 127, dtype=np.uint8)
+    return ReferenceMasks(model, masks)
 
 
-def masks_of(inference: Inference, frames: dict[int, Frame]) -> dict[int, Mask]:
-    """What a loaded model marks on frames, at their size."""
+def predict_masks(inference: Inference, frames: dict[int, Frame]) -> dict[int, Mask]:
+    """Compute the masks of frames, each at the size of its frame.
+
+    Args:
+        inference: A loaded model.
+        frames: Frames by number, each H x W x 3 RGB.
+    """
     card = inference.card
-    found = {}
+    masks = {}
     for number, frame in frames.items():
         tensor = frame_to_tensor(frame, card.input.height, card.input.width)
-        found[number] = mask_on(frame, inference.submit(tensor).result(), card)
-    return found
+        masks[number] = frame_mask(frame, inference.submit(tensor).result(), card)
+    return masks
 
 
-def mask_on(frame: Frame, probabilities: ProbabilityMap, card: Card) -> Mask:
-    """The mask of a probability map at the size of its frame."""
+def frame_mask(frame: Frame, probabilities: ProbabilityMap, card: Card) -> Mask:
+    """Convert a probability map to a mask of the frame's size, with the card's threshold.
+
+    Args:
+        frame: H x W x 3 RGB.
+        probabilities: Probability map of any size.
+        card: Card of the model that computed the map.
+    """
     height, width = frame.shape[:2]
     return probabilities_to_mask(probabilities, height, width, card.threshold)
 
 
-def wanted_frames(clip: Path) -> dict[int, Frame]:
-    """The frames of NUMBERS of a clip. Raises UserError where it is shorter."""
-    frames = {n: frame for n, frame in enumerate(clip_frames(clip)) if n in NUMBERS}
-    if len(frames) < len(NUMBERS):
-        raise UserError(f"{clip}: ends before frame {NUMBERS[-1]}")
+def read_reference_frames(clip: Path) -> dict[int, Frame]:
+    """Return the frames REFERENCE_FRAMES of a clip, by number.
+
+    Args:
+        clip: A video.
+
+    Raises:
+        UserError: The clip is shorter than that.
+    """
+    frames = {n: frame for n, frame in enumerate(clip_frames(clip)) if n in REFERENCE_FRAMES}
+    if len(frames) < len(REFERENCE_FRAMES):
+        raise UserError(f"{clip}: ends before frame {REFERENCE_FRAMES[-1]}")
     return frames
 
 
-def drawn_masks(video: Path) -> dict[int, Mask]:
-    """The masks in a video whose masks were drawn in DRAWN, opaque, at its frames NUMBERS.
+def read_drawn_masks(video: Path) -> dict[int, Mask]:
+    """Read masks back from a video in which they are drawn in MASK_COLOUR with opacity 1.
+
+    Args:
+        video: A video made by `xpnet run --colour ff00ff --opacity 1`.
+
+    Returns:
+        The masks of the frames REFERENCE_FRAMES, by number.
 
     Raises:
-        UserError: the video is too short.
+        UserError: The video is too short.
     """
-    found = {}
-    for number, frame in wanted_frames(video).items():
+    masks = {}
+    for number, frame in read_reference_frames(video).items():
         red, green, blue = (frame[..., i].astype(np.int16) for i in range(3))
-        mask = ((np.minimum(red, blue) - green) > 64).astype(np.uint8)
-        # The contour is drawn two pixels wide along the edge: one of them lies outside.
-        found[number] = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), dtype=np.uint8)
-    return found
+        drawn = ((np.minimum(red, blue) - green) > MIN_MAGENTA).astype(np.uint8)
+        # The contour is two pixels wide along the edge: one of them is outside the mask.
+        masks[number] = np.asarray(cv2.erode(drawn, np.ones((3, 3), np.uint8)), dtype=np.uint8)
+    return masks
 
 
-def changed_masks(video: Path, source: Path) -> dict[int, Mask]:
-    """Where a video differs from its source, at its frames NUMBERS, at the source's size."""
-    originals = wanted_frames(source)
-    found = {}
-    for number, frame in wanted_frames(video).items():
-        height, width = originals[number].shape[:2]
-        same_size = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-        levels = cv2.absdiff(same_size, originals[number]).max(axis=2)
-        mask = (levels > CHANGED).astype(np.uint8)
-        # What compression changed are specks; what was painted is an area.
-        opened = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-        found[number] = np.asarray(opened, dtype=np.uint8)
-    return found
+def read_changed_masks(video: Path, source: Path) -> dict[int, Mask]:
+    """Find where a video differs from its source.
+
+    Args:
+        video: A video with masks drawn in any colour, at any size.
+        source: The video without masks.
+
+    Returns:
+        The areas that differ in the frames REFERENCE_FRAMES, by number, at the source's size.
+
+    Raises:
+        UserError: One of the videos is too short.
+    """
+    source_frames = read_reference_frames(source)
+    masks = {}
+    for number, frame in read_reference_frames(video).items():
+        height, width = source_frames[number].shape[:2]
+        scaled = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+        levels = cv2.absdiff(scaled, source_frames[number]).max(axis=2)
+        changed = (levels > MIN_CHANGE).astype(np.uint8)
+        # Opening removes the small spots that compression changed.
+        opened = cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+        masks[number] = np.asarray(opened, dtype=np.uint8)
+    return masks
 
 
-def dice(found: dict[int, Mask], wanted: dict[int, Mask]) -> float:
-    """Dice over all pixels of the frames of `wanted`. Raises UserError where sizes differ."""
-    for number, mask in wanted.items():
-        if found[number].shape != mask.shape:
+def masks_dice(actual: dict[int, Mask], expected: dict[int, Mask]) -> float:
+    """Return the Dice of masks over all pixels of all frames.
+
+    Args:
+        actual: Masks by frame number; frames that `expected` has not are ignored.
+        expected: Masks by frame number.
+
+    Raises:
+        UserError: Two masks of a frame have different sizes.
+    """
+    for number, mask in expected.items():
+        if actual[number].shape != mask.shape:
             raise UserError(
-                f"frame {number}: a mask of {found[number].shape}, expected {mask.shape}"
+                f"frame {number}: mask of {actual[number].shape}, expected {mask.shape}"
             )
-    ours, theirs = (np.stack([m[n] for n in wanted]) for m in (found, wanted))
-    return agreement(ours.astype(np.float32), theirs.astype(np.float32), 0.5)
+    found, wanted = (np.stack([m[n] for n in expected]) for m in (actual, expected))
+    return agreement(found.astype(np.float32), wanted.astype(np.float32), 0.5)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,7 +1,8 @@
-"""Which versions of NVIDIA's parts belong together: the data. Their traps: xpnet/host/known_issues.py.
+"""Which versions of NVIDIA's software fit together; xpnet/host/known_issues.py lists known issues.
 
-docs/compatibility.md is made from it (a test compares), and `xpnet doctor` judges a target by it.
-An empty string is what no source that we read says: it is neither printed nor checked.
+docs/compatibility.md is generated from this table (a test compares them), and `xpnet doctor` checks
+a machine against it. An empty string means that no source states the version: it is neither printed
+nor checked.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Release:
-    """One DeepStream release and what NVIDIA says it runs with, as beginnings of versions.
+    """One DeepStream release and the versions that NVIDIA names for it, as version prefixes.
 
-    `l4t` is Jetson's Linux, `pyds` the version of its Python bindings, `driver` the least that a
-    GeForce RTX needs; `tensorrt_jetson` whether `tensorrt` holds on a Jetson, too.
+    Attributes:
+        l4t: Version of Jetson Linux.
+        pyds: Version of the Python bindings.
+        driver: Oldest driver for a GeForce RTX.
+        tensorrt_jetson: Whether `tensorrt` also applies to a Jetson.
     """
 
     deepstream: str
@@ -112,21 +116,21 @@ RELEASES = (
         sources="docs.nvidia.com DS_Migration_guide and DS_service_maker_python 9.2",
     ),
 )
-"""Oldest first. The project's plans and configs need TensorRT 10, hence nothing before 7.1."""
+"""Oldest first; nothing before 7.1, since this project's plans and configs need TensorRT 10."""
 
 
 def release_of(version: str) -> Release | None:
-    """The release of a full version as 9.1.0; None for one that is not in the table."""
-    return next((r for r in RELEASES if begins(version, r.deepstream)), None)
+    """Return the release of a full version such as 9.1.0, or None if it is not in the table."""
+    return next((r for r in RELEASES if matches_version_prefix(version, r.deepstream)), None)
 
 
-def begins(version: str, beginning: str) -> bool:
-    """Whether a version is of a line: 10.3.0.26 is of 10.3, 10.30 is not."""
+def matches_version_prefix(version: str, beginning: str) -> bool:
+    """Return whether a version starts with a prefix: 10.3.0.26 matches 10.3, 10.30 does not."""
     return f"{version}.".startswith(f"{beginning}.")
 
 
 def releases_table() -> list[str]:
-    """Lines of Markdown."""
+    """Return the table of releases as lines of Markdown."""
     rows = [
         "| DeepStream | Ubuntu | Python | GStreamer | CUDA | TensorRT | driver (RTX) | Triton "
         "| JetPack (L4T) | pyds |",
@@ -142,5 +146,5 @@ def releases_table() -> list[str]:
 
 
 def sources_list() -> list[str]:
-    """Lines of Markdown: where each row of the table was read."""
+    """Return the sources of the table as lines of Markdown."""
     return [f"- {r.deepstream}: {r.sources}" for r in reversed(RELEASES)]

@@ -1,4 +1,4 @@
-"""The machine, in words: every figure needs it beside it."""
+"""Describes the processor: every measured figure names the machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16",
 
 
 def cpu_flags() -> list[str]:
-    """The CPU's features as Linux names them; empty where it does not tell."""
+    """Return the CPU's feature flags as Linux names them; empty if unknown."""
     return _cpuinfo("flags").split() or _cpuinfo("Features").split()
 
 
 def describe_machine() -> str:
-    """Architecture, processor, and the instruction sets that decide the speed of a network."""
+    """Return architecture, processor and the instruction sets that determine a network's speed."""
     sets = " ".join(name for name in INSTRUCTION_SETS if name in cpu_flags())
     name = _cpuinfo("model name") or "unknown processor"
     return f"{platform.machine()}, {name}, {sets}"

@@ -1,4 +1,4 @@
-"""`xpnet doctor`: what is installed, what is missing, what that disables and how to get it."""
+"""`xpnet doctor`: what is installed, what is missing, what that disables and how to install it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib import metadata, util
 from typing import Any
 
 from xpnet.errors import UserError
-from xpnet.host.nvidia_software import Target, judge, look
+from xpnet.host.nvidia_software import NvidiaSoftware, detect_nvidia_software, find_mismatches
 from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY
 from xpnet.serving.cpu_runtimes import best_runtime
 from xpnet.serving.triton_server import find_tritonserver, servable_models
@@ -20,10 +20,12 @@ SETUP = "scripts/setup.sh"
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked for.
+    """One part that was looked for.
 
-    `needed` tells what does not work without it; `required` whether that is the demo itself, or
-    whether it is `wrong`: there, but not going together with the rest.
+    Attributes:
+        needed: What does not work without it.
+        required: Whether the demo needs it, or on a target whether it must be fixed.
+        wrong: Whether it is installed but does not fit the other parts.
     """
 
     name: str
@@ -35,7 +37,7 @@ class Check:
     wrong: bool = False
 
     def line(self) -> str:
-        """For a person: a mark, the name, what was found, and what follows where it is missing."""
+        """Return the check as a line for a person."""
         if self.ok:
             return f"  ok       {self.name:<24}{self.found}"
         mark, breaks, mend = "MISSING", "without it no", "get it"
@@ -51,7 +53,7 @@ class Check:
 
 
 def checks() -> list[Check]:
-    """Everything but GStreamer, which the graph's own package knows."""
+    """Check everything except GStreamer, which the deepstream package checks."""
     graph, export = "xpnet run, evaluate", "xpnet train, export"
     return [
         _python(),
@@ -65,12 +67,12 @@ def checks() -> list[Check]:
         _package("torch", "torch", export, f"{SETUP} --train", required=False),
         _package("albumentations", "albumentations", export, f"{SETUP} --train", required=False),
         _package("onnx", "onnx", export, f"{SETUP} --train", required=False),
-        *target_checks(look()),
+        *target_checks(detect_nvidia_software()),
     ]
 
 
 def as_json(found: list[Check]) -> list[dict[str, Any]]:
-    """Plain dictionaries with the fields of `Check`."""
+    """Return the checks as dictionaries, ready for JSON."""
     return [asdict(check) for check in found]
 
 
@@ -116,8 +118,12 @@ def _models() -> str:
     return ", ".join(servable_models(MODEL_REPOSITORY, ()))
 
 
-def target_checks(target: Target) -> list[Check]:
-    """NVIDIA's parts: what is there, and, where they do not go together, how to mend it."""
+def target_checks(target: NvidiaSoftware) -> list[Check]:
+    """Check NVIDIA's software: what is installed, and how to fix versions that do not fit together.
+
+    Args:
+        target: What was detected on this machine.
+    """
     jetson = (
         f"Jetson's Linux {target.l4t or 'of a version not told here'}" if target.jetson else None
     )
@@ -135,7 +141,7 @@ def target_checks(target: Target) -> list[Check]:
         ("pyds", pyds, "DeepStream graph; the GStreamer graph runs instead",
          "comes with NVIDIA DeepStream, never from a package index"),
     )  # fmt: skip
-    wrong = judge(target)
+    wrong = find_mismatches(target)
     names = {m.name for m in wrong}
     rows = [
         Check(name, what is not None, what or "not installed", needed or "", how, required=False)

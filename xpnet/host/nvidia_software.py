@@ -1,7 +1,8 @@
-"""What of NVIDIA's is installed on this machine, and whether it goes together.
+"""NVIDIA's software on this machine, and whether its versions fit together.
 
-`look` reads files below a root and asks through functions that it is given, so that a test can
-show it any machine; `judge` compares with `xpnet.host.compatibility` and says how to mend it.
+`detect_nvidia_software` reads files below a root and calls functions that are passed to it, so that
+tests can present any machine. `find_mismatches` compares the result with
+`xpnet.host.compatibility`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from xpnet.host.compatibility import RELEASES, Release, begins, release_of
+from xpnet.host.compatibility import RELEASES, Release, matches_version_prefix, release_of
 
 DEEPSTREAM = Path("opt/nvidia/deepstream/deepstream")
 INFERSERVER = DEEPSTREAM / "lib/gst-plugins/libnvdsgst_inferserver.so"
@@ -29,15 +30,15 @@ DRIVER_QUERY = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,nohead
 
 @dataclass(frozen=True)
 class Module:
-    """A Python module: the file it would be imported from, and its package's version."""
+    """A Python module: the file that it would be imported from, and its package's version."""
 
     origin: str
     version: str
 
 
 @dataclass(frozen=True)
-class Target:
-    """Versions as found, None where there is none."""
+class NvidiaSoftware:
+    """Versions of NVIDIA's software; None for what is not installed."""
 
     deepstream: str | None
     l4t: str | None
@@ -54,13 +55,13 @@ class Target:
 
     @property
     def jetson(self) -> bool:
-        """Whether it is one: by its Linux, or in a container by its device tree."""
+        """Whether this machine is a Jetson, by its Linux, or in a container by its device tree."""
         return self.l4t is not None or self.tegra
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Two parts that do not go together: the part, what was found, what fails, how to mend it."""
+    """Two parts that do not fit together: the part, what was found, what fails, and the fix."""
 
     name: str
     found: str
@@ -69,7 +70,7 @@ class Mismatch:
 
 
 def run_quietly(command: tuple[str, ...]) -> str:
-    """What a command prints; empty where it is not there or fails."""
+    """Return a command's output; empty if the command is missing or fails."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -78,7 +79,11 @@ def run_quietly(command: tuple[str, ...]) -> str:
 
 
 def find_module(name: str) -> Module | None:
-    """Without importing it."""
+    """Find a module without importing it.
+
+    Args:
+        name: Its name.
+    """
     spec = util.find_spec(name)
     if spec is None or spec.origin is None:
         return None
@@ -88,22 +93,27 @@ def find_module(name: str) -> Module | None:
         return Module(spec.origin, "unknown")
 
 
-def look(
+def detect_nvidia_software(
     root: Path = Path("/"),
     run: Callable[[tuple[str, ...]], str] = run_quietly,
     module: Callable[[str], Module | None] = find_module,
-) -> Target:
-    """Reads what is installed below `root`.
+) -> NvidiaSoftware:
+    """Detect what is installed below `root`.
 
     Files: DeepStream's `version`, Jetson's /etc/nv_tegra_release and device tree, dpkg's status,
     /etc/os-release.
+
+    Args:
+        root: Root of the file system.
+        run: Returns the output of a command.
+        module: Finds a Python module.
     """
     packages = _packages(root)
     release = _text(root / "etc/os-release")
     tegra = re.search(
         r"R(\d+) \(release\), REVISION: ([\d.]+)", _text(root / "etc/nv_tegra_release")
     )
-    return Target(
+    return NvidiaSoftware(
         deepstream=_found(r"Version:\s*([\d.]+)", _text(root / DEEPSTREAM / "version")),
         l4t=f"{tegra[1]}.{tegra[2]}" if tegra else None,
         jetpack=packages.get("nvidia-jetpack"),
@@ -119,14 +129,18 @@ def look(
     )
 
 
-def wrong_pyds(pyds: Module | None) -> bool:
-    """Whether this is the package index's pyds: that one is Python, NVIDIA's is a library."""
+def is_unrelated_pyds(pyds: Module | None) -> bool:
+    """Return whether pyds is the unrelated package: it is Python, NVIDIA's is a shared library."""
     return pyds is not None and pyds.origin.endswith(".py")
 
 
-def judge(target: Target) -> list[Mismatch]:
-    """What does not go together; empty on a machine without NVIDIA's parts."""
-    found = _judge_pyds(target)
+def find_mismatches(target: NvidiaSoftware) -> list[Mismatch]:
+    """Find parts that do not fit together; empty on a machine without NVIDIA's software.
+
+    Args:
+        target: What was detected.
+    """
+    found = _pyds_mismatches(target)
     if target.deepstream is None:
         return found
     release = release_of(target.deepstream)
@@ -135,18 +149,18 @@ def judge(target: Target) -> list[Mismatch]:
         return [
             Mismatch(
                 "DeepStream",
-                f"{target.deepstream}, not one of those we know ({known})",
-                "certainty about anything of NVIDIA's here",
+                f"{target.deepstream}, expected one of {known}",
+                "all checks of NVIDIA's software",
                 f"install DeepStream {RELEASES[-2].deepstream}",
             ),
             *found,
         ]
-    found += _judge_system(target, release)
+    found += _system_mismatches(target, release)
     if target.inferserver and not target.triton:
         found.append(
             Mismatch(
                 "nvinferserver",
-                "its plugin is there, libtritonserver.so is not",
+                "the plugin is installed, libtritonserver.so is not",
                 "`--triton inprocess`, `--triton grpc`",
                 "triton_backend_setup.sh, which comes with DeepStream"
                 if target.jetson
@@ -157,8 +171,8 @@ def judge(target: Target) -> list[Mismatch]:
     return found
 
 
-def _judge_system(target: Target, release: Release) -> list[Mismatch]:
-    """Linux, Python, TensorRT and the driver against DeepStream's release."""
+def _system_mismatches(target: NvidiaSoftware, release: Release) -> list[Mismatch]:
+    """Compare Linux, Python, TensorRT and the driver with DeepStream's release."""
     name = f"DeepStream {release.deepstream}"
     tensorrt = release.tensorrt if release.tensorrt_jetson or not target.jetson else ""
     rows = (
@@ -168,9 +182,9 @@ def _judge_system(target: Target, release: Release) -> list[Mismatch]:
         ("TensorRT", target.tensorrt, tensorrt, "the TensorRT that comes with it"),
     )
     found = [
-        Mismatch(part, f"{here}, {name} is made for {wanted}", name, mend)
+        Mismatch(part, f"{here}, {name} needs {wanted}", name, mend)
         for part, here, wanted, mend in rows
-        if here and wanted and not begins(here, wanted)
+        if here and wanted and not matches_version_prefix(here, wanted)
     ]
     if not target.jetson and target.driver and release.driver:
         if _numbers(target.driver) < _numbers(release.driver):
@@ -179,16 +193,16 @@ def _judge_system(target: Target, release: Release) -> list[Mismatch]:
     elif not target.jetson and not target.driver:
         found.append(
             Mismatch(
-                "driver", "nvidia-smi says nothing", name, "docker run --gpus all, or install it"
+                "driver", "no output of nvidia-smi", name, "docker run --gpus all, or install it"
             )
         )
     return found
 
 
-def _judge_pyds(target: Target) -> list[Mismatch]:
+def _pyds_mismatches(target: NvidiaSoftware) -> list[Mismatch]:
     pyds, graph = target.pyds, "xpnet run --platform deepstream"
-    if wrong_pyds(pyds):
-        what = f"{pyds.version if pyds else ''} of the package index, which reads planetary data"
+    if is_unrelated_pyds(pyds):
+        what = f"{pyds.version if pyds else ''} from the package index, which is unrelated"
         return [Mismatch("pyds", what, graph, f"pip uninstall pyds, then {INSTALL_PYDS}")]
     if pyds is None:
         if target.deepstream is None:
@@ -200,13 +214,13 @@ def _judge_pyds(target: Target) -> list[Mismatch]:
         found.append(Mismatch("pyds", what, graph, "pip install 'numpy<2'"))
     release = release_of(target.deepstream) if target.deepstream else None
     wanted = release.pyds if release else ""
-    if release and wanted[:1].isdigit() and not begins(pyds.version, wanted):
+    if release and wanted[:1].isdigit() and not matches_version_prefix(pyds.version, wanted):
         what = f"{pyds.version}, DeepStream {release.deepstream} needs {wanted}"
         found.append(Mismatch("pyds", what, graph, _install_pyds(target)))
     return found
 
 
-def _install_pyds(target: Target) -> str:
+def _install_pyds(target: NvidiaSoftware) -> str:
     release = release_of(target.deepstream or "")
     if release and release.pyds[:1].isdigit():
         return f"{INSTALL_PYDS} --version {release.pyds}"
@@ -214,7 +228,7 @@ def _install_pyds(target: Target) -> str:
 
 
 def _packages(root: Path) -> dict[str, str]:
-    """Package to version, from dpkg's status file."""
+    """Return package versions from dpkg's status file."""
     text = _text(root / "var/lib/dpkg/status")
     found = {}
     for block in text.split("\n\n"):

@@ -1,4 +1,4 @@
-"""What every program that we start has in common."""
+"""What all child processes of this project have in common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import signal
 
 
-def die_with_parent() -> None:
-    """In the child: Linux ends it when its parent does, however that ends (prctl(2))."""
+def end_with_parent() -> None:
+    """In the child process: end it when its parent ends, for whatever reason (prctl(2))."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""`xpnet doctor info`: versions and cards, for a bug report or a script."""
+"""`xpnet doctor info`: versions and model cards, for a bug report or a script."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str | None]:
-    """XP-Net, Python, the packages of PACKAGES, the server; None for what is not installed."""
+    """Return the versions of XP-Net, Python, PACKAGES and the server; None if not installed."""
     found: dict[str, str | None] = {"xpnet": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -40,7 +40,7 @@ def versions() -> dict[str, str | None]:
 
 
 def _tritonserver() -> str | None:
-    """The package that brought the server, or where NVIDIA's own lies."""
+    """Return the package of the bundled server, or the path of NVIDIA's server."""
     try:
         binary, _ = find_tritonserver()
     except UserError:
@@ -52,7 +52,11 @@ def _tritonserver() -> str | None:
 
 
 def cards(repository: Path) -> dict[str, Any]:
-    """The card of every model in the repository, as plain JSON; its error where it is broken."""
+    """Return the card of every model in a repository as JSON values, or the error of a broken one.
+
+    Args:
+        repository: The Triton model repository.
+    """
     found: dict[str, Any] = {}
     for path in sorted(repository.glob("*/card.json")):
         try:
@@ -63,7 +67,7 @@ def cards(repository: Path) -> dict[str, Any]:
 
 
 def as_lines(info: dict[str, Any]) -> list[str]:
-    """The same for a person."""
+    """Return the information as lines for a person."""
     lines = [f"{name:<24}{version or '-'}" for name, version in info["versions"].items()]
     for name, row in (info["networks"] or {}).items():
         lines.append(

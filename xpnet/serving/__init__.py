@@ -1,1 +1,1 @@
-"""Triton: its model configurations, its server process, its client, and a CPU backend."""
+"""Triton: model configuration, repository, server, client; ONNX runtimes on the CPU."""

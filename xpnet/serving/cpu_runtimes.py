@@ -1,7 +1,7 @@
-"""What computes an ONNX file on a CPU: ONNX Runtime, or OpenVINO where it is the faster one.
+"""Runtimes for ONNX files on a CPU: ONNX Runtime, and OpenVINO where it is faster.
 
-The Triton backend, inference in process and `xpnet bench network` all run a model through here, so
-that what is served is what was scored and timed.
+The Triton backend, inference in process and `xpnet bench network` all use this module, so that the
+served computation is the one that was scored and timed.
 """
 
 from __future__ import annotations
@@ -15,30 +15,33 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.errors import UserError, require
+from xpnet.errors import UserError, not_installed
 from xpnet.host.cpu import cpu_flags
 
 RUNTIMES = ("onnxruntime", "openvino")
 AUTO = "auto"
-"""Instead of a name: the one that `best_runtime` chooses."""
+"""Stands for the runtime that `best_runtime` returns."""
 BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 HINT = "scripts/setup.sh"
 FATAL = 4
-"""Of ONNX Runtime's severities: no other is printed."""
+"""Severity of ONNX Runtime's log; nothing below it is printed."""
 NOISE = (
     r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?"
     r"|/onnxruntime_src/\S+:\d+ [^(]*\(.*?\) (const )?"
 )
-"""In ONNX Runtime's errors: its codes, and where in its sources it stood."""
+"""Parts of ONNX Runtime's error messages that are removed: codes and source positions."""
 Feeds = dict[str, NDArray[Any]]
-"""Inputs by name; of each the first dimension is the batch."""
+"""Inputs by name; the first dimension of each is the batch."""
 
 
 class CpuModel(Protocol):
     """A loaded ONNX file.
 
-    `shapes` are those of all inputs and outputs by name, -1 where the file leaves a size open;
-    `metadata` is what the file says of itself, by key.
+    Attributes:
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        shapes: Shapes of inputs and outputs by name; -1 for a size that the file leaves open.
+        metadata: The file's metadata by key.
     """
 
     inputs: list[str]
@@ -47,33 +50,34 @@ class CpuModel(Protocol):
     metadata: dict[str, str]
 
     def run(self, outputs: list[str], feeds: Feeds) -> list[NDArray[Any]]:
-        """The named outputs, in their order. Raises whatever the runtime does."""
+        """Return the named outputs, in their order. Raises whatever the runtime raises."""
 
 
 def best_runtime() -> str:
-    """OpenVINO where it can compute in bfloat16, ONNX Runtime elsewhere: docs/engines.md.
+    """Return `openvino` on a CPU with bfloat16, else `onnxruntime` (measured: docs/engines.md).
 
-    In float32 the one is faster for one network, the other for another.
+    In float32 neither is faster for all networks.
     """
     can = util.find_spec("openvino") is not None and computes_bf16()
     return "openvino" if can else "onnxruntime"
 
 
 def computes_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16, to which OpenVINO then rounds."""
+    """Return whether this CPU multiplies bfloat16, which OpenVINO then uses."""
     return any(flag in cpu_flags() for flag in BF16_FLAGS)
 
 
 def open_model(
     path: Path, runtime: str = AUTO, threads: int = 0, precision: str | None = None
 ) -> CpuModel:
-    """Loads an ONNX file.
+    """Load an ONNX file.
 
-    `threads` 0 takes one for each core. In `precision`, fp32 or bf16, OpenVINO computes what the
-    graph holds in float32; None is bf16 where the CPU has it. ONNX Runtime knows fp32 only.
+    Args: path: The file. runtime: `onnxruntime`, `openvino` or `auto`. threads: Number of threads;
+        0 for one on each core. precision: `fp32` or `bf16` for what the graph holds in float32,
+        OpenVINO only; None for bf16 if the CPU has it.
 
     Raises:
-        UserError: an unknown runtime, one that is not installed, no such file, or no model.
+        UserError: An unknown runtime, one that is not installed, no such file, or not a model.
     """
     runtime = best_runtime() if runtime == AUTO else runtime
     if runtime not in RUNTIMES:
@@ -90,17 +94,18 @@ class _OnnxRuntime:
         try:
             import onnxruntime
         except ImportError as error:
-            raise require("onnxruntime", "inference on a CPU", HINT) from error
+            raise not_installed("onnxruntime", "inference on a CPU", HINT) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = FATAL  # what is wrong comes as an exception, said once
+        # Errors are raised as exceptions; do not print them as well
+        options.log_severity_level = FATAL
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime has one exception class for each of its codes
+        except Exception as error:  # each of ONNX Runtime's codes has an exception class of its own
             reason = re.sub(NOISE, "", str(error))
-            raise UserError(f"{path}: not a model that ONNX Runtime loads: {reason}") from error
+            raise UserError(f"{path}: not a model that ONNX Runtime can load: {reason}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self.inputs = [i.name for i in inputs]
         self.outputs = [o.name for o in outputs]
@@ -116,18 +121,18 @@ class _OnnxRuntime:
 
 
 class _OpenVino:
-    """Compiled for a batch of one, which a larger one runs through frame by frame.
+    """A model compiled for a batch of one; larger batches run frame by frame.
 
-    On a CPU a batch saves nothing, and a graph that leaves its size open runs slower.
+    On a CPU a batch saves nothing, and a graph with an open batch size runs slower.
     """
 
     def __init__(self, path: Path, threads: int, precision: str) -> None:
-        # It reports its own import to its makers wherever their telemetry is installed, too.
+        # Importing OpenVINO sends telemetry if its telemetry package is installed.
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         try:
             import openvino
         except ImportError as error:
-            raise require("openvino", "this runtime", HINT) from error
+            raise not_installed("openvino", "this runtime", HINT) from error
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
@@ -142,7 +147,7 @@ class _OpenVino:
             compiled = openvino.Core().compile_model(model, "CPU", settings)
         except Exception as error:  # OpenVINO raises RuntimeError for everything
             reason = str(error).strip().splitlines()[-1]
-            raise UserError(f"{path}: not a model that OpenVINO loads: {reason}") from error
+            raise UserError(f"{path}: not a model that OpenVINO can load: {reason}") from error
         self._request = compiled.create_infer_request()
         self.inputs = [i.get_any_name() for i in model.inputs]
         self.outputs = [o.get_any_name() for o in model.outputs]

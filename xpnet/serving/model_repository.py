@@ -24,9 +24,14 @@ HINTS = {
 
 
 def write_repository(repository: Path, plan: Card, onnx: Card) -> None:
-    """Writes config.pbtxt and card.json of a network's models, and the config of `xpnet_frame`.
+    """Write config.pbtxt and card.json of a network's two models, and the config of `xpnet_frame`.
 
-    The ONNX file lies there already.
+    The ONNX file must already be in the repository.
+
+    Args:
+        repository: The Triton model repository.
+        plan: Card of the TensorRT plan.
+        onnx: Card of the ONNX file.
     """
     for name, text, card in (
         (plan.name, plan_config(plan), plan),
@@ -41,9 +46,14 @@ def write_repository(repository: Path, plan: Card, onnx: Card) -> None:
 
 
 def without_batching(repository: Path, models: Iterable[str], copy: Path) -> None:
-    """Makes `copy` a repository of the same models whose dynamic batching is off.
+    """Make a repository of the same models without dynamic batching.
 
-    Weights, code and cards are links to those of `repository`, which stays as it is.
+    Weights, code and cards are symbolic links; `repository` is not changed.
+
+    Args:
+        repository: The Triton model repository.
+        models: Names of the models.
+        copy: Folder of the new repository.
     """
     from google.protobuf import text_format
 
@@ -58,10 +68,14 @@ def without_batching(repository: Path, models: Iterable[str], copy: Path) -> Non
 
 
 def servable_models(repository: Path, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """The names to load, checked for their files.
+    """Return the models to load, after checking their files.
+
+    Args:
+        repository: The Triton model repository.
+        wanted: Names of models; empty for all whose weights are present.
 
     Raises:
-        UserError: a wanted model, or its weights, are not there; or nothing is.
+        UserError: A wanted model or its weights are missing, or there is no model at all.
     """
     if not repository.is_dir():
         raise UserError(f"{repository}: no such model repository")
@@ -70,15 +84,15 @@ def servable_models(repository: Path, wanted: tuple[str, ...]) -> tuple[str, ...
     for name in wanted:
         if name not in folders:
             raise UserError(
-                f"{repository}: no model '{name}', only: {', '.join(folders) or 'none'}"
+                f"{repository}: no model '{name}', found: {', '.join(folders) or 'none'}"
             )
         if name not in present:
             missing = weights_path(repository, name)
             hint = HINTS.get(missing.suffix, "")
             raise UserError(f"model '{name}': {missing} is missing{hint}")
     if not present:
-        raise UserError(f"{repository}: holds no model that can be served")
-    if "xpnet_frame" in wanted:  # asks another model for its answers
+        raise UserError(f"{repository}: contains no model that can be served")
+    if "xpnet_frame" in wanted:  # calls another model
         inner = _inner_model(repository)
         return (*wanted, *(() if inner in wanted else servable_models(repository, (inner,))))
     return wanted or present

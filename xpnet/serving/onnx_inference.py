@@ -18,18 +18,21 @@ from xpnet.serving.cpu_runtimes import CpuModel, open_model
 class OnnxInference:
     """An ONNX file in this process, on the CPU, one frame at a time.
 
-    `runtime` is one of xpnet.serving.cpu_runtimes; ONNX Runtime in float32 is the reference for scores.
+    ONNX Runtime in float32 is the reference for scores.
 
-    Raises:
-        UserError: the runtime is missing, the file is no model with an XP-Net card, or its tensors
-            are not those of its card.
+    Args:
+        path: The ONNX file.
+        runtime: A runtime of xpnet.serving.cpu_runtimes.
+
+    Raises: UserError: The runtime is missing, the file has no XP-Net card, or its tensors differ
+        from those of its card.
     """
 
     def __init__(self, path: Path, runtime: str = "onnxruntime") -> None:
         self._model = open_model(path, runtime)
         metadata = self._model.metadata
         if METADATA_KEY not in metadata:
-            raise UserError(f"{path}: carries no XP-Net card: expected a file of `xpnet export`")
+            raise UserError(f"{path}: has no XP-Net card: expected a file of `xpnet export`")
         self.card = parse_card(metadata[METADATA_KEY], str(path))
         _check_tensors(path, self._model, self.card)
         self._pool = ThreadPoolExecutor(1, "onnx")
@@ -38,8 +41,8 @@ class OnnxInference:
         """See `Inference`."""
         return self._pool.submit(self._run, tensor)
 
-    def give_up(self, reason: str) -> None:
-        """Nothing to do: a call into the runtime always returns."""
+    def abandon(self, reason: str) -> None:
+        """Do nothing: a call into the runtime always returns."""
 
     def close(self) -> None:
         """See `Inference`."""
@@ -54,7 +57,7 @@ class OnnxInference:
 
 
 def _check_tensors(path: Path, model: CpuModel, card: Card) -> None:
-    """Names and sizes; of an output a file may leave the sizes open."""
+    """Compare names and sizes; a file may leave the sizes of its output open."""
     for kind, names, spec in (
         ("input", model.inputs, card.input),
         ("output", model.outputs, card.output),
@@ -67,5 +70,5 @@ def _check_tensors(path: Path, model: CpuModel, card: Card) -> None:
         )
         if names != [spec.name] or not fits:
             raise UserError(
-                f"{path}: its {kind} is {found}, its card says {(spec.name, spec.shape)}"
+                f"{path}: {kind} {found}, expected {(spec.name, spec.shape)} as in its card"
             )

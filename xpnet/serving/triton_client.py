@@ -1,4 +1,4 @@
-"""Inference through a Triton server: gRPC, with the tensors in system shared memory."""
+"""Inference through a Triton server by gRPC, with tensors in shared memory on the same machine."""
 
 from __future__ import annotations
 
@@ -24,21 +24,27 @@ from xpnet.serving.triton_connection import check_model, connect
 log = logging.getLogger("xpnet.serving")
 
 TIMEOUT_S = 10.0
-"""An answer that takes longer counts as lost."""
+"""A result that takes longer counts as lost."""
 RETRY_S = 1.0
-"""How often a lost server is looked for."""
+"""Interval between attempts to reach a lost server."""
 
 
 class TritonInference:
-    """One model of a running server; frames go on without it while the server is away.
+    """One model of a running server; frames pass without masks while the server is unreachable.
 
-    Tensors travel through shared memory where server and client share a machine, inside the
-    gRPC message otherwise. After a failure every `submit` fails at once until the server answers
-    again, which is tried once a second in the background.
+    Tensors are passed in shared memory if server and client share a machine, else inside the gRPC
+    message. After a failure every `submit` fails at once until the server answers again; a
+    background thread tries once a second.
+
+    Args:
+        url: HOST:PORT of the gRPC service.
+        model: Name of the model.
+        card: The model's card.
+        slots: Frames in flight at a time.
 
     Raises:
-        UserError: tritonclient is missing, no server answers at `url` (HOST:PORT of gRPC), or
-            the model is not ready or does not fit the card.
+        UserError: tritonclient is missing, no server answers, or the model is not ready or does not
+            match the card.
     """
 
     def __init__(self, url: str, model: str, card: Card, slots: int = IN_FLIGHT) -> None:
@@ -54,37 +60,37 @@ class TritonInference:
         for slot in range(slots):
             self._slots.put(slot)
         self._lock = threading.Lock()
-        self._failure = ""  # why the server counts as away; empty while it answers
+        self._failure = ""  # why the server counts as unreachable; empty while it answers
         self._looked, self._looking = 0.0, False
         self._closed = False
 
     def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
-        """See `Inference`. Waits for a free slot while all of them are in flight."""
+        """Submit a tensor, see `Inference`; blocks while all slots are in flight."""
         future: Future[ProbabilityMap] = Future()
         if self._failure:
-            self._look_again()
+            self._poll_server()
             future.set_exception(InferenceError(self._failure))
             return future
         try:
             slot = self._slots.get(timeout=TIMEOUT_S)
         except Empty:
-            self.give_up(f"no answer within {TIMEOUT_S:g} s")
+            self.abandon(f"no answer within {TIMEOUT_S:g} s")
             future.set_exception(InferenceError(self._failure))
             return future
         try:
             self._send(tensor, slot, future)
         except Exception as error:
             self._slots.put(slot)
-            self.give_up(str(error))
+            self.abandon(str(error))
             future.set_exception(InferenceError(self._failure))
         return future
 
-    def give_up(self, reason: str) -> None:
+    def abandon(self, reason: str) -> None:
         """See `Inference`."""
         with self._lock:
             if not self._failure and not self._closed:
                 self._failure = self._named(reason)
-                log.warning("%s; frames go on without masks", self._failure)
+                log.warning("%s; frames continue without masks", self._failure)
 
     def close(self) -> None:
         """See `Inference`."""
@@ -96,7 +102,7 @@ class TritonInference:
             self._client.close()
 
     def _wait_for_answers(self) -> bool:
-        """Whether no answer is under way any more, which could still write to our memory."""
+        """Return whether no result is pending that could still be written to our memory."""
         try:
             for _ in range(self._slot_count):
                 self._slots.get(timeout=RETRY_S)
@@ -125,8 +131,8 @@ class TritonInference:
                 else:
                     probabilities = result.as_numpy(self.card.output.name)[0, 0]
             except Exception as failure:
-                if client is self._client:  # not of a connection that was given up since
-                    self.give_up(str(failure))
+                if client is self._client:  # not of a connection that was replaced meanwhile
+                    self.abandon(str(failure))
                 future.set_exception(InferenceError(self._named(failure)))
             else:
                 future.set_result(probabilities)
@@ -141,8 +147,8 @@ class TritonInference:
         said = str(reason).replace("[request id: <id_unknown>] ", "")
         return f"Triton at {self.url}, model {self.model}: {said}"
 
-    def _look_again(self) -> None:
-        """Asks once a second, beside the frames, whether the server is back."""
+    def _poll_server(self) -> None:
+        """Try once a second, in the background, whether the server answers."""
         with self._lock:
             if self._looking or time.monotonic() - self._looked < RETRY_S:
                 return
@@ -157,13 +163,13 @@ class TritonInference:
         try:
             if self._closed:
                 return
-            # A connection that lost its server tries ever more seldom, at an address that may be
-            # another's by now: each look is by a new one.
+            # gRPC retries a broken connection ever less often, and the address may be another
+            # server's by now: make a new connection for each attempt.
             client = connect(self.url)
-            # A model whose backend has died still calls itself ready: only an answer counts.
+            # A model whose backend died still reports ready: only a result proves that it works.
             client.infer(self.model, [probe], client_timeout=TIMEOUT_S)
             if self._memory is not None:
-                self._memory.register(client)  # a new server knows nothing of the old one's
+                self._memory.register(client)  # a restarted server does not know the region
         except Exception as error:
             log.debug("Triton at %s is still away: %s", self.url, error)
         else:
@@ -171,15 +177,15 @@ class TritonInference:
                 if not self._closed:
                     client, self._client = self._client, client
                     self._failure = ""
-                    log.warning("Triton at %s answers again", self.url)
+                    log.warning("Triton at %s is available again", self.url)
         finally:
-            if client is not None:  # the old one, or the new one where it is not wanted
+            if client is not None:  # the old connection, or the new one if it is not used
                 client.close()
             self._looking = False
 
 
 class _SharedSlots:
-    """One shared memory region, cut into slots of one input and one output each."""
+    """One shared memory region, divided into slots of one input and one output each."""
 
     def __init__(self, card: Card, slots: int) -> None:
         from tritonclient.utils import shared_memory
@@ -198,51 +204,51 @@ class _SharedSlots:
 
     @classmethod
     def create(cls, client: Any, card: Card, slots: int, url: str) -> _SharedSlots | None:
-        """A registered region; None where server and client do not share memory."""
+        """Create and register a region; return None if server and client do not share memory."""
         if not is_loopback(url):
             return None
         memory = None
         try:
             memory = cls(card, slots)
             memory.register(client)
-        except Exception as error:  # a server in a container of its own, for one
-            log.warning("Triton at %s shares no memory with us (%s): plain gRPC", url, error)
+        except Exception as error:  # for example a server in a container of its own
+            log.warning("Triton at %s cannot share memory (%s): sending by gRPC", url, error)
             if memory is not None:
                 memory.close(client, idle=True)
             return None
         return memory
 
     def register(self, client: Any) -> None:
-        """Tells the server of the region, anew where it knows it already."""
+        """Register the region with the server, again if it is already known."""
         client.unregister_system_shared_memory(self.name, client_timeout=TIMEOUT_S)
         client.register_system_shared_memory(
             self.name, f"/{self.name}", self.size, client_timeout=TIMEOUT_S
         )
 
     def input_at(self, slot: int) -> int:
-        """Offset in bytes."""
+        """Return the offset of a slot's input in bytes."""
         return slot * self._slot_bytes
 
     def output_at(self, slot: int) -> int:
-        """Offset in bytes."""
+        """Return the offset of a slot's output in bytes."""
         return slot * self._slot_bytes + self.input_bytes
 
     def write(self, slot: int, tensor: NDArray[np.float32]) -> None:
-        """Copies the input of one frame into its slot."""
+        """Copy the input of one frame into its slot."""
         self._shm.set_shared_memory_region(self._region, [tensor], self.input_at(slot))
 
     def read(self, slot: int) -> ProbabilityMap:
-        """A copy of the answer in a slot."""
+        """Return a copy of the result in a slot."""
         view = self._shm.get_contents_as_numpy(
             self._region, np.float32, self._output_shape, self.output_at(slot)
         )
         return np.array(view, dtype=np.float32)
 
     def close(self, client: Any, idle: bool) -> None:
-        """Frees the region, on the server too where it still answers.
+        """Release the region, on the server too if it answers.
 
-        Unless `idle`, an answer may still be read from it: then only its name goes, and the
-        memory with the process.
+        Unless `idle`, a result may still be written: then only the name is removed, and the memory
+        is released with the process.
         """
         try:
             client.unregister_system_shared_memory(self.name, client_timeout=RETRY_S)

@@ -1,4 +1,4 @@
-"""A connection to a running Triton, and whether it serves the model of a card."""
+"""Connects to a running Triton and checks that it serves the model of a card."""
 
 from __future__ import annotations
 
@@ -6,28 +6,41 @@ from typing import Any
 
 from xpnet.addresses import check_server, is_loopback
 from xpnet.card import Card
-from xpnet.errors import UserError, require
+from xpnet.errors import UserError, not_installed
 
 ANSWER_S = 10.0
-"""What a server may take to say what it serves."""
+"""Timeout of a server's answer about its models."""
 
 
 def connect(url: str) -> Any:
-    """A gRPC client of the server at `url`, HOST:PORT; nothing is sent yet.
+    """Return a gRPC client for a server; nothing is sent yet.
+
+    Args:
+        url: HOST:PORT of the gRPC service.
 
     Raises:
-        UserError: tritonclient is missing, or that is no HOST:PORT.
+        UserError: tritonclient is missing, or `url` is not HOST:PORT.
     """
     check_server(url, "Triton")
     try:
         from tritonclient import grpc
     except ImportError as error:
-        raise require("tritonclient", "inference through Triton", "scripts/setup.sh") from error
+        raise not_installed("tritonclient", "Triton inference", "scripts/setup.sh") from error
     return grpc.InferenceServerClient(url, channel_args=_channel_args(url))
 
 
 def check_model(client: Any, url: str, model: str, card: Card) -> None:
-    """Raises UserError where no server answers, or `model` is not ready or not that of the card."""
+    """Check that a server serves a model as its card describes it.
+
+    Args:
+        client: A client of `connect`.
+        url: HOST:PORT, for messages.
+        model: Name of the model.
+        card: Its card.
+
+    Raises:
+        UserError: No server answers, the model is not ready, or its tensors differ from the card's.
+    """
     from tritonclient.utils import InferenceServerException
 
     try:
@@ -49,7 +62,13 @@ def check_model(client: Any, url: str, model: str, card: Card) -> None:
 
 
 def check_served(url: str, model: str, card: Card) -> None:
-    """As `check_model`, by a connection for this alone."""
+    """Connect and check as `check_model` does.
+
+    Args:
+        url: HOST:PORT of the gRPC service.
+        model: Name of the model.
+        card: Its card.
+    """
     client = connect(url)
     try:
         check_model(client, url, model, card)
@@ -58,10 +77,10 @@ def check_served(url: str, model: str, card: Card) -> None:
 
 
 def _channel_args(url: str) -> list[tuple[str, int]]:
-    """Tritonclient's own channel settings; a connection of its own; no proxy to this very machine.
+    """Return channel settings: an own connection, and no proxy for this machine.
 
-    gRPC would share one connection between clients of the same address, with its pauses between
-    attempts, which grow to two minutes (doc/connection-backoff.md of grpc/grpc).
+    gRPC would share one connection between clients of the same address, together with its pauses
+    between attempts, which grow to two minutes (doc/connection-backoff.md of grpc/grpc).
     """
     unlimited = 2**31 - 1
     settings = [

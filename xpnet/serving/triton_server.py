@@ -1,4 +1,4 @@
-"""The real tritonserver as a child process: started, awaited, stopped, its failures named."""
+"""tritonserver as a child process: start, wait until ready, stop, explain failures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from xpnet.errors import UserError
-from xpnet.host.processes import die_with_parent
+from xpnet.host.processes import end_with_parent
 from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY
 from xpnet.serving.model_repository import servable_models, weights_path
 from xpnet.tensorrt.plan_check import check_plan
@@ -35,22 +35,22 @@ RESTRICTED = "model-repository,logging,trace"
 REASONS = (
     r"failed to load '",
     r"Failed to run python backend",
-    r"^E\d{4} (?!.*CudaDriverHelper)",  # which every machine without a driver says
+    r"^E\d{4} (?!.*CudaDriverHelper)",  # printed on every machine without a driver
     r"rror",
     r".",
 )
-"""Lines of the server's log, the one that tells most first."""
+"""Patterns for lines of the server's log, the most informative first."""
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where the server listens and what it serves. Port 0 takes a free one."""
+    """Where the server listens and what it serves. Port 0 takes a free port."""
 
     repository: Path = MODEL_REPOSITORY
-    models: tuple[str, ...] = ()  # empty: every model whose weights are there
-    host: str = HOST  # anything else opens the server to the network
+    models: tuple[str, ...] = ()  # empty: every model whose weights are present
+    host: str = HOST  # any other address opens the server to the network
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002
@@ -60,9 +60,11 @@ class TritonServer:
     """A running server; made by `running_server`.
 
     Attributes:
-        http_url, grpc_url, metrics_url: HOST:PORT each.
-        models: the names it serves.
-        shm_prefix: how the names of its own shared memory begin.
+        http_url: HOST:PORT of the HTTP service.
+        grpc_url: HOST:PORT of the gRPC service.
+        metrics_url: HOST:PORT of the metrics.
+        models: Names of the served models.
+        shm_prefix: Prefix of the names of its shared memory regions.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -89,8 +91,8 @@ class TritonServer:
             "--exit-timeout-secs=5",
             f"--backend-config=python,shm-region-prefix-name={self.shm_prefix}",
         ]
-        # Who may load a model may run code, and who may set the log may write files: nobody who
-        # talks to the ports needs either, so they ask for a key that no client is told.
+        # Loading a model can run code, and changing the log settings can write files. Clients need
+        # neither, so both require a key that no client is given.
         closed = RESTRICTED if settings.host == HOST else f"{RESTRICTED},shared-memory"
         command += [
             f"--http-restricted-api={closed}:xpnet-key={secrets.token_hex(16)}",
@@ -98,7 +100,7 @@ class TritonServer:
         ]
         for service, port in ports.items():
             command += [f"--{service}-address={settings.host}", f"--{service}-port={port}"]
-        # The Python backend's stub takes the first python3 on PATH: it must be ours.
+        # The Python backend's stub runs the first python3 on PATH: it must be ours.
         paths = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         self._process = subprocess.Popen(
             command,
@@ -107,8 +109,8 @@ class TritonServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,  # Ctrl-C reaches us; we stop the server in order
-            preexec_fn=die_with_parent,
+            start_new_session=True,  # Ctrl-C reaches this process, which stops the server in order
+            preexec_fn=end_with_parent,
         )
         self._log: deque[str] = deque(maxlen=400)
         assert self._process.stdout is not None
@@ -118,10 +120,13 @@ class TritonServer:
         self._reader.start()
 
     def wait_until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Returns when every model is ready.
+        """Wait until every model is ready.
+
+        Args:
+            timeout_s: Longest wait in seconds.
 
         Raises:
-            UserError: the server ended or was not ready in time; with its own reason.
+            UserError: The server ended or was not ready in time; the message contains its reason.
         """
         deadline = time.monotonic() + timeout_s
         while not self._ready():
@@ -133,20 +138,20 @@ class TritonServer:
             time.sleep(0.1)
 
     def ended(self) -> bool:
-        """Whether the process is gone."""
+        """Return whether the process has ended."""
         return self._process.poll() is not None
 
     def reason(self) -> str:
-        """The line of the server's log that tells best why it does not serve."""
+        """Return the line of the server's log that best explains a failure."""
         lines = list(self._log)
         for pattern in REASONS:
             for line in lines:
                 if re.search(pattern, line):
-                    return _without_prefix(line)
+                    return _strip_log_prefix(line)
         return f"exit code {self._process.poll()}, no output"
 
-    def how_it_ended(self) -> str:
-        """Of a server that is gone: the signal that killed it, or its exit code and its reason."""
+    def describe_exit(self) -> str:
+        """Return the signal or exit code that ended the server, and its reason."""
         code = self._process.wait()
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
@@ -154,11 +159,11 @@ class TritonServer:
 
     @property
     def process_group(self) -> int:
-        """Of the server and its stubs, for signals to all of them."""
+        """Process group of the server and its stubs."""
         return self._process.pid
 
     def stop(self) -> None:
-        """Asks the server to stop, then makes it; safe to call twice."""
+        """Stop the server, by force if it does not stop in time; safe to call twice."""
         try:
             if self._process.poll() is None:
                 self._process.terminate()
@@ -169,7 +174,7 @@ class TritonServer:
             self.kill()
 
     def kill(self) -> None:
-        """Ends it at once, as a crash would, with its stubs, and frees what they shared."""
+        """Kill the server and its stubs at once, and release their shared memory."""
         with suppress(ProcessLookupError):
             os.killpg(self.process_group, signal.SIGKILL)
         self._process.wait()
@@ -190,10 +195,13 @@ class TritonServer:
 
 @contextmanager
 def running_server(settings: ServerSettings) -> Iterator[TritonServer]:
-    """Starts the server, waits until every model is ready, stops it at the end.
+    """Start a server, wait until every model is ready, and stop it at the end of the `with` block.
+
+    Args:
+        settings: Addresses and models.
 
     Raises:
-        UserError: no tritonserver, no such model, a taken port, or a model that does not load.
+        UserError: No tritonserver, no such model, a port in use, or a model that does not load.
     """
     server = TritonServer(settings)
     try:
@@ -204,10 +212,10 @@ def running_server(settings: ServerSettings) -> Iterator[TritonServer]:
 
 
 def find_tritonserver() -> tuple[Path, Path]:
-    """The server's binary and its backend directory: NVIDIA's own where there is one.
+    """Return the server's binary and its backend directory; NVIDIA's own server is preferred.
 
     Raises:
-        UserError: neither is installed.
+        UserError: No server is installed.
     """
     on_path = shutil.which("tritonserver") or shutil.which(
         "tritonserver", path="/opt/tritonserver/bin"
@@ -222,7 +230,7 @@ def find_tritonserver() -> tuple[Path, Path]:
 
 
 def _port(host: str, port: int) -> int:
-    """`port`, or a free one for 0. Raises UserError where it is taken."""
+    """Return `port`, or a free one for 0. Raises UserError if it cannot be listened on."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -238,7 +246,7 @@ def _port(host: str, port: int) -> int:
 
 def _http_ok(url: str) -> bool:
     try:
-        # No proxy: a machine-wide one would send a loopback request away.
+        # Without a proxy: a configured proxy would receive the loopback request.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(url, timeout=2) as answer:
             return bool(answer.status == 200)
@@ -246,6 +254,6 @@ def _http_ok(url: str) -> bool:
         return False
 
 
-def _without_prefix(line: str) -> str:
-    """A log line without Triton's severity, time, thread and source position."""
+def _strip_log_prefix(line: str) -> str:
+    """Return a log line without Triton's severity, time, thread and source position."""
     return re.sub(r"^[EWI]\d{4} [\d:.]+ \d+ [\w.]+:\d+\] ", "", line).strip().strip('"')

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.card import Card, read_card
-from xpnet.errors import UserError, require
+from xpnet.errors import UserError, not_installed
 from xpnet.frames import ProbabilityMap
 from xpnet.inference import InferenceError
 from xpnet.paths import card_path
@@ -98,7 +98,7 @@ class EngineInference:
 
         return float(np.median(self._pool.submit(measure_all).result()))
 
-    def give_up(self, reason: str) -> None:
+    def abandon(self, reason: str) -> None:
         """Do nothing: a call into the library always returns."""
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ def import_tensorrt() -> Any:
         import tensorrt as trt
     except ImportError as error:
         how = "it comes with JetPack and with NVIDIA's Triton and DeepStream containers"
-        raise require("TensorRT", "a plan", how) from error
+        raise not_installed("TensorRT", "a plan", how) from error
     check_tensorrt_version(str(trt.__version__))
     return trt
 
@@ -151,7 +151,7 @@ def require_polygraphy() -> Any:
     try:
         from polygraphy.backend import trt
     except ImportError as error:
-        raise require("polygraphy", "running an engine", "scripts/setup.sh") from error
+        raise not_installed("polygraphy", "running an engine", "scripts/setup.sh") from error
     return trt
 
 
@@ -184,7 +184,7 @@ def require_cuda_runtime() -> None:
             else:
                 os.environ["LD_LIBRARY_PATH"] = original
     how = "it comes with CUDA and with JetPack, or as the package nvidia-cuda-runtime"
-    raise require("CUDA's runtime (libcudart)", "running an engine", how)
+    raise not_installed("CUDA's runtime (libcudart)", "running an engine", how)
 
 
 def _cuda_wheel_directories() -> list[str]:

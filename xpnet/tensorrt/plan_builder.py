@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.card import Card, most_frames, read_model_card
+from xpnet.card import Card, max_plan_batch, read_model_card
 from xpnet.errors import UserError
 from xpnet.files import check_writable, write_bytes, write_text
 from xpnet.frames import Frame, frame_to_tensor
@@ -176,7 +176,7 @@ class _PlanBuild:
             **self.machine,
             "tensorrt": version,
             "dla": dla,
-            "max_batch": most_frames(dla),
+            "max_batch": max_plan_batch(dla),
             "date": date.today().isoformat(),
             "median_ms": round(median_ms, 3),
             "timed_by": self.backend.describe_timing(dla),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.card import Card, most_frames
+from xpnet.card import Card, max_plan_batch
 from xpnet.errors import UserError
 from xpnet.files import write_bytes
 from xpnet.tensorrt.engine_builder import build_engine
@@ -70,7 +70,12 @@ class PythonApi:
                 config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
 
         engine = build_engine(
-            trt, "TensorRT", onnx, configure, most_frames(dla), strongly_typed=not needs_fp16_flag
+            trt,
+            "TensorRT",
+            onnx,
+            configure,
+            max_plan_batch(dla),
+            strongly_typed=not needs_fp16_flag,
         )
         write_bytes(output, engine.content)
         cache.write_bytes(bytes(keep_alive[-1].serialize()))

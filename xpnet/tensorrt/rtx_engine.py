@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.card import MAX_BATCH, Card, parse_card
-from xpnet.errors import UserError, require
+from xpnet.errors import UserError, not_installed
 from xpnet.files import check_writable, write_bytes, write_text
 from xpnet.tensorrt.engine_builder import build_engine
 
@@ -103,5 +103,5 @@ def import_tensorrt_rtx() -> Any:
     try:
         import tensorrt_rtx_bindings
     except ImportError as error:
-        raise require("TensorRT-RTX", "this engine", INSTALL_COMMAND) from error
+        raise not_installed("TensorRT-RTX", "this engine", INSTALL_COMMAND) from error
     return tensorrt_rtx_bindings

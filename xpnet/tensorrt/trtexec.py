@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.card import Card, most_frames
+from xpnet.card import Card, max_plan_batch
 from xpnet.errors import UserError
-from xpnet.host.processes import die_with_parent
+from xpnet.host.processes import end_with_parent
 
 INSTALL_DIRECTORY = "/usr/src/tensorrt/bin"
 """Directory of trtexec in JetPack and in NVIDIA's containers, where it is not on PATH."""
@@ -62,7 +62,7 @@ class Trtexec:
     def build(self, onnx: Path, card: Card, output: Path, dla: int | None, cache: Path) -> None:
         """Build a plan from an ONNX file; see `PlanBackend`."""
         name, (_, *sizes) = card.input.name, card.input.shape
-        one, most = (f"{name}:{n}x{'x'.join(map(str, sizes))}" for n in (1, most_frames(dla)))
+        one, most = (f"{name}:{n}x{'x'.join(map(str, sizes))}" for n in (1, max_plan_batch(dla)))
         options = [
             f"--onnx={onnx}",
             f"--saveEngine={output}",
@@ -124,7 +124,7 @@ class Trtexec:
                 text=True,
                 errors="replace",
                 check=False,
-                preexec_fn=die_with_parent,
+                preexec_fn=end_with_parent,
             )
         except OSError as error:  # for example, a program for another architecture
             raise UserError(f"{self._program}: cannot be run: {error.strerror}") from error

@@ -31,7 +31,7 @@ from tests.deepstream.nvds.playing import (
 from xpnet.card import Card
 from xpnet.frames import Segmentation
 from xpnet.overlay import OverlayStyle
-from xpnet.polyps import CONFIRM
+from xpnet.polyps import CONFIRM_FRAMES
 
 pytestmark = pytest.mark.integration
 
@@ -61,7 +61,7 @@ class Answering:
         future.set_result(self.probabilities)
         return future
 
-    def give_up(self, reason: str) -> None:
+    def abandon(self, reason: str) -> None:
         raise AssertionError(reason)
 
     def close(self) -> None:
@@ -135,11 +135,11 @@ def test_polyps_become_objects_of_the_frame(
     probes = nvds_probes(card, probabilities=True, results=results)
     made = [
         buffers.batched(frame[None], [buffers.tensor(probability_map)], number * 40_000_000)
-        for number in range(CONFIRM)
+        for number in range(CONFIRM_FRAMES)
     ]
     last = through(probes, *made)[-1]
     _, stamp, (large, small) = told[-1]
-    assert stamp == (CONFIRM - 1) * 40_000_000
+    assert stamp == (CONFIRM_FRAMES - 1) * 40_000_000
     batch = pyds.gst_buffer_get_nvds_batch_meta(hash(last))
     (frame_meta,) = iterate_meta(batch.frame_meta_list, pyds.NvDsFrameMeta)
     found = {o.object_id: o for o in iterate_meta(frame_meta.obj_meta_list, pyds.NvDsObjectMeta)}

@@ -11,7 +11,7 @@ import pytest
 
 from deepstream.probes.polyp_results import PolypResults
 from xpnet.frames import Segmentation
-from xpnet.polyps import CONFIRM, FORGET_S
+from xpnet.polyps import CONFIRM_FRAMES, MAX_LOST_S
 
 pytestmark = pytest.mark.integration
 
@@ -33,17 +33,17 @@ def test_a_mask_that_is_shown_again_is_seen_once() -> None:
     """Mode `latest` repeats the newest mask: one false one must not confirm itself."""
     one = mask()
     assert ids(PolypResults(), [one] * 10) == [[None]] * 10
-    several = [mask(number * FRAME_NS) for number in range(CONFIRM)]
+    several = [mask(number * FRAME_NS) for number in range(CONFIRM_FRAMES)]
     twice = [s for s in several for _ in range(2)]
-    assert ids(PolypResults(), twice) == [[None]] * (2 * CONFIRM - 2) + [[1]] * 2
+    assert ids(PolypResults(), twice) == [[None]] * (2 * CONFIRM_FRAMES - 2) + [[1]] * 2
 
 
 def test_a_repeated_mask_has_the_time_of_its_own_frame() -> None:
     results = PolypResults()
-    assert ids(results, [mask(n * FRAME_NS) for n in range(CONFIRM)])[-1] == [1]
-    late = CONFIRM * FRAME_NS + round((FORGET_S + 0.1) * 1e9)
+    assert ids(results, [mask(n * FRAME_NS) for n in range(CONFIRM_FRAMES)])[-1] == [1]
+    late = CONFIRM_FRAMES * FRAME_NS + round((MAX_LOST_S + 0.1) * 1e9)
     # Shown late, but of a frame that followed at once: the polyp was never out of sight.
-    shown = results.frame(mask(CONFIRM * FRAME_NS), late, late)
+    shown = results.frame(mask(CONFIRM_FRAMES * FRAME_NS), late, late)
     assert shown is not None
     assert shown[0].id == 1
 
@@ -64,11 +64,11 @@ def test_without_timestamps_the_clock_forgets(monkeypatch: pytest.MonkeyPatch) -
         assert polyps is not None
         return polyps[0].id
 
-    assert [seen() for _ in range(CONFIRM)][-1] == 1
-    now[0] += FORGET_S / 2
+    assert [seen() for _ in range(CONFIRM_FRAMES)][-1] == 1
+    now[0] += MAX_LOST_S / 2
     assert seen() == 1
-    now[0] += 2 * FORGET_S
-    assert [seen() for _ in range(CONFIRM)] == [None] * (CONFIRM - 1) + [2]
+    now[0] += 2 * MAX_LOST_S
+    assert [seen() for _ in range(CONFIRM_FRAMES)] == [None] * (CONFIRM_FRAMES - 1) + [2]
 
 
 class FullDisk(io.StringIO):

@@ -68,7 +68,7 @@ def test_a_flash_and_its_tone_stay_together(
 
 
 def heard_s(path: Path) -> float:
-    """When a file's sound begins to be heard."""
+    """When a file's sound begins."""
     asked = ["ffmpeg", "-i", str(path), "-af", "silencedetect=n=-30dB:d=0.1", "-vn", "-f", "null",
              "-"]  # fmt: skip
     said = subprocess.run(asked, capture_output=True, text=True, check=True).stderr

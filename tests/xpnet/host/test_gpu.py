@@ -26,7 +26,7 @@ def test_of_several_kinds_one_is_chosen_by_its_uuid(
 ) -> None:
     write_executable(bin_dir / "nvidia-smi", TWO)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with pytest.raises(UserError, match=r"several kinds of GPU here: .*RTX 3070.*, NVIDIA T400"):
+    with pytest.raises(UserError, match=r"several kinds of GPU: .*RTX 3070.*, NVIDIA T400"):
         describe_gpu("rtx")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-2b")
     assert describe_gpu("rtx")["gpu"] == "NVIDIA GeForce RTX 3070 Laptop GPU"
@@ -37,7 +37,7 @@ def test_of_several_kinds_one_is_chosen_by_its_uuid(
     [
         ("echo 'NVIDIA-SMI has failed'; exit 9", "sees no GPU: NVIDIA-SMI has failed"),
         ("echo 'No devices were found'", "sees no GPU: No devices were found"),
-        ("true", "sees no GPU: it says nothing"),
+        ("true", "sees no GPU: no output"),
         ("exec sleep 60", "sees no GPU: .*timed out after"),
     ],
 )

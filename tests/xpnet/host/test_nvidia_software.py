@@ -9,10 +9,22 @@ import pytest
 
 from tests.conftest import ROOT
 from xpnet.host import nvidia_software as targets
-from xpnet.host.compatibility import RELEASES, begins, release_of, releases_table, sources_list
+from xpnet.host.compatibility import (
+    RELEASES,
+    matches_version_prefix,
+    release_of,
+    releases_table,
+    sources_list,
+)
 from xpnet.host.installation import target_checks
-from xpnet.host.known_issues import traps_table
-from xpnet.host.nvidia_software import Mismatch, Module, Target, judge, look
+from xpnet.host.known_issues import known_issues_table
+from xpnet.host.nvidia_software import (
+    Mismatch,
+    Module,
+    NvidiaSoftware,
+    detect_nvidia_software,
+    find_mismatches,
+)
 
 NVIDIA_PYDS = "/usr/lib/python3/dist-packages/pyds.so"
 INDEX_PYDS = "/usr/lib/python3/dist-packages/pyds.py"
@@ -36,9 +48,13 @@ def put(root: Path, name: str, text: str = "") -> None:
     path.write_text(text)
 
 
-def seen(root: Path, driver: str = "", pyds: Module | None = None, numpy: str = "1.26.4") -> Target:
+def seen(
+    root: Path, driver: str = "", pyds: Module | None = None, numpy: str = "1.26.4"
+) -> NvidiaSoftware:
     modules = {"pyds": pyds, "numpy": Module("numpy/__init__.py", numpy)}
-    return look(root, lambda command: driver if "nvidia-smi" in command else "", modules.get)
+    return detect_nvidia_software(
+        root, lambda command: driver if "nvidia-smi" in command else "", modules.get
+    )
 
 
 def rtx(root: Path, deepstream: str = "9.1.0") -> None:
@@ -60,7 +76,7 @@ def test_a_laptop_whose_parts_go_together(tmp_path: Path) -> None:
     target = seen(tmp_path, "595.71.05\n595.71.05\n", Module(NVIDIA_PYDS, "1.2.2"))
     assert (target.deepstream, target.tensorrt, target.driver) == ("9.1.0", "10.16.0", "595.71.05")
     assert (target.ubuntu, target.jetson, target.triton) == ("24.04", False, True)
-    assert judge(target) == []
+    assert find_mismatches(target) == []
     assert all(check.ok for check in target_checks(target))
 
 
@@ -74,7 +90,7 @@ def test_a_jetson_whose_parts_go_together(
     put(tmp_path, "var/lib/dpkg/status", DPKG)
     target = seen(tmp_path, pyds=Module(NVIDIA_PYDS, "1.2.0"))
     assert (target.l4t, target.jetpack, target.tensorrt) == ("36.4.0", "6.1+b123", "10.3.0.30")
-    assert judge(target) == []
+    assert find_mismatches(target) == []
     assert "Jetson's Linux 36.4.0" in target_checks(target)[0].found
 
 
@@ -85,7 +101,7 @@ def test_a_jetson_in_a_container_shows_itself_by_its_device_tree(tmp_path: Path)
     put(tmp_path, "proc/device-tree/compatible", "nvidia,p3768-0000+p3767-0000\0nvidia,tegra234\0")
     target = seen(tmp_path)
     assert (target.jetson, target.l4t) == (True, None)
-    assert "driver" not in [m.name for m in judge(target)]
+    assert "driver" not in [m.name for m in find_mismatches(target)]
     assert target_checks(target)[0].found == "Jetson's Linux of a version not told here"
 
 
@@ -99,10 +115,10 @@ def only(mismatches: list[Mismatch]) -> Mismatch:
     [
         ("etc/os-release", 'VERSION_ID="22.04"\nID=ubuntu\n', "Ubuntu", "22.04, DeepStream 9.1 is "
          "made for 24.04", "a container"),
-        ("var/lib/dpkg/status", DPKG, "TensorRT", "10.3.0.30, DeepStream 9.1 is made for 10.16",
+        ("var/lib/dpkg/status", DPKG, "TensorRT", "10.3.0.30, DeepStream 9.1 needs 10.16",
          "TensorRT that comes with it"),
         ("etc/nv_tegra_release", "# R36 (release), REVISION: 4.3, GCID: 1\n", "JetPack",
-         "36.4.3, DeepStream 9.1 is made for 39.2", "flash JetPack 7.2"),
+         "36.4.3, DeepStream 9.1 needs 39.2", "flash JetPack 7.2"),
     ],
 )  # fmt: skip
 def test_a_part_of_another_release(
@@ -110,18 +126,18 @@ def test_a_part_of_another_release(
 ) -> None:
     rtx(tmp_path)
     put(tmp_path, name, text)
-    mismatch = only(judge(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2"))))
+    mismatch = only(find_mismatches(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2"))))
     assert (mismatch.name, mismatch.found) == (part, found)
     assert mend in mismatch.mend
 
 
 @pytest.mark.parametrize(
     ("driver", "expected"),
-    [("590.48.01", "needs 595.58 or newer"), ("", "nvidia-smi says nothing")],
+    [("590.48.01", "needs 595.58 or newer"), ("", "no output of nvidia-smi")],
 )
 def test_the_driver(driver: str, expected: str, tmp_path: Path) -> None:
     rtx(tmp_path)
-    mismatch = only(judge(seen(tmp_path, driver, Module(NVIDIA_PYDS, "1.2.2"))))
+    mismatch = only(find_mismatches(seen(tmp_path, driver, Module(NVIDIA_PYDS, "1.2.2"))))
     assert mismatch.name == "driver"
     assert expected in mismatch.found
 
@@ -129,8 +145,8 @@ def test_the_driver(driver: str, expected: str, tmp_path: Path) -> None:
 def test_nvinferserver_without_triton(tmp_path: Path) -> None:
     rtx(tmp_path)
     (tmp_path / "opt/tritonserver/lib/libtritonserver.so").unlink()
-    mismatch = only(judge(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2"))))
-    assert mismatch.found == "its plugin is there, libtritonserver.so is not"
+    mismatch = only(find_mismatches(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2"))))
+    assert mismatch.found == "the plugin is installed, libtritonserver.so is not"
     assert "9.1-triton-multiarch" in mismatch.mend
     assert "--triton none" in mismatch.mend
 
@@ -140,7 +156,7 @@ def test_nvinferserver_without_triton(tmp_path: Path) -> None:
     [
         ("9.1.0", None, "1.26.4", "not installed", "--build-bindings"),
         ("8.0.0", None, "1.26.4", "not installed", "--version 1.2.2"),
-        ("9.1.0", Module(INDEX_PYDS, "0.2.0"), "1.26.4", "0.2.0 of the package index", "pip un"),
+        ("9.1.0", Module(INDEX_PYDS, "0.2.0"), "1.26.4", "0.2.0 from the package index", "pip un"),
         ("9.1.0", Module(NVIDIA_PYDS, "1.2.2"), "2.2.6", "1.2.2 with numpy 2.2.6", "'numpy<2'"),
         ("8.0.0", Module(NVIDIA_PYDS, "1.2.0"), "1.26.4", "DeepStream 8.0 needs 1.2.2", "1.2.2"),
     ],
@@ -149,7 +165,7 @@ def test_pyds(
     deepstream: str, pyds: Module | None, numpy: str, found: str, mend: str, tmp_path: Path
 ) -> None:
     rtx(tmp_path, deepstream)
-    mismatches = judge(seen(tmp_path, "595.71.05", pyds, numpy))
+    mismatches = find_mismatches(seen(tmp_path, "595.71.05", pyds, numpy))
     mismatch = only([m for m in mismatches if m.name == "pyds"])
     assert found in mismatch.found
     assert mend in mismatch.mend
@@ -157,13 +173,13 @@ def test_pyds(
 
 def test_a_release_that_is_not_in_the_table(tmp_path: Path) -> None:
     rtx(tmp_path, "6.4.0")
-    mismatch = judge(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2")))[0]
-    assert mismatch.found.startswith("6.4.0, not one of those we know (7.1, 8.0")
+    mismatch = find_mismatches(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2")))[0]
+    assert mismatch.found.startswith("6.4.0, expected one of 7.1, 8.0")
 
 
 def test_a_machine_without_nvidias_parts_is_judged_by_nothing(tmp_path: Path) -> None:
     target = seen(tmp_path)
-    assert judge(target) == []
+    assert find_mismatches(target) == []
     checks = target_checks(target)
     assert [c.name for c in checks] == ["NVIDIA driver", "DeepStream", "TensorRT", "pyds"]
     assert not any(c.ok or c.required or c.wrong for c in checks)
@@ -184,8 +200,8 @@ def test_a_wrong_part_of_a_target_fails_the_doctor(tmp_path: Path) -> None:
 
 
 def test_versions_are_compared_by_whole_numbers() -> None:
-    assert begins("10.3.0.26", "10.3")
-    assert not begins("10.30.1", "10.3")
+    assert matches_version_prefix("10.3.0.26", "10.3")
+    assert not matches_version_prefix("10.30.1", "10.3")
     assert release_of("9.10.0") is None
     assert len({r.deepstream for r in RELEASES}) == len(RELEASES)
 
@@ -195,7 +211,7 @@ PAGE = ROOT / "docs" / "compatibility.md"
 
 @pytest.mark.parametrize(
     ("part", "lines"),
-    [("releases", releases_table()), ("traps", traps_table()), ("sources", sources_list())],
+    [("releases", releases_table()), ("traps", known_issues_table()), ("sources", sources_list())],
 )
 def test_the_page_is_that_of_the_data(part: str, lines: list[str]) -> None:
     found = re.search(rf"<!-- {part} -->\n(.*?)<!-- end of {part} -->", PAGE.read_text(), re.DOTALL)

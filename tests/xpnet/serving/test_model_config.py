@@ -100,7 +100,7 @@ def test_card_has_the_scores_that_its_readers_need(name: str) -> None:
 
 
 def test_missing_models_are_named() -> None:
-    with pytest.raises(UserError, match="no model 'nosuch', only: xpnet, xpnet_frame, xpnet_lite"):
+    with pytest.raises(UserError, match="no model 'nosuch', found: xpnet, xpnet_frame, xpnet_lite"):
         servable_models(MODEL_REPOSITORY, ("nosuch",))
     for name in ("xpnet", "xpnet_lite"):
         with pytest.raises(UserError, match=r"model\.plan is missing: a TensorRT plan is built on"):
@@ -108,7 +108,7 @@ def test_missing_models_are_named() -> None:
 
 
 def test_missing_repository_is_named(tmp_path) -> None:
-    with pytest.raises(UserError, match="holds no model"):
+    with pytest.raises(UserError, match="contains no model"):
         servable_models(tmp_path, ())
     with pytest.raises(UserError, match="no such model repository"):
         servable_models(tmp_path / "none", ())

@@ -1,8 +1,8 @@
 """Frames of any size in, masks of the frame's size out, for clients without preprocessing.
 
 Input `frame`: H x W x 3, uint8, RGB. Output `mask`: H x W, uint8, 255 for polyp and 0 for
-background. The network runs as the model named in the parameter `model` of config.pbtxt; its
-size and threshold come from the card in that model's folder.
+background. The parameter `model` of config.pbtxt names the model that runs the network; its size
+and threshold come from the card in that model's folder.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from xpnet.serving.backend_tensors import to_numpy, to_tensor
 
 
 class TritonPythonModel:
-    """The object that the Python backend drives; the names of its methods are Triton's."""
+    """The object that the Python backend calls; Triton defines the names of its methods."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Reads the card of the model that does the work."""
+        """Read the card of the model that runs the network."""
         parameters = json.loads(args["model_config"])["parameters"]
         self.model = parameters["model"]["string_value"]
         self.card = read_card(Path(args["model_repository"]).parent / self.model / "card.json")
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """One response a request, in order."""
+        """Return one response for each request, in order."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
         try:
             frame = np.asarray(to_numpy(pb_utils.get_input_tensor_by_name(request, "frame")))
             mask = self._segment(frame)
-        except Exception as error:  # the client gets it as its answer; the model stays up
+        # The client gets the error as its response; the model stays loaded
+        except Exception as error:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"xpnet_frame: {error}"))
         return pb_utils.InferenceResponse(output_tensors=[to_tensor(pb_utils, "mask", mask)])
 

@@ -1,10 +1,10 @@
 """Triton's `onnxruntime` backend on a CPU, as a python-based backend.
 
-It serves any model whose config.pbtxt says `backend: "onnxruntime"`, from `<version>/model.onnx`,
-with the parameter `intra_op_thread_count` of NVIDIA's C++ backend, which serves the same folder
-unchanged where it is installed. A parameter of our own, `cpu_runtime`, says what computes here (see
-xpnet.serving.cpu_runtimes); the C++ backend passes over it. Requests that Triton hands over together run as one
-batch.
+It serves any model with `backend: "onnxruntime"` in its config.pbtxt from `<version>/model.onnx`,
+with the parameter `intra_op_thread_count` of NVIDIA's C++ backend. Where that backend is installed,
+it serves the same folder unchanged. Our own parameter `cpu_runtime` selects the runtime (see
+xpnet.serving.cpu_runtimes); the C++ backend ignores it. Requests that Triton passes together run as
+one batch.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from xpnet.serving.cpu_runtimes import RUNTIMES, open_model
 
 
 class TritonPythonModel:
-    """The object that the Python backend drives; the names of its methods are Triton's."""
+    """The object that the Python backend calls; Triton defines the names of its methods."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Loads the model; an exception here makes Triton refuse the model with its message."""
+        """Load the model; Triton reports an exception as the reason that it is unavailable."""
         config = json.loads(args["model_config"])
         name = config.get("default_model_filename") or "model.onnx"
         path = Path(args["model_repository"]) / args["model_version"] / name
         self.batches = config.get("max_batch_size", 0) > 0
-        # A model that says nothing, or has no batch that could be taken apart, is not ours.
+        # A model without a backend entry, or without a batch dimension, is not for this backend.
         runtime = _parameter(config, "cpu_runtime", RUNTIMES[0]) if self.batches else RUNTIMES[0]
         threads = int(_parameter(config, "intra_op_thread_count", "0"))
         self.model = open_model(path, runtime, threads)
@@ -37,7 +37,7 @@ class TritonPythonModel:
         self.outputs = [o["name"] for o in config["output"]]
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """One response a request, in order."""
+        """Return one response for each request, in order."""
         groups = [requests] if self.batches and _same_shapes(requests) else [[r] for r in requests]
         return [response for group in groups for response in self._run(group)]
 
@@ -52,7 +52,8 @@ class TritonPythonModel:
                 for name, *rows in zip(self.inputs, *arrays, strict=True)
             }
             results = self.model.run(self.outputs, feeds)
-        except Exception as error:  # the client gets it as its answer; the model stays up
+        # The client gets the error as its response; the model stays loaded
+        except Exception as error:
             failure = pb_utils.TritonError(f"inference on the CPU: {error}")
             return [pb_utils.InferenceResponse(error=failure) for _ in requests]
         ends = np.cumsum([row[0].shape[0] for row in arrays])
@@ -68,7 +69,7 @@ class TritonPythonModel:
 
 
 def _same_shapes(requests: list[Any]) -> bool:
-    """Whether all requests agree in the shapes of their inputs, the batch apart."""
+    """Return whether all requests agree in the shapes of their inputs, except the batch."""
     shapes = {tuple(tuple(t.shape())[1:] for t in r.inputs()) for r in requests}
     return len(shapes) == 1
 
