@@ -68,7 +68,7 @@ def has_element(name: str) -> bool:
 
 
 def missing_elements() -> dict[str, str]:
-    """The elements of ELEMENTS that this machine lacks, with their packages."""
+    """Return the elements of ELEMENTS that are not installed, with their packages."""
     return {name: pkg for name, pkg in ELEMENTS.items() if Gst.ElementFactory.find(name) is None}
 
 

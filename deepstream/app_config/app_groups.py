@@ -1,7 +1,7 @@
 """The groups of a deepstream-app file as dataclasses; their fields are NVIDIA's keys.
 
-What a key may take stands in `deepstream.app_config.key_tables`, which writes these and checks files of
-others.
+`deepstream.app_config.key_tables` defines the allowed values; it is used to write these groups and
+to check other files.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 BITRATE = 8_000_000
-"""Bits a second of the encoder: 1080p of an endoscope without visible blocks."""
+"""Bits per second of the encoder: 1080p endoscope video without visible blocks."""
 KEY_FRAMES = 30
-"""An I frame each so many frames. Only one in 256 is an IDR frame, which a player waits for:
+"""Frames from one I frame to the next. Only one in 256 is an IDR frame, which a player waits for:
 deepstream-app does not set nvv4l2h264enc's `idrinterval` (deepstream_sink_bin.c)."""
 V4L2, URI, RTSP = 1, 2, 4
 """NvDsSourceType (deepstream_sources.h)."""
@@ -26,7 +26,7 @@ RTP_OVER_TCP = 4
 
 @dataclass(frozen=True)
 class Application:
-    """`[application]`: a `**PERF` line each 5 seconds."""
+    """`[application]`: prints a `**PERF` line every 5 seconds."""
 
     enable_perf_measurement: int = 1
     perf_measurement_interval_sec: int = 5
@@ -34,7 +34,7 @@ class Application:
 
 @dataclass(frozen=True)
 class Source:
-    """`[sourceN]`; a key that does not belong to the type is None and left out."""
+    """`[sourceN]`; a key that does not belong to the type is None and not written."""
 
     type: int
     enable: int = 1
@@ -44,7 +44,7 @@ class Source:
     camera_fps_n: int | None = None
     camera_fps_d: int | None = None
     camera_v4l2_dev_node: int | None = None
-    latency: int | None = None  # ms that rtspsrc may hold a packet back
+    latency: int | None = None  # ms that rtspsrc may delay a packet
     select_rtp_protocol: int | None = None
     rtsp_reconnect_interval_sec: int | None = None
     rtsp_reconnect_attempts: int | None = None
@@ -54,7 +54,7 @@ class Source:
 class Muxer:
     """`[streammux]`: the batch, one frame of each source; the timeout in microseconds.
 
-    A source of another shape gets borders: a stretched picture is a wrong one.
+    A source of another shape gets borders instead of being stretched.
     """
 
     batch_size: int
@@ -78,7 +78,7 @@ class Inference:
 
 @dataclass(frozen=True)
 class SegVisual:
-    """`[segvisual]`: nvsegvisual paints the mask; its size is that of the network's output."""
+    """`[segvisual]`: nvsegvisual draws the mask; its size is that of the network's output."""
 
     batch_size: int
     width: int
@@ -88,7 +88,7 @@ class SegVisual:
 
 @dataclass(frozen=True)
 class Tiles:
-    """`[tiled-display]`, also for one source: it brings the picture back to the source's shape."""
+    """`[tiled-display]`, also for one source: it restores the source's shape."""
 
     rows: int
     columns: int
@@ -99,14 +99,14 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Osd:
-    """`[osd]`: off, there is no box and no text to draw."""
+    """`[osd]`: off, since there are no boxes and no text to draw."""
 
     enable: int = 0
 
 
 @dataclass(frozen=True)
 class Sink:
-    """`[sinkN]`; a key that does not belong to the type is None and left out."""
+    """`[sinkN]`; a key that does not belong to the type is None and not written."""
 
     type: int
     sync: int
@@ -126,13 +126,13 @@ class Sink:
 
 
 def tiles(sources: int, width: int, height: int) -> Tiles:
-    """The smallest near-square grid that holds every source, in a picture of width x height."""
+    """Return the smallest near-square grid with a tile for every source."""
     columns = math.ceil(math.sqrt(sources))
     return Tiles(math.ceil(sources / columns), columns, width, height)
 
 
 def encoder(software: bool) -> dict[str, Any]:
-    """The keys of H.264 that file and RTSP out share; x264enc's preset 2 is superfast."""
+    """Return the H.264 keys that file and RTSP output share; x264enc's preset 2 is superfast."""
     keys: dict[str, Any] = {"codec": H264, "enc_type": int(software), "bitrate": BITRATE}
     if software:
         return {**keys, "sw_preset": 2}

@@ -1,4 +1,4 @@
-"""Whether a config fits the model's card, and a cart's parts each other: one line where not."""
+"""Compares a config with the model's card, and the groups of a deepstream-app file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from xpnet.card import Card
 from xpnet.errors import UserError
 
 TOLERANCE = 1e-6
-"""Of scale and threshold: protobuf and nvinfer hold 32-bit floats."""
+"""Tolerance of scale and threshold: protobuf and nvinfer store 32-bit floats."""
 Groups = dict[str, dict[str, str]]
 """The enabled groups of a deepstream-app file, each key with its value."""
 
 
-def server_fits(path: Path, infer: Any, card: Card) -> None:
-    """Nvinferserver's InferenceConfig against the card. Raises UserError."""
+def check_infer_config(path: Path, infer: Any, card: Card) -> None:
+    """Compare nvinferserver's InferenceConfig with the card. Raises UserError."""
     inputs, outputs = infer.backend.inputs, infer.backend.outputs
     for what, layers, tensor in (("input", inputs, card.input), ("output", outputs, card.output)):
         names = [x.name for x in layers]
@@ -27,19 +27,19 @@ def server_fits(path: Path, infer: Any, card: Card) -> None:
             )
     before, after = infer.preprocess, infer.postprocess.segmentation
     if before.tensor_name:
-        same(path, "tensor_name", before.tensor_name, card.input.name)
-    averages(path, "frame_scaling_filter", str(before.frame_scaling_filter))
+        check_same(path, "tensor_name", before.tensor_name, card.input.name)
+    check_scaling_filter(path, "frame_scaling_filter", str(before.frame_scaling_filter))
     formats = nvinferserver_schema.ENUMS["MediaFormat"].split()
     expected = infer_config.FORMATS[card.input.colours][0]
-    same(path, "network_format", formats[before.network_format], expected)
+    check_same(path, "network_format", formats[before.network_format], expected)
     orders = nvinferserver_schema.ENUMS["TensorOrder"].split()
     order = infer_config.ORDERS[card.input.layout]
-    same(path, "tensor_order", orders[before.tensor_order], order)
+    check_same(path, "tensor_order", orders[before.tensor_order], order)
     if infer.postprocess.WhichOneof("process_type") == "segmentation":
         threshold, classes = after.threshold, after.num_segmentation_classes
-    else:  # raw tensors for a graph of one's own: `other`
+    else:  # `other`: raw tensors for a custom graph
         threshold, classes = card.threshold, card.output.shape[1]
-    tensors_fit(
+    check_tensors_against_card(
         path,
         card,
         dims=list(inputs[0].dims) if inputs and inputs[0].dims else list(card.input.shape[1:]),
@@ -49,26 +49,26 @@ def server_fits(path: Path, infer: Any, card: Card) -> None:
     )
 
 
-def tensors_fit(
+def check_tensors_against_card(
     path: Path, card: Card, dims: list[int], scale: float, threshold: float, classes: int
 ) -> None:
-    """Size, scale, threshold and classes against the card. Raises UserError."""
-    same(path, "input size", _size(dims), _size(card.input.shape[1:]))
+    """Compare size, scale, threshold and classes with the card. Raises UserError."""
+    check_same(path, "input size", _size(dims), _size(card.input.shape[1:]))
     for what, found, expected in (
         ("scale", scale, infer_config.scale_factor(card.input)),
         ("threshold", threshold, card.threshold),
     ):
         if abs(found - expected) > TOLERANCE:
             raise UserError(f"{path}: {what} {found:.6g}, the card says {expected:.6g}")
-    same(path, "classes", str(classes), str(card.output.shape[1]))
+    check_same(path, "classes", str(classes), str(card.output.shape[1]))
 
 
-def averages(path: Path, key: str, found: str) -> None:
-    """Raises UserError unless frames are shrunk as our preprocessing shrinks them."""
-    if found != str(infer_config.AREAS):
+def check_scaling_filter(path: Path, key: str, found: str) -> None:
+    """Check that frames are shrunk by averaging, as in our preprocessing. Raises UserError."""
+    if found != str(infer_config.SUPER_SAMPLING):
         raise UserError(
-            f"{path}: {key} {found}, expected {infer_config.AREAS}: the network was trained on "
-            "frames that were shrunk by averaging areas"
+            f"{path}: {key} {found}, expected {infer_config.SUPER_SAMPLING}: the network was "
+            "trained on frames that were shrunk by averaging areas"
         )
 
 
@@ -76,14 +76,14 @@ def _size(dims: Any) -> str:
     return " x ".join(map(str, dims))
 
 
-def same(path: Path, what: str, found: str, expected: str) -> None:
-    """Raises UserError where a word is not the card's."""
+def check_same(path: Path, what: str, found: str, expected: str) -> None:
+    """Check that a value is the card's. Raises UserError."""
     if found != expected:
         raise UserError(f"{path}: {what} {found}, the card says {expected}")
 
 
-def batch_fits(path: Path, groups: Groups, sources: int, batch: int, most: int) -> None:
-    """One frame of each source, and a tile for each. Raises UserError."""
+def check_batch(path: Path, groups: Groups, sources: int, batch: int, most: int) -> None:
+    """Check that the batch has one frame and one tile for each source. Raises UserError."""
     if batch > most:
         raise UserError(f"{path}: batch {batch}, the plan's largest is {most}")
     for group in ("streammux", "primary-gie", "segvisual"):
@@ -97,8 +97,8 @@ def batch_fits(path: Path, groups: Groups, sources: int, batch: int, most: int) 
         raise UserError(f"{path}: [tiled-display] has fewer tiles than {sources} sources")
 
 
-def picture_fits(path: Path, groups: Groups, card: Card) -> None:
-    """Nvsegvisual's size is the output's. Raises UserError."""
+def check_segvisual_size(path: Path, groups: Groups, card: Card) -> None:
+    """Check that nvsegvisual has the size of the output. Raises UserError."""
     seg = groups.get("segvisual")
     if seg is None:
         return
@@ -111,8 +111,8 @@ def picture_fits(path: Path, groups: Groups, card: Card) -> None:
         )
 
 
-def live_fits(path: Path, groups: Groups, sources: list[dict[str, str]]) -> None:
-    """Cameras and RTSP alone: neither the muxer nor a sink may wait. Raises UserError."""
+def check_live_settings(path: Path, groups: Groups, sources: list[dict[str, str]]) -> None:
+    """Check that neither the muxer nor a sink waits if all sources are live. Raises UserError."""
     live = {str(app_groups.V4L2), str(app_groups.RTSP)}
     if not sources or any(source.get("type") not in live for source in sources):
         return

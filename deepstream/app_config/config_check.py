@@ -1,7 +1,7 @@
-"""Whether a config would run: `xpnet deploy --check FILE`, on any machine.
+"""`xpnet deploy --check FILE`: checks a config on any machine.
 
-Looks at what NVIDIA's parsers look at, and at what they do not: that every path is there, and that
-tensors, sizes, scale and threshold are those of the model's card.
+It checks what NVIDIA's parsers check, and more: that every path exists, and that tensors, sizes,
+scale and threshold are those of the model's card.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONTROL_MODES = ("", "none", "explicit")
 
 @dataclass(frozen=True)
 class Inference:
-    """What a checked inference config asks for; `weights` is the file that it loads itself."""
+    """What a checked inference config uses; `weights` is the file that it loads itself."""
 
     plugin_type: int
     card: Card
@@ -41,19 +41,24 @@ class Inference:
 
 @dataclass(frozen=True)
 class Checker:
-    """Checks files one by one; `built` whether the TensorRT plan has to be there.
+    """Checks config files.
 
-    `repository` holds the models that a config asks a server of its own for.
+    Attributes:
+        repository: The models that a config with a server of its own refers to.
+        built: Whether the TensorRT plan must exist.
     """
 
     repository: Path = MODEL_REPOSITORY
     built: bool = True
 
     def check(self, path: Path) -> str:
-        """One line that says what the config does.
+        """Check a file and return one line that describes it.
+
+        Args:
+            path: A deepstream-app file, or a config of nvinferserver or nvinfer.
 
         Raises:
-            UserError: the first thing that is wrong, with file and line where there is one.
+            UserError: The first error, with file and line if known.
         """
         text = _read(path)
         if _is_server(text):
@@ -64,7 +69,7 @@ class Checker:
                 what, inference = "", self._nvinfer(path, entries)
             else:
                 what, inference = self._app(path, entries)
-        if self.built:  # last: what is wrong in the file itself comes first
+        if self.built:  # last, so that errors in the file itself are reported first
             _weights_there(inference)
         return f"{path}: {what}{inference}"
 
@@ -86,9 +91,9 @@ class Checker:
         count = sum(_streams(source) for source in sources)
         if not sources:
             count = len(groups["source-list"].get("list", "").strip(";").split(";"))
-        card_checks.batch_fits(path, groups, count, inference.batch, inference.most)
-        card_checks.picture_fits(path, groups, inference.card)
-        card_checks.live_fits(path, groups, sources)
+        card_checks.check_batch(path, groups, count, inference.batch, inference.most)
+        card_checks.check_segvisual_size(path, groups, inference.card)
+        card_checks.check_live_settings(path, groups, sources)
         return f"deepstream-app, {count} source{'s' * (count > 1)}; ", inference
 
     def _inference(self, path: Path, gie: dict[str, str]) -> Inference:
@@ -122,7 +127,7 @@ class Checker:
         if labels and not key_files.resolve(labels, path).is_file():
             raise UserError(f"{path}: labelfile_path {labels}: no such file")
         if not infer.HasField("input_tensor_from_meta"):
-            card_checks.server_fits(path, infer, card)
+            card_checks.check_infer_config(path, infer, card)
         weights = _weights(repository / triton.model_name) if in_process else None
         most = largest_batch(repository / triton.model_name / "config.pbtxt")
         return Inference(1, card, max(1, infer.max_batch_size), weights, most)
@@ -153,7 +158,7 @@ class Checker:
         if network != str(infer_config.SEGMENTATION):
             wanted = f"{infer_config.SEGMENTATION}, segmentation"
             raise UserError(f"{path}: network-type {network}, expected {wanted}")
-        card_checks.tensors_fit(
+        card_checks.check_tensors_against_card(
             path,
             card,
             dims=[int(x) for x in keys.get("infer-dims", "").strip(";").split(";") if x],
@@ -161,12 +166,12 @@ class Checker:
             threshold=float(keys.get("segmentation-threshold", "0")),
             classes=int(keys.get("num-detected-classes", "0")),
         )
-        card_checks.same(
+        card_checks.check_same(
             path, "output-blob-names", keys.get("output-blob-names", ""), card.output.name
         )
-        card_checks.averages(path, "scaling-filter", keys.get("scaling-filter", "0"))
+        card_checks.check_scaling_filter(path, "scaling-filter", keys.get("scaling-filter", "0"))
         colours = infer_config.FORMATS[card.input.colours][1]
-        card_checks.same(
+        card_checks.check_same(
             path, "model-color-format", keys.get("model-color-format", "0"), str(colours)
         )
         most = largest_batch(plan.parent.parent / "config.pbtxt")
@@ -174,12 +179,12 @@ class Checker:
 
 
 def _streams(source: dict[str, str]) -> int:
-    """How many streams a `[sourceN]` opens: type 3 counts its URI's %d up."""
+    """Return how many streams a `[sourceN]` opens: type 3 counts up the %d in its URI."""
     return max(1, int(source.get("num-sources", "1"))) if source.get("type") == "3" else 1
 
 
 def _is_server(text: str) -> bool:
-    """Whether a config is nvinferserver's protobuf text."""
+    """Return whether a config is nvinferserver's protobuf text."""
     return re.search(r"^\s*infer_config\s*:?\s*\{", text, re.M) is not None
 
 
@@ -194,7 +199,7 @@ def _read(path: Path) -> str:
 
 def _paths_exist(entries: list[key_files.Entry], table: key_files.Table, config: Path) -> None:
     for entry in entries:
-        kind = key_files.kind_of(entry, table)
+        kind = key_files.kind_of_key(entry, table)
         local = kind == "path" or (kind == "uri" and entry.value.startswith("file://"))
         found = key_files.resolve(entry.value.replace("%d", "0"), config)
         if local and not found.exists():
@@ -213,7 +218,7 @@ def _card(repository: Path, model: str, config: Path) -> Card:
 
 
 def _weights(model: Path) -> Path:
-    """The file that Triton loads: config.pbtxt names it; of several versions, any."""
+    """Return the file that Triton loads: config.pbtxt names it; of several versions, any."""
     config = _read(model / "config.pbtxt")
     found = re.search(r'default_model_filename:\s*"([^"]+)"', config)
     name = found[1] if found else "model.plan"

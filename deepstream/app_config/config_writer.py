@@ -1,7 +1,7 @@
-"""Ready files for `deepstream-app -c FILE`, made from a model's card: what `xpnet deploy` writes.
+"""`xpnet deploy`: writes files for `deepstream-app -c FILE` from a model's card.
 
-A cart is a platform, its sources, its sinks and a way of inference. `render` turns one into two
-or three files of text; nothing else in the project writes such files.
+`render` turns a deployment into two or three text files. Nothing else in the project writes such
+files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from deepstream.app_config import app_groups as app
 from deepstream.app_config import infer_config, key_files
-from deepstream.app_config.deployment import PLATFORMS, Cart, Platform, sink_kind, source_kind
+from deepstream.app_config.deployment import PLATFORMS, Deployment, Platform, sink_kind, source_kind
 from deepstream.app_config.key_tables import APP
 from deepstream.io.frame_rate import exact_frame_rate
 from xpnet.addresses import check_port, without_credentials
@@ -33,38 +33,54 @@ FIRST_RTSP_PORT, FIRST_UDP_PORT = 8554, 5400
 PLAYBACK_TIMEOUT_US = 40_000
 
 
-def render(cart: Cart, folder: Path, repository: Path = MODEL_REPOSITORY) -> dict[str, str]:
-    """File name to text: the deepstream-app file, its inference's config, the labels.
+def render(
+    deployment: Deployment, folder: Path, repository: Path = MODEL_REPOSITORY
+) -> dict[str, str]:
+    """Return the files of a deployment by name: deepstream-app's, inference's, and the labels.
 
-    `folder` is where they will lie: the paths in them are relative to it.
+    Args:
+        deployment: The deployment.
+        folder: Folder that the files will be in; paths in them are relative to it.
+        repository: The Triton model repository.
 
     Raises:
-        UserError: parts that do not go together, or a card that does not fit.
+        UserError: Parts of the deployment exclude each other, or the card does not match.
     """
     folder = folder.absolute()
-    platform = PLATFORMS[cart.platform]
-    card = read_model_card(repository, cart.model)
-    infer_config.check_size("--size", cart.height, cart.width, card)
-    infer_name = f"infer_{cart.infer_name}.txt"
-    inference = _inference(cart, platform, card, folder, repository)
+    platform = PLATFORMS[deployment.platform]
+    card = read_model_card(repository, deployment.model)
+    infer_config.check_size("--size", deployment.height, deployment.width, card)
+    infer_name = f"infer_{deployment.infer_name}.txt"
+    inference = _inference(deployment, platform, card, folder, repository)
     return {
-        f"cart_{cart.name}.txt": _header(cart, platform) + _app(cart, platform, card, folder,
-                                                                 infer_name),
-        infer_name: _infer_header(cart) + inference,
+        f"cart_{deployment.name}.txt": _header(deployment, platform)
+        + _app(deployment, platform, card, folder, infer_name),
+        infer_name: _infer_header(deployment) + inference,
         LABELS: "polyp\n",
     }  # fmt: skip
 
 
-def write(carts: list[Cart], folder: Path, repository: Path = MODEL_REPOSITORY) -> list[Path]:
-    """Writes the files of every cart into `folder`, made if need be; returns those to launch."""
-    files = [render(cart, folder, repository) for cart in carts]  # all, before any is written
+def write(
+    deployments: list[Deployment], folder: Path, repository: Path = MODEL_REPOSITORY
+) -> list[Path]:
+    """Write the files of deployments and return those for deepstream-app.
+
+    Args:
+        deployments: The deployments.
+        folder: Folder for the files; created if missing.
+        repository: The Triton model repository.
+    """
+    # All of them before the first is written
+    files = [render(deployment, folder, repository) for deployment in deployments]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
-    for cart, texts in zip(carts, files, strict=True):
+    for deployment, texts in zip(deployments, files, strict=True):
         for name, text in texts.items():
-            secret = any(without_credentials(word) != word and word in text for word in cart.sources)
+            secret = any(
+                without_credentials(word) != word and word in text for word in deployment.sources
+            )
             write_text(folder / name, text, private=secret)
             if secret:
                 log.warning("%s holds a camera's password: readable for you alone", folder / name)
@@ -72,32 +88,32 @@ def write(carts: list[Cart], folder: Path, repository: Path = MODEL_REPOSITORY) 
 
 
 def plan_file(model: str, repository: Path = MODEL_REPOSITORY) -> Path:
-    """Where the TensorRT plan of a model is looked for."""
+    """Return where the TensorRT plan of a model is expected."""
     return repository / model / "1" / "model.plan"
 
 
 def onnx_file(card: Card, repository: Path = MODEL_REPOSITORY) -> Path:
-    """The ONNX file that the plan is built from."""
+    """Return the ONNX file that the plan is built from."""
     return repository / onnx_name(card) / "1" / "model.onnx"
 
 
 def relative(path: Path, folder: Path) -> str:
-    """As the configs name it: relative within the project, absolute where that would be a maze."""
+    """Return a path for the configs: relative inside the project, else absolute."""
     path = path.absolute()
     inside = path.is_relative_to(ROOT) and folder.is_relative_to(ROOT)
     return os.path.relpath(path, folder) if inside else str(path)
 
 
 def _inference(
-    cart: Cart, platform: Platform, card: Card, folder: Path, repository: Path
+    deployment: Deployment, platform: Platform, card: Card, folder: Path, repository: Path
 ) -> str:  # fmt: skip
-    batch = len(cart.sources)
-    if cart.triton == "inprocess":
+    batch = len(deployment.sources)
+    if deployment.triton == "inprocess":
         root = relative(repository, folder)
-        return infer_config.in_process(card, batch, root, LABELS, cart.probabilities)
-    if cart.triton == "grpc":
-        server = infer_config.Server.of(cart.url, platform.jetson)
-        return infer_config.over_grpc(card, batch, server, LABELS, cart.probabilities)
+        return infer_config.in_process(card, batch, root, LABELS, deployment.probabilities)
+    if deployment.triton == "grpc":
+        server = infer_config.Server.of(deployment.url, platform.jetson)
+        return infer_config.over_grpc(card, batch, server, LABELS, deployment.probabilities)
     onnx = onnx_file(card, repository)
     other = read_card(onnx.parent.parent / "card.json")
     if other.input.shape != card.input.shape:
@@ -106,43 +122,46 @@ def _inference(
             f"{other.input.height} x {other.input.width}: nvinfer needs both of one size "
             "(`xpnet export`)"
         )
-    plan = plan_file(cart.model, repository)
+    plan = plan_file(deployment.model, repository)
     return infer_config.without_triton(
         card, batch, relative(onnx, folder), relative(plan, folder), LABELS
     )
 
 
-def _app(cart: Cart, platform: Platform, card: Card, folder: Path, infer_name: str) -> str:
-    batch = len(cart.sources)
-    timeout = int(1_000_000 / cart.fps) if cart.live else PLAYBACK_TIMEOUT_US
+def _app(
+    deployment: Deployment, platform: Platform, card: Card, folder: Path, infer_name: str
+) -> str:
+    batch = len(deployment.sources)
+    timeout = int(1_000_000 / deployment.fps) if deployment.live else PLAYBACK_TIMEOUT_US
     groups: list[tuple[str, Any]] = [("application", app.Application())]
-    for number, word in enumerate(cart.sources):
-        groups.append((f"source{number}", _source(cart, word, folder)))
+    for number, word in enumerate(deployment.sources):
+        groups.append((f"source{number}", _source(deployment, word, folder)))
+    width, height = deployment.width, deployment.height
     groups += [
-        ("streammux", app.Muxer(batch, cart.width, cart.height, int(cart.live), timeout)),
+        ("streammux", app.Muxer(batch, width, height, int(deployment.live), timeout)),
         (
             "primary-gie",
             app.Inference(
-                int(cart.triton != "none"), batch, infer_name, infer_config.UNIQUE_ID
+                int(deployment.triton != "none"), batch, infer_name, infer_config.UNIQUE_ID
             ),
         ),
         ("segvisual", app.SegVisual(batch, card.output.width, card.output.height)),
-        ("tiled-display", app.tiles(batch, cart.width, cart.height)),
+        ("tiled-display", app.tiles(batch, width, height)),
         ("osd", app.Osd()),
     ]  # fmt: skip
-    for number, word in enumerate(cart.sinks):
-        groups.append((f"sink{number}", _sink(cart, platform, word, number)))
+    for number, word in enumerate(deployment.sinks):
+        groups.append((f"sink{number}", _sink(deployment, platform, word, number)))
     return key_files.write(groups, APP)
 
 
-def _source(cart: Cart, word: str, folder: Path) -> app.Source:
+def _source(deployment: Deployment, word: str, folder: Path) -> app.Source:
     kind = source_kind(word)
     if kind == "v4l2":
-        fps = exact_frame_rate(cart.fps)
+        fps = exact_frame_rate(deployment.fps)
         return app.Source(
             app.V4L2,
-            camera_width=cart.width,
-            camera_height=cart.height,
+            camera_width=deployment.width,
+            camera_height=deployment.height,
             camera_fps_n=fps.numerator,
             camera_fps_d=fps.denominator,
             camera_v4l2_dev_node=int(word.removeprefix("/dev/video")),
@@ -162,17 +181,17 @@ def _source(cart: Cart, word: str, folder: Path) -> app.Source:
     return app.Source(app.URI, uri=f"file://{relative(path, folder)}")
 
 
-def _sink(cart: Cart, platform: Platform, word: str, number: int) -> app.Sink:
+def _sink(deployment: Deployment, platform: Platform, word: str, number: int) -> app.Sink:
     kind = sink_kind(word)
-    # A clip on a screen plays at its own rate; everything else goes as fast as it comes.
-    sync = int(not cart.live and kind in {"screen", "drm"})
+    # a clip on a screen plays at its own rate; everything else as fast as it arrives
+    sync = int(not deployment.live and kind in {"screen", "drm"})
     if kind == "screen":
-        return app.Sink(app.SCREEN, sync, width=cart.width, height=cart.height)
+        return app.Sink(app.SCREEN, sync, width=deployment.width, height=deployment.height)
     if kind == "drm":
         if not platform.drm:
             raise UserError("--sink drm: nvdrmvideosink exists on a Jetson alone; take screen")
         return app.Sink(app.DRM, sync)
-    encoder = app.encoder(cart.software_encoder)
+    encoder = app.encoder(deployment.software_encoder)
     if kind == "file":
         container = app.MP4 if Path(word).suffix.lower() == ".mp4" else app.MKV
         return app.Sink(app.FILE, sync, container=container, output_file=word, **encoder)
@@ -186,52 +205,54 @@ def _sink(cart: Cart, platform: Platform, word: str, number: int) -> app.Sink:
     )
 
 
-def _header(cart: Cart, platform: Platform) -> str:
-    """The elements in their order, and what the reader of the file has to know."""
-    inference = "nvinfer" if cart.triton == "none" else "nvinferserver"
+def _header(deployment: Deployment, platform: Platform) -> str:
+    """Return the header of a file: the elements in order, and notes for its reader."""
+    inference = "nvinfer" if deployment.triton == "none" else "nvinferserver"
     sources = {
         "v4l2": platform.camera,
         "rtsp": "rtspsrc, decodebin, nvvideoconvert",
         "file": "uridecodebin, nvvideoconvert",
     }
-    encoder = "x264enc" if cart.software_encoder else "nvv4l2h264enc"
+    encoder = "x264enc" if deployment.software_encoder else "nvv4l2h264enc"
     sinks = {
         "screen": platform.screen,
         "drm": "nvdrmvideosink",
         "file": f"{encoder}, filesink",
         "rtsp": f"{encoder}, rtph264pay, udpsink to an RTSP server",
     }
-    lines = ["Made by `xpnet deploy`: change the generator, not this file.", ""]
-    for number, word in enumerate(cart.sources):
+    lines = ["Generated by `xpnet deploy`: change the generator, not this file.", ""]
+    for number, word in enumerate(deployment.sources):
         lines.append(f"source {number}: {sources[source_kind(word)]}")
     lines.append(f"then:     nvstreammux, {inference}, nvsegvisual, nvmultistreamtiler")
-    for number, word in enumerate(cart.sinks):
+    for number, word in enumerate(deployment.sinks):
         lines.append(f"sink {number}:   {sinks[sink_kind(word)]}")
-    if any(sink_kind(x) == "file" for x in cart.sinks):
-        lines.append("A relative output-file lies where deepstream-app is started.")
-    lines += warnings(cart)
+    if any(sink_kind(x) == "file" for x in deployment.sinks):
+        lines.append(
+            "A relative output-file is written to the folder where deepstream-app is started."
+        )
+    lines += warnings(deployment)
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n"
 
 
-def warnings(cart: Cart) -> list[str]:
-    """What whoever runs a cart has to know: the head of its file and the command say it."""
-    listens = any(sink_kind(x) == "rtsp" for x in cart.sinks)
-    return [RTSP_WARNING] * listens + [FRAGILE_WARNING] * cart.fragile
+def warnings(deployment: Deployment) -> list[str]:
+    """Return warnings about a deployment; its file and the command print them."""
+    listens = any(sink_kind(x) == "rtsp" for x in deployment.sinks)
+    return [RTSP_WARNING] * listens + [FRAGILE_WARNING] * deployment.stops_at_any_error
 
 
 RTSP_WARNING = "RTSP out (/ds-test) listens on every address and asks for no password."
-"""start_rtsp_streaming in deepstream_sink_bin.c sets a port and nothing else."""
-FRAGILE_WARNING = "A source that fails ends deepstream-app, and with it the other pictures."
+"""start_rtsp_streaming in deepstream_sink_bin.c sets nothing but a port."""
+FRAGILE_WARNING = "A source that fails ends deepstream-app, and with it all other pictures."
 
 
-def _infer_header(cart: Cart) -> str:
+def _infer_header(deployment: Deployment) -> str:
     words = {
         "inprocess": "nvinferserver, the plan in the graph's own process (Triton's C API)",
-        "grpc": "nvinferserver, the plan in a tritonserver of its own, over gRPC",
+        "grpc": "nvinferserver, the plan in a separate tritonserver, over gRPC",
         "none": "nvinfer, without Triton",
     }
     return (
-        f"# {words[cart.triton]}.\n"
-        "# Made by `xpnet deploy` from the model's card: change the card or the generator, "
+        f"# {words[deployment.triton]}.\n"
+        "# Generated by `xpnet deploy` from the model's card: change the card or the generator, "
         "not this file.\n\n"
     )

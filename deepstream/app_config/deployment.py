@@ -1,4 +1,4 @@
-"""A cart in the words of the command line: platform, sources, sinks, way of inference."""
+"""A deployment for deepstream-app: platform, sources, sinks, Triton mode."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from xpnet.serving.model_config import DEFAULT_PLAN
 from xpnet.serving.triton_server import HOST
 
 INFERENCE = ("inprocess", "grpc", "none")
-"""nvinferserver with Triton in the graph's process, with a server of its own; or nvinfer."""
-SMALLEST, FASTEST = 64, 240
-"""Pixels a side, and frames a second."""
+"""nvinferserver with Triton in the graph's process, with a separate server, or nvinfer."""
+MIN_SIDE, MAX_FPS = 64, 240
+"""Smallest side in pixels, and highest frame rate."""
 
 
 @dataclass(frozen=True)
 class Platform:
-    """What differs between a laptop with a GPU of its own and a Jetson.
+    """What differs between a PC with a discrete GPU and a Jetson.
 
-    `camera` are the elements that deepstream-app puts behind v4l2src (deepstream_source_bin.c).
+    Attributes:
+        camera: Elements that deepstream-app puts behind v4l2src (deepstream_source_bin.c).
     """
 
     name: str
@@ -36,7 +37,7 @@ class Platform:
 
     @property
     def jetson(self) -> bool:
-        """Whether it is one."""
+        """Whether it is a Jetson."""
         return TARGETS[self.name] == JETSON
 
 
@@ -50,8 +51,8 @@ PLATFORMS = {
 
 
 @dataclass(frozen=True)
-class Cart:
-    """One deployment, in the words of the command line."""
+class Deployment:
+    """One deployment, by the options of `xpnet deploy`."""
 
     platform: str
     sources: tuple[str, ...]
@@ -63,7 +64,7 @@ class Cart:
     height: int = 1080
     fps: float = 30
     software_encoder: bool = False
-    probabilities: bool = False  # nvinferserver hands them on, beside its mask
+    probabilities: bool = False  # nvinferserver attaches them beside its mask
 
     def __post_init__(self) -> None:
         for what, word, known in (
@@ -81,26 +82,28 @@ class Cart:
         if not self.sinks:
             raise UserError("no --sink, expected screen, drm, rtsp[:PORT] or a file")
         for name, value in (("width", self.width), ("height", self.height)):
-            if value < SMALLEST:
-                raise UserError(f"{name} {value}, expected {SMALLEST} or more")
-        if not 1 <= self.fps <= FASTEST:
-            raise UserError(f"fps {self.fps:g}, expected 1 to {FASTEST}")
+            if value < MIN_SIDE:
+                raise UserError(f"{name} {value}, expected {MIN_SIDE} or more")
+        if not 1 <= self.fps <= MAX_FPS:
+            raise UserError(f"fps {self.fps:g}, expected 1 to {MAX_FPS}")
 
     @property
     def live(self) -> bool:
-        """Whether every source delivers at its own pace: then old frames are dropped."""
+        """Whether every source is live: then old frames are dropped."""
         return all(source_kind(x) != "file" for x in self.sources)
 
     @property
-    def fragile(self) -> bool:
-        """Whether one source that fails takes the pictures of the others with it: deepstream-app
-        ends at any error unless its first source is RTSP (bus_callback in deepstream_app.c).
+    def stops_at_any_error(self) -> bool:
+        """Whether the failure of one source stops the others.
+
+        deepstream-app ends at any error unless its first source is RTSP (bus_callback in
+        deepstream_app.c).
         """
         return self.live and len(self.sources) > 1 and source_kind(self.sources[0]) != "rtsp"
 
     @property
     def name(self) -> str:
-        """The topology as a word: platform, sources, sinks, inference, and another model."""
+        """Name of its file: platform, sources, sinks, Triton mode, model if not the default."""
         kinds = [source_kind(x) for x in self.sources]
         sources = [f"{n}x{k}" if (n := kinds.count(k)) > 1 else k for k in dict.fromkeys(kinds)]
         sinks = [sink_kind(x) for x in self.sinks]
@@ -110,7 +113,7 @@ class Cart:
 
     @property
     def infer_name(self) -> str:
-        """The name of its inference's config: what the config depends on, and nothing else."""
+        """Name of its inference config, made of what the config depends on."""
         words = [self.platform, self.triton, self.model, f"b{len(self.sources)}"]
         return "_".join(words + ["probabilities"] * self.probabilities)
 
@@ -121,24 +124,27 @@ _CLIP: dict[str, Any] = {
     "height": 404,
 }
 EXAMPLES = (
-    Cart("rtx", sinks=("screen",), triton="inprocess", **_CLIP),
-    Cart("rtx", ("/dev/video0",), ("screen", "xpnet_masks.mkv"), "inprocess"),
-    Cart("rtx", tuple(f"/dev/video{n}" for n in range(4)), ("screen",), "inprocess"),
-    Cart("rtx", ("rtsp://127.0.0.1:8554/scope",), ("rtsp:8555",), "grpc"),
-    Cart("rtx", sinks=("xpnet_masks.mkv",), triton="none", model="xpnet", **_CLIP),
-    Cart("jetson", sinks=("xpnet_masks.mkv",), triton="none", **_CLIP),
-    Cart("jetson", ("/dev/video0",), ("drm",), "inprocess"),
-    Cart("jetson", tuple(f"/dev/video{n}" for n in range(4)), ("screen",), "none"),
-    Cart("jetson", ("rtsp://127.0.0.1:8554/scope",), ("rtsp:8555",), "grpc"),
+    Deployment("rtx", sinks=("screen",), triton="inprocess", **_CLIP),
+    Deployment("rtx", ("/dev/video0",), ("screen", "xpnet_masks.mkv"), "inprocess"),
+    Deployment("rtx", tuple(f"/dev/video{n}" for n in range(4)), ("screen",), "inprocess"),
+    Deployment("rtx", ("rtsp://127.0.0.1:8554/scope",), ("rtsp:8555",), "grpc"),
+    Deployment("rtx", sinks=("xpnet_masks.mkv",), triton="none", model="xpnet", **_CLIP),
+    Deployment("jetson", sinks=("xpnet_masks.mkv",), triton="none", **_CLIP),
+    Deployment("jetson", ("/dev/video0",), ("drm",), "inprocess"),
+    Deployment("jetson", tuple(f"/dev/video{n}" for n in range(4)), ("screen",), "none"),
+    Deployment("jetson", ("rtsp://127.0.0.1:8554/scope",), ("rtsp:8555",), "grpc"),
 )
-"""What stands in deepstream/app_config/examples: every source, sink and way of inference at least once."""
+"""The files in deepstream/app_config/examples: every source, sink and Triton mode at least once."""
 
 
 def source_kind(word: str) -> str:
-    """file, v4l2 or rtsp.
+    """Return `file`, `v4l2` or `rtsp`.
+
+    Args:
+        word: The value of `--source`.
 
     Raises:
-        UserError: a kind of source that deepstream-app cannot open.
+        UserError: deepstream-app cannot open such a source.
     """
     scheme = urlsplit(word).scheme.lower()
     if re.fullmatch(r"/dev/video\d+", word):
@@ -147,16 +153,18 @@ def source_kind(word: str) -> str:
         return "rtsp"
     if scheme in {"decklink", "aja", "ndi", "csi"}:
         raise UserError(
-            f"--source {without_credentials(word)}: deepstream-app opens /dev/videoN, RTSP and files; an SDI "
-            "card needs a V4L2 driver for it"
+            f"--source {without_credentials(word)}: deepstream-app opens /dev/videoN, RTSP, files; "
+            "an SDI card needs a V4L2 driver for it"
         )
     if scheme and scheme != "file":
-        raise UserError(f"--source {without_credentials(word)}: expected a file, /dev/videoN or rtsp://...")
+        raise UserError(
+            f"--source {without_credentials(word)}: expected a file, /dev/videoN or rtsp://..."
+        )
     return "file"
 
 
 def sink_kind(word: str) -> str:
-    """screen, drm, rtsp or file. Raises UserError for anything else."""
+    """Return `screen`, `drm`, `rtsp` or `file`. Raises UserError for anything else."""
     if word in {"screen", "drm"}:
         return word
     if word == "rtsp" or word.startswith("rtsp:"):

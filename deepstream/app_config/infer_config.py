@@ -1,8 +1,8 @@
-"""What nvinferserver and nvinfer are told of a model: everything of it from its card.
+"""Configs of nvinferserver and nvinfer, generated from a model's card.
 
-Three ways to the same mask: nvinferserver with the plan in its own process (Triton's C API),
-nvinferserver with a tritonserver beside it over gRPC, and nvinfer, which needs no Triton.
-The built-in segmentation parsers give class 0 where the one channel passes the threshold, else -1.
+Three ways lead to the same mask: nvinferserver with the plan in its own process (Triton's C API),
+nvinferserver with a separate tritonserver over gRPC, and nvinfer without Triton. The built-in
+segmentation parsers return class 0 if the one channel is above the threshold, else -1.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from typing import Any
 
 from deepstream.app_config import key_files
 from deepstream.app_config.key_tables import NVINFER
-from deepstream.app_config.nvinferserver_schema import new_control, to_text
+from deepstream.app_config.nvinferserver_schema import empty_plugin_control, to_text
 from xpnet.addresses import check_server, is_loopback
 from xpnet.card import Card, TensorSpec
 from xpnet.errors import UserError
 
 UNIQUE_ID = 1
-AREAS, ON_GPU = 3, 1
+SUPER_SAMPLING, SCALE_ON_GPU = 3, 1
 """NvBufSurfTransformInter_Algo2 is super-sampling on the GPU (nvbufsurftransform.h): it averages
 areas, as `xpnet.frames.resize_frame` does; bilinear shrinking would alias and lose masks."""
-OUTPUT_BUFFERS, KEPT_BUFFERS = 4, 32
-"""Output tensors in flight; the plugin's default is 2 (nvdsinferserver_config.proto). The second
-where frames carry them through the graph: where none is free inference waits, and an encoder that
-waits for its next frame then waits for ever."""
+OUTPUT_BUFFERS, TENSOR_META_BUFFERS = 4, 32
+"""Number of output tensors; the plugin's default is 2 (nvdsinferserver_config.proto). The second
+number applies if frames carry the tensors through the graph: inference waits for a free tensor, and
+an encoder that waits for its next frame would then wait forever."""
 DTYPES = {"float32": "TENSOR_DT_FP32"}
 ORDERS = {"NCHW": "TENSOR_ORDER_LINEAR"}
 FORMATS = {"RGB": ("IMAGE_FORMAT_RGB", 0)}
-"""Order of the colours to MediaFormat and to nvinfer's model-color-format."""
+"""MediaFormat and nvinfer's model-color-format by the card's order of colours."""
 SEGMENTATION = 2
 """NvDsInferNetworkType_Segmentation (nvdsinfer_context.h)."""
 FP16 = 2
-"""NvDsInferNetworkMode_FP16: what nvinfer builds from the ONNX file where the plan is missing."""
+"""NvDsInferNetworkMode_FP16: what nvinfer builds from the ONNX file if the plan is missing."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,17 @@ class Server:
 
     @classmethod
     def of(cls, url: str, jetson: bool) -> Server:
-        """The server at HOST:PORT: CUDA buffers are shared on the same machine alone, and not on
-        a Jetson (nvdsinferserver_config.proto). Raises UserError for anything but HOST:PORT.
+        """Return the server at an address.
+
+        CUDA buffers are shared on the same machine only, and not on a Jetson
+        (nvdsinferserver_config.proto).
+
+        Args:
+            url: HOST:PORT.
+            jetson: Whether this machine is a Jetson.
+
+        Raises:
+            UserError: The address has another form.
         """
         check_server(url, "--url")
         return cls(url, is_loopback(url) and not jetson)
@@ -75,7 +84,7 @@ class Property:
 
 
 def scale_factor(tensor: TensorSpec) -> float:
-    """What a pixel of 0 to 255 is multiplied by to fill the tensor's range, which starts at 0."""
+    """Return the factor from pixels of 0 to 255 to the tensor's range, which must start at 0."""
     low, high = tensor.value_range
     if low != 0:
         raise UserError(f"{tensor.name}: range {low} to {high}, expected one that starts at 0")
@@ -83,7 +92,17 @@ def scale_factor(tensor: TensorSpec) -> float:
 
 
 def check_size(what: str, height: int, width: int, card: Card) -> None:
-    """Raises UserError for frames smaller than the network's: super-sampling only shrinks."""
+    """Check that frames are not smaller than the network's input: super-sampling only shrinks.
+
+    Args:
+        what: Names the frames in the message.
+        height: Their height in pixels.
+        width: Their width in pixels.
+        card: The model's card.
+
+    Raises:
+        UserError: They are smaller.
+    """
     if height < card.input.height or width < card.input.width:
         raise UserError(
             f"{what} {width}x{height}, expected {card.input.width}x{card.input.height} or more: "
@@ -91,22 +110,27 @@ def check_size(what: str, height: int, width: int, card: Card) -> None:
         )
 
 
-def in_process(card: Card, batch: int, repository: str, labels: str, raw: bool) -> str:
-    """Nvinferserver's config with the plan of `repository` in its own process.
+def in_process(card: Card, batch: int, repository: str, labels: str, probabilities: bool) -> str:
+    """Return nvinferserver's config with the plan in its own process.
 
-    With `raw` the probabilities come as NvDsInferTensorMeta beside the mask.
+    Args:
+        card: The model's card.
+        batch: Frames in a batch.
+        repository: The Triton model repository.
+        labels: Name of the label file.
+        probabilities: Whether to attach the probabilities as NvDsInferTensorMeta, too.
     """
-    control = _control(card, batch, labels, raw)
+    control = _control(card, batch, labels, probabilities)
     repo = control.infer_config.backend.triton.model_repo
     repo.root.append(repository)
-    repo.strict_model_config = True  # the config.pbtxt that the card made, no guess
+    repo.strict_model_config = True  # use the generated config.pbtxt, do not guess one
     repo.log_level = 1  # errors and warnings
     return to_text(control)
 
 
-def over_grpc(card: Card, batch: int, server: Server, labels: str, raw: bool) -> str:
-    """Nvinferserver's config with the plan in a server of its own; `raw` as above."""
-    control = _control(card, batch, labels, raw)
+def over_grpc(card: Card, batch: int, server: Server, labels: str, probabilities: bool) -> str:
+    """Return nvinferserver's config with the plan in a separate server; see `in_process`."""
+    control = _control(card, batch, labels, probabilities)
     grpc = control.infer_config.backend.triton.grpc
     grpc.url = server.url
     grpc.enable_cuda_buffer_sharing = server.share_cuda
@@ -114,7 +138,7 @@ def over_grpc(card: Card, batch: int, server: Server, labels: str, raw: bool) ->
 
 
 def without_triton(card: Card, batch: int, onnx: str, plan: str, labels: str) -> str:
-    """Nvinfer's config: the plan, and the ONNX file that it builds one from otherwise."""
+    """Return nvinfer's config: the plan, and the ONNX file to build one from if it is missing."""
     settings = Property(
         gie_unique_id=UNIQUE_ID,
         process_mode=1,
@@ -127,8 +151,8 @@ def without_triton(card: Card, batch: int, onnx: str, plan: str, labels: str) ->
         net_scale_factor=scale_factor(card.input),
         model_color_format=FORMATS[card.input.colours][1],
         maintain_aspect_ratio=0,
-        scaling_filter=AREAS,
-        scaling_compute_hw=ON_GPU,
+        scaling_filter=SUPER_SAMPLING,
+        scaling_compute_hw=SCALE_ON_GPU,
         network_mode=FP16,
         output_blob_names=card.output.name,
         num_detected_classes=card.output.shape[1],
@@ -137,9 +161,9 @@ def without_triton(card: Card, batch: int, onnx: str, plan: str, labels: str) ->
     return key_files.write([("property", settings)], NVINFER)
 
 
-def _control(card: Card, batch: int, labels: str, raw: bool) -> Any:
-    """What both ways of nvinferserver share."""
-    control = new_control()
+def _control(card: Card, batch: int, labels: str, probabilities: bool) -> Any:
+    """Return what both modes of nvinferserver share."""
+    control = empty_plugin_control()
     infer = control.infer_config
     infer.unique_id, infer.max_batch_size = UNIQUE_ID, batch
     infer.gpu_ids.append(0)
@@ -155,18 +179,18 @@ def _control(card: Card, batch: int, labels: str, raw: bool) -> Any:
     before.tensor_name = card.input.name
     before.maintain_aspect_ratio = 0
     before.frame_scaling_hw = "FRAME_SCALING_HW_GPU"
-    before.frame_scaling_filter = AREAS
+    before.frame_scaling_filter = SUPER_SAMPLING
     before.normalize.scale_factor = scale_factor(card.input)
     infer.postprocess.labelfile_path = labels
     infer.postprocess.segmentation.threshold = card.threshold
     infer.postprocess.segmentation.num_segmentation_classes = card.output.shape[1]
-    infer.extra.output_buffer_pool_size = KEPT_BUFFERS if raw else OUTPUT_BUFFERS
+    infer.extra.output_buffer_pool_size = TENSOR_META_BUFFERS if probabilities else OUTPUT_BUFFERS
     control.input_control.process_mode = "PROCESS_MODE_FULL_FRAME"
-    if raw:
+    if probabilities:
         control.output_control.output_tensor_meta = True
     return control
 
 
 def plan_command(card: Card, target: str = "rtx|jetson") -> str:
-    """The command that builds a model's plan on the target."""
+    """Return the command that builds a model's plan on the target."""
     return f"xpnet build --target {target} --model {card.name}"

@@ -1,7 +1,7 @@
-"""Key files: how deepstream-app and nvinfer are configured, read and written by one table of keys.
+"""Key files, the format of deepstream-app and nvinfer: read, checked and written by one table.
 
-A table holds, for each group, its keys and what each takes; the same table writes our files and
-checks those of others, so that a key that NVIDIA's parser does not know cannot be written.
+A table lists the groups, their keys and what each key takes. The same table writes our files and
+checks others, so a key that NVIDIA's parser does not know cannot be written.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import Any
 from xpnet.errors import UserError
 
 Table = Mapping[str, Mapping[str, str]]
-"""Group to key to kind. What may be numbered (`source0`) stands as `sourceN`.
+"""Group to key to kind. A numbered group or key (`source0`) is listed as `sourceN`.
 
-Kinds: `int`, `float`, `bool`, `str`, `ints`, `floats`, `strs` (lists, with `;` between), `path`
-(a file or folder that must be there), `out` (one that is written), `uri`, or the numbers that are
-allowed, as `0|1|2`.
-"""
+Kinds: `int`, `float`, `bool`, `str`, `ints`, `floats`, `strs` (lists, separated by `;`), `path` (an
+existing file or folder), `out` (a file that is written), `uri`, or the allowed numbers, as
+`0|1|2`."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Entry:
 
 
 def table_of(source: Mapping[str, str]) -> Table:
-    """A table from its compact form: for each group, `key:kind` words."""
+    """Return a table from its compact form: `key:kind` words for each group."""
     return {
         group: dict(word.split(":", 1) for word in words.split())  # type: ignore[misc]
         for group, words in source.items()
@@ -43,16 +42,23 @@ def table_of(source: Mapping[str, str]) -> Table:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; nearest known: 'x'`, or nothing where nothing is near."""
+    """Return `; nearest known: 'x'`, or nothing if no known word is similar."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; nearest known: '{close[0]}'" if close else ""
 
 
 def parse(text: str, source: str) -> list[Entry]:
-    """The entries of a key file, in order.
+    """Parse a key file.
+
+    Args:
+        text: Its content.
+        source: Its name, for messages.
+
+    Returns:
+        The entries in order.
 
     Raises:
-        UserError: a line is neither group, entry nor comment, or an entry stands before a group.
+        UserError: A line is no group, entry or comment, or an entry precedes the first group.
     """
     entries: list[Entry] = []
     group = ""
@@ -72,23 +78,28 @@ def parse(text: str, source: str) -> list[Entry]:
 
 
 def check(entries: list[Entry], table: Table, source: str) -> None:
-    """Every group and key known, every value of its kind; nothing is looked up on disk.
+    """Check groups, keys and the form of values; files are not looked up.
+
+    Args:
+        entries: Entries of `parse`.
+        table: The known keys.
+        source: Name of the file, for messages.
 
     Raises:
-        UserError: the first entry that NVIDIA's parser would ignore or refuse.
+        UserError: NVIDIA's parser would ignore or refuse an entry.
     """
     for entry in entries:
         check_entry(entry, table, source)
 
 
 def check_entry(entry: Entry, table: Table, source: str) -> None:
-    """One entry. Raises UserError as `check`."""
+    """Check one entry. Raises UserError as `check` does."""
     where = f"{source}:{entry.line}"
     name = group_name(entry.group, table)
     if name is None:
         groups = [g.replace("N", "0") for g in table]
         raise UserError(f"{where}: unknown group [{entry.group}]{nearest(entry.group, groups)}")
-    kind = kind_of(entry, table)
+    kind = kind_of_key(entry, table)
     if kind is None:
         near = nearest(entry.key, table[name])
         raise UserError(f"{where}: unknown key '{entry.key}' in [{entry.group}]{near}")
@@ -99,14 +110,14 @@ def check_entry(entry: Entry, table: Table, source: str) -> None:
         )
 
 
-def kind_of(entry: Entry, table: Table) -> str | None:
-    """The kind of an entry's key; None where the table does not know it."""
+def kind_of_key(entry: Entry, table: Table) -> str | None:
+    """Return the kind of an entry's key, or None if the table does not list it."""
     keys = table.get(group_name(entry.group, table) or "", {})
     return keys.get(entry.key) or keys.get(_numbered(entry.key))
 
 
 def group_name(group: str, table: Table) -> str | None:
-    """The name under which a group stands in the table; None where it is unknown."""
+    """Return the name of a group in the table, or None if it is unknown."""
     if group in table:
         return group
     return _numbered(group) if _numbered(group) in table else None
@@ -117,10 +128,13 @@ def _numbered(word: str) -> str:
 
 
 def write(groups: list[tuple[str, Any]], table: Table) -> str:
-    """A key file of settings: dataclasses whose fields are named as the keys, `_` for `-`.
+    """Return a key file.
 
-    A field that is None is left out. A field that the table does not know, or whose value it
-    does not allow, is a mistake of ours and raises UserError as `check`.
+    Args: groups: Dataclasses by group; field names are the keys with `_` for `-`, None is not
+        written. table: The known keys.
+
+    Raises:
+        UserError: A field is not in the table, or has a wrong value.
     """
     blocks = []
     for group, settings in groups:
@@ -137,7 +151,7 @@ def write(groups: list[tuple[str, Any]], table: Table) -> str:
 
 
 def resolve(value: str, config: Path) -> Path:
-    """A path as NVIDIA's parsers take it: relative to the folder of the config file."""
+    """Return a path as NVIDIA's parsers do: relative to the folder of the config file."""
     return (config.absolute().parent / value.removeprefix("file://")).resolve()
 
 
@@ -148,7 +162,7 @@ def _text(value: Any) -> str:
 
 
 def _expected(kind: str, value: str) -> str:
-    """What was expected in place of `value`; empty where it fits."""
+    """Return what was expected instead of `value`; empty if it is valid."""
     if kind in _KINDS:
         words, fits = _KINDS[kind]
         return "" if fits(value) else words

@@ -1,11 +1,11 @@
-"""The groups and keys that NVIDIA's parsers know: of deepstream-app, and of nvinfer.
+"""The groups and keys that NVIDIA's parsers accept, of deepstream-app and of nvinfer.
 
 Read in DeepStream 9.1 (github.com/NVIDIA/DeepStream, July 2026):
 `src/apps/common/src/deepstream_config_file_parser.c`,
 `src/apps/sample_apps/deepstream-app/deepstream_app_config_parser.c`,
 `src/gst-plugins/gst-nvinfer/gstnvinfer_property_parser.cpp`, and the enums in
 `deepstream_sources.h`, `deepstream_sinks.h`, `deepstream_gie.h` and `nvdsinfer_context.h`.
-deepstream-app only warns of an unknown key, and says nothing of an unknown group; we refuse both.
+deepstream-app only warns of an unknown key, and ignores an unknown group; we refuse both.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The schema of nvinferserver's config, as a protobuf message that refuses what the plugin would.
+"""The schema of nvinferserver's config, as a protobuf message that refuses what the plugin refuses.
 
 Messages, fields, types and enums are those of DeepStream 9.1 (github.com/NVIDIA/DeepStream, July
 2026): `includes/nvdsinferserver_common.proto`, `nvdsinferserver_config.proto` and
-`nvdsinferserver_plugin.proto`. The plugin reads protobuf text, in which fields have names and no
-numbers: those that the descriptor needs are counted off here.
+`nvdsinferserver_plugin.proto`. The plugin reads protobuf text, which contains names and no field
+numbers, so the numbers here are only counted up.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENUMS = {
     "MemoryType": "MEMORY_TYPE_DEFAULT MEMORY_TYPE_CPU MEMORY_TYPE_GPU",
     "ProcessMode": "PROCESS_MODE_DEFAULT PROCESS_MODE_FULL_FRAME PROCESS_MODE_CLIP_OBJECTS",
 }
-"""Enum to its values, counted from 0."""
+"""Values by enum, counted from 0."""
 
 MESSAGES = {
     "PluginControl": """
@@ -94,7 +94,7 @@ MESSAGES = {
     "CustomLib": "path:string",
     "ExtraControl": """
         copy_input_to_host_buffers:bool output_buffer_pool_size:int32 custom_process_funcion:string
-    """,  # the last field is spelt so
+    """,  # the last field has this spelling in NVIDIA's file
     "LstmParams": "loops:LstmLoop*",
     "LstmLoop": "input:string output:string init_const:InitConst@init_state keep_output:bool",
     "InitConst": "value:float",
@@ -119,28 +119,33 @@ MESSAGES = {
     "BBoxFilter": "min_width:uint32 min_height:uint32 max_width:uint32 max_height:uint32",
     "Color": "r:float g:float b:float a:float",
 }
-"""Message to its fields as `name:type`; `*` is repeated, `@x` a member of the oneof x.
+"""Fields by message, as `name:type`; `*` is repeated, `@x` a member of the oneof x.
 
-NVIDIA nests some of them; their names do not clash, and protobuf text never shows them.
-"""
+NVIDIA nests some of them; their names do not clash, and protobuf text does not show them."""
 
 
-def new_control() -> Any:
-    """An empty PluginControl message."""
+def empty_plugin_control() -> Any:
+    """Return an empty PluginControl message."""
     return _control_class()()
 
 
 def parse(text: str, source: str) -> Any:
-    """The PluginControl message of a config in protobuf text.
+    """Parse a config in protobuf text.
 
-    Raises:
-        UserError: an unknown field, a wrong enum or type, two members of one oneof, or no text of
-            protobuf at all; with line, and with the nearest name that would fit.
+    Args:
+        text: Its content.
+        source: Its name, for messages.
+
+    Returns:
+        The PluginControl message.
+
+    Raises: UserError: An unknown field, a wrong enum or type, two members of one oneof, or no
+        protobuf text; the message names the line and the nearest valid name.
     """
     from google.protobuf import text_format
 
     try:
-        control = text_format.Parse(text, new_control())
+        control = text_format.Parse(text, empty_plugin_control())
         _check_enums(control, source)
         return control
     except text_format.ParseError as error:
@@ -152,7 +157,7 @@ def parse(text: str, source: str) -> Any:
 
 
 def _check_enums(message: Any, source: str) -> None:
-    """Protobuf takes any number for an enum; the plugin stops at one that it does not know."""
+    """Check enums: protobuf accepts any number, the plugin only known ones."""
     for field, value in message.ListFields():
         values = value if field.label == field.LABEL_REPEATED else [value]
         if field.message_type and field.message_type.GetOptions().map_entry:
@@ -166,19 +171,19 @@ def _check_enums(message: Any, source: str) -> None:
 
 
 def to_text(control: Any) -> str:
-    """The message as protobuf text."""
+    """Return a message as protobuf text."""
     from google.protobuf import text_format
 
     return str(text_format.MessageToString(control))
 
 
 def field_names(message: str) -> list[str]:
-    """The fields of a message."""
+    """Return the names of a message's fields."""
     return [word.split(":")[0] for word in MESSAGES[message].split()]
 
 
 def _plain(message: str) -> str:
-    """Protobuf's complaint in our words, with the nearest name."""
+    """Return protobuf's error message in plain words, with the nearest name."""
     found = re.search(r'Message type "xpnet\.(\w+)" has no field named "(\w+)"', message)
     if found:
         owner, name = found.groups()
@@ -242,5 +247,5 @@ def _set_type(field: Any, kind: str) -> None:
 
 
 def _entry_name(field: str) -> str:
-    """The name that protobuf demands of a map's entry: per_class_params, PerClassParamsEntry."""
+    """Return protobuf's name of a map's entry: PerClassParamsEntry for per_class_params."""
     return "".join(x.capitalize() for x in field.split("_")) + "Entry"

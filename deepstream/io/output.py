@@ -98,8 +98,8 @@ def parse_output(text: str | Path) -> Output:
         address = re.fullmatch(r"rtsp://([^/:@]+):(\d+)(/[\w./-]+)", str(text))
         if address is None:
             raise UserError(
-                f"{without_credentials(str(text))}: expected rtsp://HOST:PORT/NAME, such as port 8554 of "
-                "127.0.0.1"
+                f"{without_credentials(str(text))}: expected rtsp://HOST:PORT/NAME, such as port "
+                "8554 of 127.0.0.1"
             )
         host, port, mount = address.groups()
         number = check_port(port, str(text))

@@ -133,7 +133,8 @@ def open_source(
         source = VideoSource(Path(word), height, width, 0, 0, False, kind=kind, device=number)
     elif "://" in word:
         raise UserError(
-            f"{without_credentials(word)}: expected a file, a folder, rtsp://..., /dev/videoN or decklink:N"
+            f"{without_credentials(word)}: expected a file, a folder, rtsp://..., /dev/videoN or "
+            "decklink:N"
         )
     else:
         if fps is not None and Path(text).is_file():

@@ -1,8 +1,8 @@
 """The probe on DeepStream: reads nvinferserver's result, draws the mask, attaches polyps.
 
 It is attached before nvdsosd, to buffers in NVIDIA's memory that carry an NvDsBatchMeta. The use
-of pyds follows NVIDIA's deepstream_python_apps (bindings/src). `pyds` is an argument, so that tests can
-run this code on real metadata without a GPU.
+of pyds follows NVIDIA's deepstream_python_apps (bindings/src). `pyds` is an argument, so that tests
+can run this code on real metadata without a GPU.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class NvdsProbes(Probes):
         if found != expected:
             raise InferenceError(
                 f"nvinferserver's output is {' x '.join(map(str, found))}, the card of "
-                f"{self.card.name} expects {' x '.join(map(str, expected))}: check nvinferserver's config"
+                f"{self.card.name} expects {' x '.join(map(str, expected))}: check its config"
             )
 
     def _draw(self, buffer: int, batch_id: int, segmentation: Segmentation) -> None:
@@ -209,7 +209,7 @@ class NvdsProbes(Probes):
 
 
 def iterate_meta(node: Any, kind: Any) -> Iterator[Any]:
-    """Yield the metadata of a pyds list, which ends with None or, in some versions, an exception."""
+    """Yield the metadata of a pyds list, which ends with None or StopIteration, by version."""
     while node is not None:
         try:
             yield kind.cast(node.data)

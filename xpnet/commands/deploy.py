@@ -92,19 +92,21 @@ def deploy(args: argparse.Namespace) -> int:
         for path in args.check:
             print(checker.check(path))
         return 0
-    carts = list(EXAMPLES) if args.examples else [_cart(args)]
-    for path in write(carts, args.output, args.repository):
+    deployments = list(EXAMPLES) if args.examples else [_deployment(args)]
+    for path in write(deployments, args.output, args.repository):
         Checker(args.repository, built=False).check(path)
         print(f"deepstream-app -c {path}")
-    for line in dict.fromkeys(line for cart in carts for line in warnings(cart)):
+    for line in dict.fromkeys(line for deployment in deployments for line in warnings(deployment)):
         log.warning(line)
-    for model in dict.fromkeys(cart.model for cart in carts if cart.triton != "grpc"):
+    for model in dict.fromkeys(
+        deployment.model for deployment in deployments if deployment.triton != "grpc"
+    ):
         _warn_of_plan(args.platform or "rtx|jetson", model, args.repository)
     return 0
 
 
-def _cart(args: argparse.Namespace) -> Any:
-    from deepstream.app_config.deployment import Cart
+def _deployment(args: argparse.Namespace) -> Any:
+    from deepstream.app_config.deployment import Deployment
 
     for name in ("platform", "source", "sink", "triton"):
         if not getattr(args, name):
@@ -121,7 +123,7 @@ def _cart(args: argparse.Namespace) -> Any:
         if found is None:
             raise UserError(f"--size {args.size}, expected WIDTHxHEIGHT as 1920x1080")
         options["width"], options["height"] = int(found[1]), int(found[2])
-    return Cart(
+    return Deployment(
         args.platform,
         tuple(args.source),
         tuple(args.sink),

@@ -1,4 +1,4 @@
-"""`xpnet deploy --check`: each mistake that a cart could meet gives one line that names it."""
+"""`xpnet deploy --check`: each mistake that a deployment could meet gives one line that names it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from deepstream.app_config.config_check import Checker
 from deepstream.app_config.config_writer import write
-from deepstream.app_config.deployment import Cart
+from deepstream.app_config.deployment import Deployment
 from deepstream.app_config.key_tables import APP, NVINFER
 from deepstream.app_config.nvinferserver_schema import ENUMS, MESSAGES, parse, to_text
 from tests.conftest import CLIP, one_line, put_plan
@@ -23,9 +23,9 @@ UNBUILT = Checker(built=False)
 
 
 def made(folder: Path, triton: str, source: str = str(CLIP)) -> tuple[Path, Path]:
-    """A sound cart of one source in `folder`, and its inference config."""
-    (cart,) = write([Cart("rtx", (source,), ("screen",), triton)], folder)
-    return cart, folder / f"infer_rtx_{triton}_xpnet_lite_b1.txt"
+    """A sound deployment of one source in `folder`, and its inference config."""
+    (deployment,) = write([Deployment("rtx", (source,), ("screen",), triton)], folder)
+    return deployment, folder / f"infer_rtx_{triton}_xpnet_lite_b1.txt"
 
 
 def change(path: Path, old: str, new: str) -> None:
@@ -55,11 +55,11 @@ def change(path: Path, old: str, new: str) -> None:
     ],
 )  # fmt: skip
 def test_mistakes_of_a_cart(old: str, new: str, expected: str, tmp_path: Path) -> None:
-    cart, _ = made(tmp_path, "none")
-    UNBUILT.check(cart)
-    change(cart, old, new)
+    deployment, _ = made(tmp_path, "none")
+    UNBUILT.check(deployment)
+    change(deployment, old, new)
     with pytest.raises(UserError, match=re.escape(expected)):
-        UNBUILT.check(cart)
+        UNBUILT.check(deployment)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_mistakes_of_a_cart(old: str, new: str, expected: str, tmp_path: Path) -
     ],
 )  # fmt: skip
 def test_mistakes_of_nvinferserver(old: str, new: str, expected: str, tmp_path: Path) -> None:
-    cart, infer = made(tmp_path, "inprocess")
-    UNBUILT.check(cart)
+    deployment, infer = made(tmp_path, "inprocess")
+    UNBUILT.check(deployment)
     change(infer, old, new)
     with pytest.raises(UserError, match=re.escape(expected)):
-        UNBUILT.check(cart)
+        UNBUILT.check(deployment)
 
 
 @pytest.mark.parametrize(
@@ -116,44 +116,44 @@ def test_mistakes_of_nvinferserver(old: str, new: str, expected: str, tmp_path: 
     ],
 )  # fmt: skip
 def test_mistakes_of_nvinfer(old: str, new: str, expected: str, tmp_path: Path) -> None:
-    cart, infer = made(tmp_path, "none")
+    deployment, infer = made(tmp_path, "none")
     change(infer, old, new)
     with pytest.raises(UserError, match=re.escape(expected)):
-        UNBUILT.check(cart)
+        UNBUILT.check(deployment)
 
 
 def test_keys_and_groups_may_be_numbered_where_the_parser_counts(tmp_path: Path) -> None:
-    cart, _ = made(tmp_path, "none")
-    change(cart, "[osd]", "bbox-border-color12=1;0;0;1\n\n[osd]")
+    deployment, _ = made(tmp_path, "none")
+    change(deployment, "[osd]", "bbox-border-color12=1;0;0;1\n\n[osd]")
     with pytest.raises(UserError, match=re.escape("unknown key 'bbox-border-color12' in [tiled")):
-        UNBUILT.check(cart)
-    change(cart, "bbox-border-color12=1;0;0;1\n", "")
-    change(cart, "[primary-gie]", "[primary-gie]\nbbox-border-color12=1;0;0;1")
-    change(cart, "[sink0]", "[sink7]")
-    assert UNBUILT.check(cart)
+        UNBUILT.check(deployment)
+    change(deployment, "bbox-border-color12=1;0;0;1\n", "")
+    change(deployment, "[primary-gie]", "[primary-gie]\nbbox-border-color12=1;0;0;1")
+    change(deployment, "[sink0]", "[sink7]")
+    assert UNBUILT.check(deployment)
 
 
 def test_a_source_of_several_files_counts_as_many(tmp_path: Path) -> None:
-    (cart,) = write([Cart("rtx", (str(CLIP),) * 2, ("screen",), "none")], tmp_path)
-    text = cart.read_text()
+    (deployment,) = write([Deployment("rtx", (str(CLIP),) * 2, ("screen",), "none")], tmp_path)
+    text = deployment.read_text()
     first, second = text.index("[source0]"), text.index("[streammux]")
     several = f"[source0]\nenable=1\ntype=3\nnum-sources=2\nuri=file://{tmp_path}/%d.mp4\n\n"
-    cart.write_text(text[:first] + several + text[second:])
+    deployment.write_text(text[:first] + several + text[second:])
     with pytest.raises(UserError, match=re.escape("0.mp4: no such file")):
-        UNBUILT.check(cart)
+        UNBUILT.check(deployment)
     (tmp_path / "0.mp4").touch()
-    assert "2 sources" in UNBUILT.check(cart)
+    assert "2 sources" in UNBUILT.check(deployment)
 
 
 def test_live_sources_with_a_sink_that_waits(tmp_path: Path) -> None:
-    cart, _ = made(tmp_path, "grpc", "/dev/video0")
-    change(cart, "sync=0", "sync=1")
+    deployment, _ = made(tmp_path, "grpc", "/dev/video0")
+    change(deployment, "sync=0", "sync=1")
     with pytest.raises(UserError, match=re.escape("but [sink0] has sync=1")):
-        UNBUILT.check(cart)
-    change(cart, "sync=1", "sync=0")
-    change(cart, "live-source=1", "live-source=0")
+        UNBUILT.check(deployment)
+    change(deployment, "sync=1", "sync=0")
+    change(deployment, "live-source=1", "live-source=0")
     with pytest.raises(UserError, match="no live-source=1"):
-        UNBUILT.check(cart)
+        UNBUILT.check(deployment)
 
 
 @pytest.mark.parametrize("triton", ["inprocess", "none"])
@@ -166,19 +166,21 @@ def test_a_missing_plan_comes_with_the_command_that_builds_it(
     plan = repository / "xpnet_lite" / "1" / "model.plan"
     plan.parent.mkdir(exist_ok=True)
     plan.unlink(missing_ok=True)
-    (cart,) = write([Cart("rtx", (str(CLIP),), ("screen",), triton)], tmp_path, repository)
+    (deployment,) = write(
+        [Deployment("rtx", (str(CLIP),), ("screen",), triton)], tmp_path, repository
+    )
     with pytest.raises(UserError, match="no TensorRT plan yet") as error:
-        Checker(repository).check(cart)
+        Checker(repository).check(deployment)
     assert "xpnet build --target rtx|jetson --model xpnet_lite" in str(error.value)
-    change(cart, "[osd]", "[osb]")  # a mistake in the file comes first
+    change(deployment, "[osd]", "[osb]")  # a mistake in the file comes first
     with pytest.raises(UserError, match=re.escape("unknown group [osb]")):
-        Checker(repository).check(cart)
-    change(cart, "[osb]", "[osd]")
+        Checker(repository).check(deployment)
+    change(deployment, "[osb]", "[osd]")
     plan.write_bytes(b"a plan of somebody")
     with pytest.raises(UserError, match=r"card\.json beside it does not match this file"):
-        Checker(repository).check(cart)
+        Checker(repository).check(deployment)
     put_plan(plan.parents[1])
-    assert "xpnet_lite at 256 x 256, batch 1" in Checker(repository).check(cart)
+    assert "xpnet_lite at 256 x 256, batch 1" in Checker(repository).check(deployment)
 
 
 def leaves(message: str) -> Iterator[tuple[set[str], str]]:
@@ -225,11 +227,11 @@ def test_the_command_line(
     given = ("--platform", "rtx", "--source", CLIP, "--sink", "screen", "--output", tmp_path)
     result = xpnet("deploy", *given, "--triton", "grpc")
     assert result.returncode == 0, result.stderr
-    cart = tmp_path / "cart_rtx_file_screen_grpc.txt"
-    assert result.stdout == f"deepstream-app -c {cart}\n"
-    assert xpnet("deploy", "--check", cart).returncode == 0
-    change(cart, "batch-size", "batchsize")
-    assert "nearest known: 'batch-size'" in one_line(xpnet("deploy", "--check", cart))
+    deployment = tmp_path / "cart_rtx_file_screen_grpc.txt"
+    assert result.stdout == f"deepstream-app -c {deployment}\n"
+    assert xpnet("deploy", "--check", deployment).returncode == 0
+    change(deployment, "batch-size", "batchsize")
+    assert "nearest known: 'batch-size'" in one_line(xpnet("deploy", "--check", deployment))
     assert "--url belongs to" in one_line(xpnet("deploy", *given, "--triton", "none", "--url", "x"))
     assert "--size 10" in one_line(xpnet("deploy", *given, "--triton", "none", "--size", "10"))
     assert "deploy needs --triton" in one_line(xpnet("deploy", *given))

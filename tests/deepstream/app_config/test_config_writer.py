@@ -13,7 +13,7 @@ from onnxruntime import InferenceSession
 
 from deepstream.app_config.config_check import Checker
 from deepstream.app_config.config_writer import CONFIGS, render, write
-from deepstream.app_config.deployment import EXAMPLES, Cart
+from deepstream.app_config.deployment import EXAMPLES, Deployment
 from deepstream.app_config.key_files import group_name
 from deepstream.app_config.key_tables import APP, NVINFER
 from deepstream.app_config.nvinferserver_schema import parse
@@ -31,9 +31,9 @@ SINKS = ("screen", "masks.mp4", "masks.mkv", "rtsp:8600")
 
 def test_the_checked_in_files_are_the_generators() -> None:
     expected: dict[str, str] = {}
-    for cart in EXAMPLES:
-        for name, text in render(cart, CONFIGS).items():
-            assert expected.setdefault(name, text) == text, f"two carts write another {name}"
+    for deployment in EXAMPLES:
+        for name, text in render(deployment, CONFIGS).items():
+            assert expected.setdefault(name, text) == text, f"two deployments write another {name}"
     found = {path.name: path.read_text(encoding="utf-8") for path in CONFIGS.iterdir()}
     assert found == expected, (
         "run `xpnet deploy --examples --output deepstream/app_config/examples`"
@@ -51,8 +51,8 @@ def test_every_checked_in_config_is_sound(path: Path) -> None:
 def test_every_cart_is_sound(platform: str, triton: str, model: str, tmp_path: Path) -> None:
     sinks = [*SINKS, "drm"] if platform == "jetson" else SINKS
     for sources, sink in itertools.product(SOURCES, sinks):
-        cart = Cart(platform, sources, (sink,), triton, model)
-        (path,) = write([cart], tmp_path)
+        deployment = Deployment(platform, sources, (sink,), triton, model)
+        (path,) = write([deployment], tmp_path)
         line = UNBUILT.check(path)
         plural = "s" if len(sources) > 1 else ""
         assert f"{len(sources)} source{plural}; " in line
@@ -99,8 +99,8 @@ def test_a_model_of_another_size_and_threshold_reaches_every_file(tmp_path: Path
             text.replace('"frames",\n    "shape"', '"rgb",\n    "shape"')
         )
     for triton in ("inprocess", "grpc", "none"):
-        cart = Cart("rtx", ("/dev/video0",), ("screen",), triton)
-        app, infer, _ = render(cart, tmp_path, repository).values()
+        deployment = Deployment("rtx", ("/dev/video0",), ("screen",), triton)
+        app, infer, _ = render(deployment, tmp_path, repository).values()
         assert "[segvisual]\nbatch-size=1\nwidth=448\nheight=320\n" in app
         if triton == "none":
             assert "infer-dims=3;320;448\n" in infer
@@ -112,10 +112,14 @@ def test_a_model_of_another_size_and_threshold_reaches_every_file(tmp_path: Path
 
 
 def test_live_sources_never_wait_and_a_clip_plays_at_its_own_rate() -> None:
-    live = next(iter(render(Cart("jetson", ("/dev/video0",), ("drm",), "none"), CONFIGS).values()))
+    live = next(
+        iter(render(Deployment("jetson", ("/dev/video0",), ("drm",), "none"), CONFIGS).values())
+    )
     assert "live-source=1\nbatched-push-timeout=33333\n" in live
     assert "type=5\nsync=0\n" in live
-    clip = next(iter(render(Cart("rtx", (str(CLIP),), ("screen",), "none"), CONFIGS).values()))
+    clip = next(
+        iter(render(Deployment("rtx", (str(CLIP),), ("screen",), "none"), CONFIGS).values())
+    )
     assert "live-source=0\n" in clip
     assert "type=2\nsync=1\n" in clip
 
@@ -128,19 +132,19 @@ def test_a_camera_is_asked_for_its_rate_exactly(
     fps: float, fraction: tuple[int, int], timeout: int
 ) -> None:
     """A capture card that delivers 60000/1001 has no 60/1, and v4l2src would not start."""
-    cart = Cart("rtx", ("/dev/video0",), ("screen",), "none", fps=fps)
-    text = next(iter(render(cart, CONFIGS).values()))
+    deployment = Deployment("rtx", ("/dev/video0",), ("screen",), "none", fps=fps)
+    text = next(iter(render(deployment, CONFIGS).values()))
     assert "camera-fps-n={}\ncamera-fps-d={}\n".format(*fraction) in text
     assert f"batched-push-timeout={timeout}\n" in text
 
 
 def test_a_source_of_another_shape_is_not_stretched() -> None:
-    for cart in EXAMPLES:
-        assert "enable-padding=1\n" in next(iter(render(cart, CONFIGS).values()))
+    for deployment in EXAMPLES:
+        assert "enable-padding=1\n" in next(iter(render(deployment, CONFIGS).values()))
 
 
 @pytest.mark.parametrize(
-    ("sources", "fragile"),
+    ("sources", "stops_at_any_error"),
     [
         (("/dev/video0",), False),
         (("/dev/video0", "/dev/video1"), True),
@@ -150,16 +154,20 @@ def test_a_source_of_another_shape_is_not_stretched() -> None:
     ],
 )
 def test_a_cart_that_one_of_its_sources_can_end_says_so(
-    sources: tuple[str, ...], fragile: bool
+    sources: tuple[str, ...], stops_at_any_error: bool
 ) -> None:
-    text = next(iter(render(Cart("rtx", sources, ("screen",), "none"), CONFIGS).values()))
-    assert ("# A source that fails ends deepstream-app, and with it the other" in text) is fragile
+    text = next(iter(render(Deployment("rtx", sources, ("screen",), "none"), CONFIGS).values()))
+    assert (
+        "# A source that fails ends deepstream-app, and with it the other" in text
+    ) is stops_at_any_error
 
 
 def test_probabilities_come_beside_the_mask_where_asked_for(tmp_path: Path) -> None:
     for wanted, end in ((False, ""), (True, "_probabilities")):
-        cart = Cart("rtx", ("/dev/video0",), ("screen",), "inprocess", probabilities=wanted)
-        (path,) = write([cart], tmp_path)
+        deployment = Deployment(
+            "rtx", ("/dev/video0",), ("screen",), "inprocess", probabilities=wanted
+        )
+        (path,) = write([deployment], tmp_path)
         assert UNBUILT.check(path)
         control = parse(
             (tmp_path / f"infer_rtx_inprocess_xpnet_lite_b1{end}.txt").read_text(), "infer"
@@ -173,8 +181,8 @@ def test_cuda_buffers_are_shared_with_a_server_on_the_same_laptop_alone(tmp_path
     shared = []
     for platform, url in (("rtx", "127.0.0.1:8001"), ("rtx", "10.0.0.9:8001"),
                           ("jetson", "127.0.0.1:8001")):  # fmt: skip
-        cart = Cart(platform, ("/dev/video0",), ("screen",), "grpc", url=url)
-        write([cart], tmp_path)
+        deployment = Deployment(platform, ("/dev/video0",), ("screen",), "grpc", url=url)
+        write([deployment], tmp_path)
         control = parse(
             (tmp_path / f"infer_{platform}_grpc_xpnet_lite_b1.txt").read_text(), "infer"
         )
@@ -208,7 +216,7 @@ def test_shrinking_bilinearly_would_change_masks(frames: list[np.ndarray]) -> No
 def test_a_file_with_a_password_is_its_owners_alone(
     address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (path,) = write([Cart("rtx", (address,), ("screen",), "none")], tmp_path)
+    (path,) = write([Deployment("rtx", (address,), ("screen",), "none")], tmp_path)
     assert address in path.read_text()
     modes = {p.name: p.stat().st_mode & 0o777 for p in tmp_path.iterdir()}
     assert modes.pop(path.name) == 0o600
@@ -218,13 +226,13 @@ def test_a_file_with_a_password_is_its_owners_alone(
 
 
 def test_rtsp_out_says_that_it_is_open() -> None:
-    cart = Cart("rtx", ("/dev/video0",), ("rtsp",), "none")
-    text = next(iter(render(cart, CONFIGS).values()))
+    deployment = Deployment("rtx", ("/dev/video0",), ("rtsp",), "none")
+    text = next(iter(render(deployment, CONFIGS).values()))
     assert "listens on every address and asks for no password" in text
 
 
 @pytest.mark.parametrize(
-    ("cart", "expected"),
+    ("deployment", "expected"),
     [
         ({"sinks": ("drm",)}, "exists on a Jetson alone"),
         ({"sources": ("decklink:0",)}, "card needs a V4L2 driver"),
@@ -248,8 +256,8 @@ def test_rtsp_out_says_that_it_is_open() -> None:
         ({"width": 63}, "width 63, expected 64 or more"),
     ],
 )
-def test_parts_that_do_not_go_together_are_refused(cart: dict, expected: str) -> None:
+def test_parts_that_do_not_go_together_are_refused(deployment: dict, expected: str) -> None:
     given = {"platform": "rtx", "sources": ("/dev/video0",), "sinks": ("screen",),
-             "triton": "inprocess", **cart}  # fmt: skip
+             "triton": "inprocess", **deployment}  # fmt: skip
     with pytest.raises(UserError, match=re.escape(expected)):
-        render(Cart(**given), CONFIGS)
+        render(Deployment(**given), CONFIGS)

@@ -181,7 +181,7 @@ def test_a_polyp_that_is_not_confirmed_is_untracked(card: Card, frame: np.ndarra
         (
             False,
             lambda: buffers.segmentation(np.zeros((32, 64), np.int32)),
-            "1 x 32 x 64, the card of xpnet_lite expects 1 x 256 x 256: check nvinferserver's config",
+            "1 x 32 x 64, the card of xpnet_lite expects 1 x 256 x 256: check its config",
         ),
         (
             False,
