@@ -1,4 +1,4 @@
-"""`xpnet doctor verify` on a machine without a GPU, and where a claim does not hold."""
+"""`xpnet doctor verify` on a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -9,57 +9,56 @@ from pathlib import Path
 import pytest
 
 from xpnet.host.nvidia_software import detect_nvidia_software
-from xpnet.paths import MODEL_REPOSITORY
+from xpnet.paths import MODEL_REPOSITORY, onnx_path
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(
         shutil.which("nvidia-smi") is not None or detect_nvidia_software().jetson,
-        reason="tells what a machine without a GPU tells",
+        reason="expects the report of a machine without a GPU",
     ),
 ]
 
-NEED_A_GPU = ("plans", "cuda-graphs", "deepstream-graph", "gpu-tests")
+GPU_CLAIMS = ("plans", "cuda-graphs", "deepstream-graph", "gpu-tests")
 
 
-def test_what_runs_here_holds_and_the_rest_has_its_reason(xpnet, tmp_path: Path) -> None:
-    report = tmp_path / "report.md"
-    ran = ("reference-masks", "served-masks", "triton-masks", "loopback")
-    result = xpnet("doctor", "verify", "--only", *ran, *NEED_A_GPU, "deepstream-app", "--output",
-                   report)  # fmt: skip
+def test_cpu_checks_pass_and_gpu_checks_are_skipped_with_a_reason(xpnet, tmp_path: Path) -> None:
+    report_file = tmp_path / "report.md"
+    cpu_claims = ("reference-masks", "served-masks", "triton-masks", "loopback")
+    skipped = (*GPU_CLAIMS, "deepstream-app")
+    result = xpnet("doctor", "verify", "--only", *cpu_claims, *skipped, "--output", report_file)
     assert result.returncode == 0, result.stderr
-    found = json.loads(report.with_suffix(".json").read_text())
-    states = {claim["id"]: claim["state"] for claim in found["claims"]}
-    assert states == dict.fromkeys(ran, "held") | dict.fromkeys(
-        (*NEED_A_GPU, "deepstream-app"), "skipped"
-    )
-    reasons = {claim["id"]: claim["found"] for claim in found["claims"]}
-    for name in NEED_A_GPU:
-        assert reasons[name] == "no NVIDIA driver on this machine: no nvidia-smi"
-    assert "no deepstream-app on this machine" in reasons["deepstream-app"]
-    assert "of 9 claims 4 held, 0 did not, 5 could not be checked here" in report.read_text()
-    assert {figure["unit"] for figure in found["figures"]} == {"ms a frame"}
+    report = json.loads(report_file.with_suffix(".json").read_text())
+    states = {claim["id"]: claim["state"] for claim in report["claims"]}
+    assert states == dict.fromkeys(cpu_claims, "passed") | dict.fromkeys(skipped, "skipped")
+    reasons = {claim["id"]: claim["found"] for claim in report["claims"]}
+    for name in GPU_CLAIMS:
+        assert reasons[name] == "no NVIDIA driver on this machine: nvidia-smi is missing"
+    assert "deepstream-app is not installed" in reasons["deepstream-app"]
+    assert "9 claims: 4 passed, 0 failed, 5 skipped." in report_file.read_text()
+    assert {value["unit"] for value in report["figures"]} == {"ms a frame"}
 
 
-def test_the_graph_marks_what_is_stored_and_goes_on_without_its_server(
+def test_graph_draws_the_reference_masks_and_continues_without_its_server(
     xpnet, tmp_path: Path
 ) -> None:
-    report = tmp_path / "report.md"
-    names = ("graph-masks", "nothing-else-written", "video-goes-on")
-    result = xpnet("doctor", "verify", "--only", *names, "--output", report)
+    report_file = tmp_path / "report.md"
+    claims = ("graph-masks", "nothing-else-written", "video-after-server-loss")
+    result = xpnet("doctor", "verify", "--only", *claims, "--output", report_file)
     assert result.returncode == 0, result.stdout
-    found = json.loads(report.with_suffix(".json").read_text())
-    assert [claim["state"] for claim in found["claims"]] == ["held"] * 3
+    report = json.loads(report_file.with_suffix(".json").read_text())
+    assert [claim["state"] for claim in report["claims"]] == ["passed"] * 3
 
 
-def test_a_claim_that_does_not_hold_ends_with_1(xpnet, tmp_path: Path) -> None:
+def test_failed_check_gives_exit_code_1(xpnet, tmp_path: Path) -> None:
     repository = tmp_path / "models"
     shutil.copytree(MODEL_REPOSITORY / "xpnet_onnx", repository / "xpnet_onnx")
-    onnx = repository / "xpnet_onnx" / "1" / "model.onnx"
-    onnx.write_bytes((MODEL_REPOSITORY / "xpnet_lite_onnx" / "1" / "model.onnx").read_bytes())
-    report = tmp_path / "report.md"
+    shutil.copy(
+        onnx_path(MODEL_REPOSITORY / "xpnet_lite_onnx"), onnx_path(repository / "xpnet_onnx")
+    )
+    report_file = tmp_path / "report.md"
     result = xpnet("doctor", "verify", "--only", "reference-masks", "--repository", repository,
-                   "--output", report)  # fmt: skip
+                   "--output", report_file)  # fmt: skip
     assert result.returncode == 1
-    assert "**not held** |" in report.read_text()
-    assert "masks of other weights than xpnet_onnx has" in result.stdout
+    assert "| **failed** |" in report_file.read_text()
+    assert "reference masks of other weights than those of xpnet_onnx" in result.stdout

@@ -33,7 +33,7 @@ from xpnet.host.gpu import describe_gpu
 from xpnet.host.nvidia_software import detect_nvidia_software
 from xpnet.paths import MODEL_REPOSITORY, card_path, plan_path
 from xpnet.serving.cpu_runtimes import best_runtime
-from xpnet.serving.model_config import parse_config
+from xpnet.serving.model_config import FRAME_MODEL, parse_config
 from xpnet.serving.model_repository import without_batching
 from xpnet.serving.triton_server import (
     ServerSettings,
@@ -44,7 +44,6 @@ from xpnet.serving.triton_server import (
 
 log = logging.getLogger("xpnet.bench")
 
-FRAME_MODEL = "xpnet_frame"
 COMPARISON_CONCURRENCY = 2
 """Concurrent requests in the comparison of Triton with inference in process."""
 

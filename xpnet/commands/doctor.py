@@ -71,7 +71,7 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def add_verify(commands: Any) -> None:
-    """The options of `xpnet doctor verify`."""
+    """Add `xpnet doctor verify`."""
     p = add_command(
         commands,
         "doctor verify",
@@ -84,34 +84,34 @@ def add_verify(commands: Any) -> None:
         type=Path,
         default=ROOT / "build" / "verification.md",
         metavar="FILE.md",
-        help="the report; the same as JSON goes beside it (default: build/verification.md)",
+        help="report; also written as JSON beside it (default: build/verification.md)",
     )
-    p.add_argument("--only", nargs="+", default=[], metavar="ID", help="check these claims only")
-    p.add_argument("--list", action="store_true", help="show the claims and check none")
+    p.add_argument("--only", nargs="+", default=[], metavar="ID", help="check only these claims")
+    p.add_argument("--list", action="store_true", help="list the claims and exit")
     p.add_argument(
         "--store-masks",
         action="store_true",
-        help="compute the stored masks anew, after new weights, and check nothing",
+        help="compute the reference masks again, after new weights, and exit",
     )
     add_repository(p)
 
 
 def verify(args: argparse.Namespace) -> int:
-    """`xpnet doctor verify`: 1 where a claim did not hold."""
+    """Run `xpnet doctor verify`; exit code 1 if a check failed."""
     from xpnet.diagnostics.claims import CLAIMS
-    from xpnet.diagnostics.reference_masks import store
+    from xpnet.diagnostics.reference_masks import store_reference_masks
     from xpnet.diagnostics.verification import verify as verify_claims
-    from xpnet.diagnostics.verification_report import BROKEN, write_report
+    from xpnet.diagnostics.verification_report import FAILED, write_report
 
     if args.list:
         for claim in CLAIMS:
-            print(f"{claim.id:<22}{claim.sentence} ({claim.where})")
+            print(f"{claim.id:<25}{claim.sentence} ({claim.page})")
         return 0
     if args.store_masks:
         models = sorted(p.parents[1].name for p in args.repository.glob("*/1/model.onnx"))
         if not models:
-            raise UserError(f"{args.repository}: holds no ONNX model whose masks could be stored")
-        for path in store(args.repository, tuple(models)):
+            raise UserError(f"{args.repository}: contains no ONNX model, expected one or more")
+        for path in store_reference_masks(args.repository, tuple(models)):
             print(path)
         return 0
     if args.output.suffix != ".md":
@@ -122,6 +122,6 @@ def verify(args: argparse.Namespace) -> int:
     found = verify_claims(args.repository, tuple(args.only))
     write_report(found, args.output)
     for claim in found["claims"]:
-        print(f"{claim['state']:<10}{claim['id']:<22}{claim['found']}")
+        print(f"{claim['state']:<10}{claim['id']:<25}{claim['found']}")
     print(f"report: {args.output}")
-    return 1 if any(claim["state"] == BROKEN for claim in found["claims"]) else 0
+    return 1 if any(claim["state"] == FAILED for claim in found["claims"]) else 0

@@ -25,7 +25,7 @@ from xpnet.frames import Frame
 from xpnet.host.gpu import describe_gpu
 from xpnet.host.nvidia_software import detect_nvidia_software
 from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY, ROOT, card_path, onnx_path, plan_path
-from xpnet.serving.model_config import DEFAULT_MODEL, onnx_name
+from xpnet.serving.model_config import DEFAULT_MODEL, FRAME_MODEL, onnx_name
 from xpnet.serving.triton_server import (
     ServerSettings,
     TritonServer,
@@ -34,8 +34,6 @@ from xpnet.serving.triton_server import (
     servable_models,
 )
 
-FRAME_MODEL = "xpnet_frame"
-"""The served model that takes whole frames and calls DEFAULT_MODEL."""
 COMMAND_TIMEOUT_S = 900.0
 """A command that takes longer is stuck; building a plan on a Jetson takes minutes."""
 

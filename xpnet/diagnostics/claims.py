@@ -1,142 +1,136 @@
-"""What the documents claim, as one table: the sentence, where it stands, how it is checked."""
+"""The claims of the documentation that `xpnet doctor verify` checks, as one table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from xpnet.diagnostics import cpu_checks, gpu_checks
-from xpnet.diagnostics.check_context import Site
+from xpnet.diagnostics import gpu_checks, graph_checks, model_checks, server_checks
+from xpnet.diagnostics.check_context import CheckContext, CheckResult
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence that holds on a machine or does not.
+    """A statement of the documentation that is true or false on a machine.
 
-    `said` are words of the page `where`, so that a test can find them there; `how` is what the
-    check does, in words.
+    Attributes:
+        id: Name for `--only` and for the report.
+        sentence: The statement.
+        page: The page that documents it, from the repository's root.
+        how: How the check finds out.
+        check: The check.
     """
 
     id: str
     sentence: str
-    where: str
-    said: str
+    page: str
     how: str
-    check: Callable[[Site], tuple[bool, str]]
+    check: Callable[[CheckContext], CheckResult]
 
 
-PAGE = "docs/verification.md"
 CLAIMS = (
     Claim(
         "reference-masks",
-        "ONNX Runtime computes the stored masks of the demo clip",
-        PAGE,
-        "ONNX Runtime computes the stored masks",
-        "each ONNX model on four frames, in this process, against stored masks",
-        cpu_checks.reference_masks,
+        "ONNX Runtime computes the reference masks of the demo clip",
+        "docs/verification.md",
+        "each ONNX model on four frames, in process",
+        model_checks.check_reference_masks,
     ),
     Claim(
         "served-masks",
-        "The runtime that serves on this machine marks the same as ONNX Runtime",
-        PAGE,
-        "The runtime that serves here marks the same",
-        "each ONNX model on the same frames by the runtime that the server takes here",
-        cpu_checks.served_masks,
+        "The runtime that serves on this machine computes the same masks",
+        "docs/verification.md",
+        "each ONNX model on four frames, in process, in the runtime that the server uses here",
+        model_checks.check_served_masks,
     ),
     Claim(
         "triton-masks",
-        "Triton serves every model with the masks that the network computes in process",
+        "Triton serves every model, with the same masks",
         "docs/serving.md",
-        "waits until every model is ready",
-        "every model of a server started here, over gRPC, against stored masks",
-        cpu_checks.triton_masks,
+        "each model of a server that is started for this, over gRPC",
+        model_checks.check_triton_masks,
     ),
     Claim(
         "loopback",
-        "The server listens on 127.0.0.1 unless it is told otherwise",
+        "The server listens on 127.0.0.1 by default",
         "docs/serving.md",
-        "It listens on 127.0.0.1 unless",
         "the listening sockets of that server, from /proc/net",
-        cpu_checks.loopback,
+        server_checks.check_loopback,
     ),
     Claim(
         "graph-masks",
         "In mode every, each frame of a clip is shown with its own mask",
         "docs/running.md",
-        "its own mask",
-        "xpnet run on the demo clip; masks read back from the video it wrote",
-        cpu_checks.graph_masks,
+        "xpnet run on the demo clip; the masks are read from the video that it writes",
+        graph_checks.check_graph_masks,
     ),
     Claim(
         "nothing-else-written",
-        "Nothing is recorded unless an output is named",
+        "Nothing is recorded except to a named output",
         "README.md",
-        "Nothing is recorded or sent unless you name an output",
-        "the files in the folder that this run was started in",
-        cpu_checks.nothing_else_written,
+        "the files in the working directory of that run",
+        graph_checks.check_nothing_else_written,
     ),
     Claim(
         "clip-rate",
-        "In mode latest a clip is shown at its own rate",
+        "In mode latest, a clip is shown at its own rate",
         "docs/running.md",
-        "the clip's",
         "xpnet run --mode latest on the demo clip",
-        cpu_checks.clip_rate,
+        graph_checks.check_clip_rate,
     ),
     Claim(
-        "video-goes-on",
-        "When the server dies, the video goes on without masks",
+        "video-after-server-loss",
+        "If the server ends, the video continues without masks",
         "README.md",
-        "the **video continues** without masks",
-        "the server of a run is killed half-way; the frames of its output are counted",
-        cpu_checks.video_goes_on,
+        "the server is killed during a run; the frames of the output are counted",
+        graph_checks.check_video_after_server_loss,
     ),
     Claim(
         "triton-overhead",
         "Triton over gRPC and shared memory adds at most 3 ms to a frame",
         "docs/serving-speed.md",
-        "at most 3 ms",
-        "perf_analyzer and this process by turns, two requests at a time",
-        cpu_checks.triton_overhead,
+        "perf_analyzer and inference in process, alternately, two requests at a time",
+        server_checks.check_triton_overhead,
     ),
     Claim(
         "plans",
-        "TensorRT plans built here mark what ONNX Runtime marks",
-        PAGE,
-        "plans built here mark what ONNX Runtime marks",
-        "xpnet build of every plan, checked on eight frames",
-        gpu_checks.plans,
+        "TensorRT plans that are built here compute the masks of ONNX Runtime",
+        "docs/verification.md",
+        "xpnet build of every plan that is missing, compared on eight frames",
+        gpu_checks.check_plans,
     ),
     Claim(
         "cuda-graphs",
         "The plans run with CUDA graphs",
-        PAGE,
-        "run with CUDA graphs",
+        "docs/verification.md",
         "trtexec --useCudaGraph on each plan",
-        gpu_checks.cuda_graphs,
+        gpu_checks.check_cuda_graphs,
     ),
     Claim(
         "deepstream-graph",
-        "Our graph on DeepStream marks what ONNX Runtime marks",
-        PAGE,
-        "Our graph on DeepStream",
-        "xpnet run --platform deepstream on the demo clip; masks read back from its video",
-        gpu_checks.deepstream_graph,
+        "The graph on DeepStream draws the masks of ONNX Runtime",
+        "docs/verification.md",
+        "xpnet run --platform deepstream on the demo clip; the masks are read from its video",
+        gpu_checks.check_deepstream_graph,
     ),
     Claim(
         "deepstream-app",
         "NVIDIA's deepstream-app runs the files of xpnet deploy",
-        PAGE,
-        "NVIDIA's deepstream-app",
-        "deepstream-app on the demo clip; where its video differs from the clip",
-        gpu_checks.deepstream_app,
+        "docs/verification.md",
+        "deepstream-app on the demo clip; the masks are where its video differs from the clip",
+        gpu_checks.check_deepstream_app,
     ),
     Claim(
         "gpu-tests",
         "The tests marked gpu pass",
-        PAGE,
-        "tests marked gpu",
+        "docs/verification.md",
         "pytest -m gpu",
-        gpu_checks.gpu_tests,
+        gpu_checks.check_gpu_tests,
     ),
 )
+
+
+def claims_table() -> list[str]:
+    """Return the claims as a table in Markdown, for docs/verification.md."""
+    rows = [f"| `{c.id}` | {c.sentence} | {c.how} |" for c in CLAIMS]
+    return ["| id | claim | how it is checked |", "|---|---|---|", *rows]

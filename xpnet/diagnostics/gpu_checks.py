@@ -1,7 +1,6 @@
-"""The checks that need an NVIDIA GPU: plans, DeepStream, the tests marked gpu.
+"""Checks that need an NVIDIA GPU: TensorRT plans, DeepStream, the tests marked gpu.
 
-Made from NVIDIA's documents, and not run yet: docs/where-it-ran.md. What they call is the command
-line, so each says what the command says where it fails.
+Written from NVIDIA's documents and not run on a GPU yet: docs/where-it-ran.md.
 """
 
 from __future__ import annotations
@@ -14,156 +13,174 @@ from importlib import util
 from pathlib import Path
 
 from xpnet.card import Card, read_card
-from xpnet.diagnostics.check_context import COMMAND_S, Site, Skipped
-from xpnet.diagnostics.cpu_checks import HALF, Result, frames_of, stored_of
-from xpnet.diagnostics.reference_masks import CLIP, DRAWN, changed_masks, dice, drawn_masks, mask_on
+from xpnet.diagnostics.check_context import (
+    COMMAND_TIMEOUT_S,
+    CheckContext,
+    CheckResult,
+    CheckSkipped,
+    last_line,
+)
+from xpnet.diagnostics.reference_masks import (
+    MASK_COLOUR,
+    frame_mask,
+    masks_dice,
+    read_changed_masks,
+    read_drawn_masks,
+)
 from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor
 from xpnet.images import frame_count
-from xpnet.paths import ROOT
-from xpnet.serving.model_config import DEFAULT_PLAN
+from xpnet.paths import DEMO_CLIP, ROOT, plan_path
+from xpnet.serving.model_config import DEFAULT_PLAN, parse_config
+from xpnet.tensorrt.agreement import MIN_MASK_DICE
 from xpnet.tensorrt.trtexec import Trtexec, find_trtexec
 
-ON_GPU = 0.9
-"""Dice of a GPU graph's masks with the stored ones: it scales frames otherwise than we do."""
-PAINTED = 0.8
-"""The same where the picture is all there is: a painted mask is told from the source's pixels."""
-HIDDEN = 0.6
-"""Share of a picture that differs where the element paints masks alone, not on the video."""
-DEEPSTREAM = "NVIDIA DeepStream"
+MIN_DICE_DEEPSTREAM = 0.9
+"""Smallest accepted Dice of our graph on DeepStream: NVIDIA's elements scale frames differently."""
+MIN_DICE_DEEPSTREAM_APP = 0.8
+"""The same for deepstream-app, where the mask is found by the pixels that differ from the clip."""
+MAX_CHANGED_SHARE = 0.6
+"""If more of a picture differs from the clip, the element draws masks without the video."""
 
 
-def plans(site: Site) -> Result:
-    """Builds each model's plan; `xpnet build` refuses one that differs from ONNX Runtime.
+def check_plans(context: CheckContext) -> CheckResult:
+    """Build the missing plans; `xpnet build` rejects a plan whose masks differ.
 
-    A plan that is there stays as it is: it may be of another precision, or of the accelerator.
+    An existing plan is not rebuilt: it may have another precision, or be for the DLA.
     """
-    site.gpu()
-    said = []
-    for model in _plan_models(site):
-        if not _plan(site, model).is_file():
-            site.xpnet("build", "--target", site.target, "--model", model, *_repository(site))
-        card = _plan_card(site, model)
-        made = card.graph
-        said.append(f"{model} {made['precision']} {made['plan']['agreement']:.4f}")
-        how = f"{made['gpu']}, TensorRT {made['tensorrt']}, as `xpnet build` timed it"
-        site.figure(f"{model}, plan", made["median_ms"], "ms a frame", how)
-    return True, f"Dice with ONNX Runtime: {', '.join(said)}"
+    context.require_gpu()
+    agreements = []
+    for model in _plan_models(context):
+        if not _plan(context, model).is_file():
+            options = ("--target", context.target, "--model", model)
+            context.run_xpnet("build", *options, *_repository_option(context))
+        graph = _plan_card(context, model).graph
+        agreements.append(f"{model} {graph['precision']} {graph['plan']['agreement']:.4f}")
+        how = f"{graph['gpu']}, TensorRT {graph['tensorrt']}, as measured by `xpnet build`"
+        context.add_measured(f"{model}, plan", graph["median_ms"], "ms a frame", how)
+    return True, f"Dice with ONNX Runtime: {', '.join(agreements)}"
 
 
-def cuda_graphs(site: Site) -> Result:
-    """Trtexec with CUDA graphs on every plan that is there: its masks, and the time of a frame."""
-    site.gpu()
+def check_cuda_graphs(context: CheckContext) -> CheckResult:
+    """Run every plan with trtexec and CUDA graphs: compare its masks and time a frame."""
+    context.require_gpu()
     program = find_trtexec()
     if program is None:
-        raise Skipped("no trtexec on this machine: it comes with JetPack and NVIDIA's containers")
-    built = [m for m in _plan_models(site) if (_plan(site, m)).is_file()]
+        raise CheckSkipped("trtexec is not installed: JetPack and NVIDIA's containers contain it")
+    built = [model for model in _plan_models(context) if _plan(context, model).is_file()]
     if not built:
-        raise Skipped("no plan was built")
-    tool, frames, found = Trtexec(program), frames_of(site), {}
+        raise CheckSkipped("there is no plan: the check `plans` builds them")
+    trtexec, frames, agreements = Trtexec(program), context.reference_frames(), {}
     for model in built:
-        card = _plan_card(site, model)
-        height, width = card.input.height, card.input.width
+        card = _plan_card(context, model)
+        height, width, dla = card.input.height, card.input.width, card.graph["dla"]
         tensors = [frame_to_tensor(frame, height, width) for frame in frames.values()]
-        maps, median_ms = tool.run(_plan(site, model), card, tensors, card.graph["dla"])
+        probabilities, median_ms = trtexec.run(_plan(context, model), card, tensors, dla)
         masks = {
-            number: mask_on(frame, maps[i, 0], card)
+            number: frame_mask(frame, probabilities[i, 0], card)
             for i, (number, frame) in enumerate(frames.items())
         }
-        found[model] = dice(masks, stored_of(site, model).masks)
-        how = f"TensorRT {tool.version}, {tool.describe_timing(card.graph['dla'])}, median"
-        site.figure(f"{model}, CUDA graph", median_ms, "ms a frame", how)
-    words = ", ".join(f"{model} {value:.4f}" for model, value in found.items())
-    return min(found.values()) >= HALF, f"Dice {words}, expected {HALF}"
+        agreements[model] = masks_dice(masks, context.reference_masks(model).masks)
+        how = f"TensorRT {trtexec.version}, {trtexec.describe_timing(dla)}, median"
+        context.add_measured(f"{model}, CUDA graph", median_ms, "ms a frame", how)
+    listed = ", ".join(f"{model} {dice:.4f}" for model, dice in agreements.items())
+    passed = min(agreements.values()) >= MIN_MASK_DICE
+    return passed, f"Dice {listed}, expected {MIN_MASK_DICE}"
 
 
-def deepstream_graph(site: Site) -> Result:
-    """`xpnet run --platform deepstream` on the clip, its masks read back from the picture."""
-    site.gpu()
+def check_deepstream_graph(context: CheckContext) -> CheckResult:
+    """Run `xpnet run --platform deepstream` on the clip and read its masks from the video."""
+    context.require_gpu()
     if util.find_spec("pyds") is None:
-        raise Skipped("no pyds on this machine: it comes with NVIDIA DeepStream")
-    options = ("--platform", "deepstream", "--model", DEFAULT_PLAN, *_repository(site))
-    summary = site.graph("deepstream", CLIP, *options, "--colour", DRAWN, "--opacity", 1)
+        raise CheckSkipped("pyds is not installed: scripts/install_pyds.sh installs it")
+    summary = context.run_graph(
+        "deepstream", DEMO_CLIP, "--platform", "deepstream", "--model", DEFAULT_PLAN,
+        *_repository_option(context), "--colour", MASK_COLOUR, "--opacity", 1,
+    )  # fmt: skip
     how = f"xpnet run --platform deepstream, {DEFAULT_PLAN}"
-    site.figure("the graph on DeepStream", summary["fps"], "frames a second", how)
-    masks = drawn_masks(site.folder / "deepstream.mp4")
-    agreed = dice(masks, stored_of(site, DEFAULT_PLAN).masks)
-    whole = summary["frames"] == frame_count(CLIP) and summary["frames_without_mask"] == 0
-    return whole and agreed >= ON_GPU, (
+    context.add_measured("the graph on DeepStream", summary["fps"], "fps", how)
+    masks = read_drawn_masks(context.work_dir / "deepstream.mp4")
+    dice = masks_dice(masks, context.reference_masks(DEFAULT_PLAN).masks)
+    complete = summary["frames"] == frame_count(DEMO_CLIP) and summary["frames_without_mask"] == 0
+    return complete and dice >= MIN_DICE_DEEPSTREAM, (
         f"{summary['frames']} frames, {summary['frames_without_mask']} without a mask; Dice "
-        f"{agreed:.4f}, expected {ON_GPU}"
+        f"{dice:.4f}, expected {MIN_DICE_DEEPSTREAM}"
     )
 
 
-def deepstream_app(site: Site) -> Result:
-    """NVIDIA's own program with the files of `xpnet deploy`, from the clip into a file."""
-    program = site.program("deepstream-app", DEEPSTREAM)
-    site.gpu()
-    video, folder = site.folder / "app.mp4", site.folder / "configs"
-    folder.mkdir()
-    printed = site.xpnet(
-        "deploy", "--platform", site.target, "--source", CLIP, "--sink", video, "--triton", "none",
-        "--model", DEFAULT_PLAN, "--size", "720x404", "--output", folder, *_repository(site),
+def check_deepstream_app(context: CheckContext) -> CheckResult:
+    """Run NVIDIA's deepstream-app with the files of `xpnet deploy`, from the clip to a file."""
+    program = context.require_program("deepstream-app", "NVIDIA DeepStream")
+    context.require_gpu()
+    video, config_dir = context.work_dir / "app.mp4", context.work_dir / "configs"
+    config_dir.mkdir()
+    output = context.run_xpnet(
+        "deploy", "--platform", context.target, "--source", DEMO_CLIP, "--sink", video,
+        "--triton", "none", "--model", DEFAULT_PLAN, "--size", "720x404", "--output", config_dir,
+        *_repository_option(context),
     )  # fmt: skip
-    config = re.search(r"^deepstream-app -c (.+)$", printed, re.M)
+    config = re.search(r"^deepstream-app -c (.+)$", output, re.M)
     if config is None:
-        raise UserError("xpnet deploy named no file for deepstream-app")
+        raise UserError("xpnet deploy printed no command for deepstream-app")
     start = time.perf_counter()
-    result = _run([program, "-c", config[1]], site.folder)
+    result = _run([program, "-c", config[1]], context.work_dir)
     seconds = time.perf_counter() - start
     if result.returncode or not video.is_file():
-        raise UserError(f"deepstream-app: exit code {result.returncode}: {_last_line(result)}")
-    frames = frame_count(video)
+        reason = last_line(result.stdout + result.stderr)
+        raise UserError(f"deepstream-app: exit code {result.returncode}: {reason}")
+    frames, total = frame_count(video), frame_count(DEMO_CLIP)
     how = f"deepstream-app, {DEFAULT_PLAN}, nvinfer, start and end included"
-    site.figure("deepstream-app", frames / seconds, "frames a second", how)
-    masks = changed_masks(video, CLIP)
-    words = f"{frames} of {frame_count(CLIP)} frames"
-    if max(float(mask.mean()) for mask in masks.values()) > HIDDEN:
-        return frames == frame_count(CLIP), f"{words}; it paints masks alone: not compared"
-    agreed = dice(masks, stored_of(site, DEFAULT_PLAN).masks)
-    held = frames == frame_count(CLIP) and agreed >= PAINTED
-    return held, f"{words}; Dice {agreed:.4f}, expected {PAINTED}"
+    context.add_measured("deepstream-app", frames / seconds, "fps", how)
+    masks = read_changed_masks(video, DEMO_CLIP)
+    counted = f"{frames} of {total} frames"
+    if max(float(mask.mean()) for mask in masks.values()) > MAX_CHANGED_SHARE:
+        return frames == total, f"{counted}; draws masks without the video: Dice not compared"
+    dice = masks_dice(masks, context.reference_masks(DEFAULT_PLAN).masks)
+    passed = frames == total and dice >= MIN_DICE_DEEPSTREAM_APP
+    return passed, f"{counted}; Dice {dice:.4f}, expected {MIN_DICE_DEEPSTREAM_APP}"
 
 
-def gpu_tests(site: Site) -> Result:
-    """The project's tests that are marked gpu."""
-    site.gpu()
+def check_gpu_tests(context: CheckContext) -> CheckResult:
+    """Run the project's tests that are marked gpu."""
+    context.require_gpu()
     if util.find_spec("pytest") is None or not (ROOT / "tests").is_dir():
-        raise Skipped("no pytest here: scripts/setup.sh --dev installs it, on x86_64 alone")
+        raise CheckSkipped("pytest is not installed: scripts/setup.sh --dev installs it on x86_64")
     result = _run([sys.executable, "-m", "pytest", "-m", "gpu", "tests"], ROOT)
-    said = _last_line(result)
-    if result.returncode == 0 and " passed" not in said:
-        raise Skipped(f"every test marked gpu was skipped: {said}")
-    return result.returncode == 0, said
+    summary = last_line(result.stdout + result.stderr)
+    if result.returncode == 0 and " passed" not in summary:
+        raise CheckSkipped(f"all tests marked gpu were skipped: {summary}")
+    return result.returncode == 0, summary
 
 
-def _plan_models(site: Site) -> list[str]:
-    """The models that are served as TensorRT plans."""
-    configs = sorted(site.repository.glob("*/config.pbtxt"))
-    return [p.parent.name for p in configs if "tensorrt_plan" in p.read_text(encoding="utf-8")]
+def _plan_models(context: CheckContext) -> list[str]:
+    """Return the names of the models that are served as TensorRT plans."""
+    configs = sorted(context.repository.glob("*/config.pbtxt"))
+    return [p.parent.name for p in configs if parse_config(p).platform == "tensorrt_plan"]
 
 
-def _plan(site: Site, model: str) -> Path:
-    return site.repository / model / "1" / "model.plan"
+def _plan(context: CheckContext, model: str) -> Path:
+    return plan_path(context.repository / model)
 
 
-def _plan_card(site: Site, model: str) -> Card:
-    return read_card(_plan(site, model).with_name("card.json"))
+def _plan_card(context: CheckContext, model: str) -> Card:
+    """Read the card that `xpnet build` writes beside the plan."""
+    return read_card(_plan(context, model).with_name("card.json"))
 
 
-def _repository(site: Site) -> tuple[str, Path]:
-    return "--repository", site.repository.absolute()
+def _repository_option(context: CheckContext) -> tuple[str, Path]:
+    return "--repository", context.repository.absolute()
 
 
-def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=COMMAND_S, check=False
+            command,
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise UserError(f"{Path(command[0]).name}: no end within {COMMAND_S:g} s") from error
-
-
-def _last_line(result: subprocess.CompletedProcess[str]) -> str:
-    lines = [x for x in (result.stdout + result.stderr).splitlines() if x.strip()]
-    return lines[-1].strip() if lines else "it said nothing"
+        name = Path(command[0]).name
+        raise UserError(f"{name}: did not end within {COMMAND_TIMEOUT_S:g} s") from error

@@ -12,10 +12,11 @@ from statistics import median
 
 from xpnet.bench.server_bench import served_runtime
 from xpnet.card import read_card
-from xpnet.diagnostics.check_context import FRAME_MODEL, CheckContext, CheckResult
+from xpnet.diagnostics.check_context import CheckContext, CheckResult
 from xpnet.diagnostics.reference_masks import REFERENCE_FRAMES, masks_dice, predict_masks
 from xpnet.frames import Frame, Mask, frame_to_tensor
 from xpnet.paths import card_path, onnx_path, plan_path
+from xpnet.serving.model_config import FRAME_MODEL
 from xpnet.serving.onnx_inference import OnnxInference
 from xpnet.serving.triton_client import TritonInference
 from xpnet.tensorrt.agreement import MIN_MASK_DICE

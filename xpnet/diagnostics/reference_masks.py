@@ -79,7 +79,7 @@ def store_reference_masks(repository: Path, models: tuple[str, ...]) -> list[Pat
         with closing(OnnxInference(onnx)) as inference:
             for number, mask in predict_masks(inference, frames).items():
                 if not mask.any():
-                    raise UserError(f"{model}: no polyp found on frame {number} of {DEMO_CLIP.name}")
+                    raise UserError(f"{model}: no polyp on frame {number} of {DEMO_CLIP.name}")
                 path = folder / f"{number:03}.png"
                 write_bytes(path, cv2.imencode(".png", mask * 255)[1].tobytes())
                 written.append(path)

@@ -18,6 +18,8 @@ DEFAULT_MODEL = "xpnet_lite_onnx"
 """The model that commands use by default, and that `xpnet_frame` calls."""
 DEFAULT_PLAN = "xpnet_lite"
 """The default model on DeepStream, a TensorRT plan."""
+FRAME_MODEL = "xpnet_frame"
+"""The model that takes whole frames and calls DEFAULT_MODEL."""
 HEADER = (
     "# Made from card.json by `xpnet export`: change the card or the generator, not this file.\n"
 )
@@ -64,7 +66,7 @@ def frame_config(model: str) -> str:
         model: The model that computes the masks.
     """
     proto = _proto()
-    config = proto.ModelConfig(name="xpnet_frame", backend="python", max_batch_size=0)
+    config = proto.ModelConfig(name=FRAME_MODEL, backend="python", max_batch_size=0)
     config.input.add(name="frame", data_type=proto.TYPE_UINT8, dims=[-1, -1, 3])
     config.output.add(name="mask", data_type=proto.TYPE_UINT8, dims=[-1, -1])
     # Two instances: one scales its frame while the other waits for the network.

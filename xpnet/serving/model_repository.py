@@ -10,6 +10,7 @@ from xpnet.errors import UserError
 from xpnet.files import write_text
 from xpnet.serving.model_config import (
     DEFAULT_MODEL,
+    FRAME_MODEL,
     frame_config,
     onnx_config,
     onnx_name,
@@ -36,7 +37,7 @@ def write_repository(repository: Path, plan: Card, onnx: Card) -> None:
     for name, text, card in (
         (plan.name, plan_config(plan), plan),
         (onnx_name(onnx), onnx_config(onnx), onnx),
-        ("xpnet_frame", frame_config(DEFAULT_MODEL), None),
+        (FRAME_MODEL, frame_config(DEFAULT_MODEL), None),
     ):
         folder = repository / name
         (folder / "1").mkdir(parents=True, exist_ok=True)
@@ -92,7 +93,7 @@ def servable_models(repository: Path, wanted: tuple[str, ...]) -> tuple[str, ...
             raise UserError(f"model '{name}': {missing} is missing{hint}")
     if not present:
         raise UserError(f"{repository}: contains no model that can be served")
-    if "xpnet_frame" in wanted:  # calls another model
+    if FRAME_MODEL in wanted:  # calls another model
         inner = _inner_model(repository)
         return (*wanted, *(() if inner in wanted else servable_models(repository, (inner,))))
     return wanted or present
@@ -100,7 +101,7 @@ def servable_models(repository: Path, wanted: tuple[str, ...]) -> tuple[str, ...
 
 def _inner_model(repository: Path) -> str:
     """Return the model that `xpnet_frame` calls."""
-    path = repository / "xpnet_frame" / "config.pbtxt"
+    path = repository / FRAME_MODEL / "config.pbtxt"
     config = parse_config(path)
     if "model" not in config.parameters:
         raise UserError(f"{path}: parameter 'model' is missing")

@@ -1,116 +1,146 @@
-"""The table of claims: each stands where it says, and whatever a check does, a report follows."""
+"""The table of claims, the outcomes of checks and the report."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, one_line
-from xpnet.diagnostics.check_context import Site, Skipped
-from xpnet.diagnostics.claims import CLAIMS, Claim
-from xpnet.diagnostics.cpu_checks import _address
-from xpnet.diagnostics.verification import outcome_of
+from tests.conftest import one_line
+from xpnet.diagnostics.check_context import CheckContext, CheckResult, CheckSkipped
+from xpnet.diagnostics.claims import CLAIMS, Claim, claims_table
+from xpnet.diagnostics.listening_sockets import parse_kernel_address
+from xpnet.diagnostics.verification import check_claim
 from xpnet.diagnostics.verification_report import (
     as_dict,
     as_markdown,
-    without_private,
+    hide_user_folders,
     write_report,
 )
 from xpnet.errors import UserError
+from xpnet.paths import ROOT
+
+
+@pytest.fixture
+def context() -> Iterator[CheckContext]:
+    made = CheckContext()
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=[claim.id for claim in CLAIMS])
-def test_every_claim_stands_in_its_page(claim: Claim) -> None:
-    page = " ".join((ROOT / claim.where).read_text(encoding="utf-8").split())
-    assert claim.said in page
-    assert claim.sentence
-    assert claim.how
+def test_page_of_claim_exists(claim: Claim) -> None:
+    assert (ROOT / claim.page).is_file()
 
 
-def test_no_claim_is_there_twice() -> None:
+def test_docs_page_contains_the_table_of_claims() -> None:
+    page = (ROOT / "docs" / "verification.md").read_text(encoding="utf-8")
+    assert "\n".join(claims_table()) in page
+
+
+def test_ids_and_checks_of_claims_are_unique() -> None:
     assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
     assert len({claim.check for claim in CLAIMS}) == len(CLAIMS)
 
 
-def broken(_: Site) -> tuple[bool, str]:
-    raise RuntimeError("a mistake")
+def raise_bug(_: CheckContext) -> CheckResult:
+    raise RuntimeError("a bug")
 
 
-def refused(_: Site) -> tuple[bool, str]:
-    raise UserError(f"{ROOT}/model.onnx: not | there")
+def raise_user_error(_: CheckContext) -> CheckResult:
+    raise UserError(f"{ROOT}/model.onnx: not | found")
 
 
-def absent(_: Site) -> tuple[bool, str]:
-    raise Skipped("no such device")
+def skip(_: CheckContext) -> CheckResult:
+    raise CheckSkipped("no such device")
 
 
-def test_every_end_of_a_check_is_in_the_report(tmp_path: Path) -> None:
+def test_report_contains_every_kind_of_outcome(context: CheckContext, tmp_path: Path) -> None:
     checks = {
-        "held": lambda _: (True, "good"),
-        "not": lambda _: (False, "0.5, expected 0.9"),
-        "broken": broken,
-        "refused": refused,
-        "absent": absent,
+        "true": lambda _: (True, "good"),
+        "false": lambda _: (False, "0.5, expected 0.9"),
+        "bug": raise_bug,
+        "user-error": raise_user_error,
+        "skip": skip,
     }
-    site = Site(ROOT / "triton_models")
-    try:
-        outcomes = [
-            outcome_of(replace(CLAIMS[0], id=name, check=check), site)
-            for name, check in checks.items()
-        ]
-        site.figure("a net", 12.345, "ms", "a clock")
-    finally:
-        site.close()
-    assert not site.folder.exists()
-    found = as_dict({"machine": "m"}, outcomes, site.figures)
-    assert [(c["id"], c["state"], c["found"]) for c in found["claims"]] == [
-        ("held", "held", "good"),
-        ("not", "not held", "0.5, expected 0.9"),
-        ("broken", "not held", "RuntimeError: a mistake"),
-        ("refused", "not held", "./model.onnx: not | there"),
-        ("absent", "skipped", "no such device"),
+    claims = [replace(CLAIMS[0], id=name, check=check) for name, check in checks.items()]
+    outcomes = [check_claim(claim, context) for claim in claims]
+    context.add_measured("a net", 12.345, "ms", "a clock")
+
+    report = as_dict({"machine": "m"}, outcomes, context.measured)
+    assert [(c["id"], c["state"], c["found"]) for c in report["claims"]] == [
+        ("true", "passed", "good"),
+        ("false", "failed", "0.5, expected 0.9"),
+        ("bug", "failed", "RuntimeError: a bug"),
+        ("user-error", "failed", "./model.onnx: not | found"),
+        ("skip", "skipped", "no such device"),
     ]
-    page = as_markdown(found)
-    assert "of 5 claims 1 held, 3 did not, 1 could not be checked here" in page
-    assert "| **not held** | ./model.onnx: not \\| there |" in page
+    page = as_markdown(report)
+    assert "5 claims: 1 passed, 3 failed, 1 skipped." in page
+    assert "| **failed** | ./model.onnx: not \\| found |" in page
     assert "| a net | 12.35 ms | a clock |" in page
-    write_report(found, tmp_path / "r.md")
+    write_report(report, tmp_path / "r.md")
     assert (tmp_path / "r.md").read_text() == page
-    assert json.loads((tmp_path / "r.json").read_text()) == found
+    assert json.loads((tmp_path / "r.json").read_text()) == report
 
 
-def test_no_folder_of_a_user_gets_into_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_removes_the_work_folder() -> None:
+    context = CheckContext()
+    (context.work_dir / "file").touch()
+    context.close()
+    assert not context.work_dir.exists()
+
+
+def test_cached_error_is_raised_again_without_a_second_call(context: CheckContext) -> None:
+    calls = []
+
+    def compute() -> None:
+        calls.append(1)
+        raise UserError("no server")
+
+    for _ in range(2):
+        with pytest.raises(UserError, match="no server"):
+            context.cached("server", compute)
+    assert len(calls) == 1
+
+
+def test_folders_of_the_user_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/someone")
-    text = f"{ROOT}/a and /home/someone/b"
-    assert without_private(text) == "./a and ~/b"
+    assert hide_user_folders(f"{ROOT}/a and /home/someone/b") == "./a and ~/b"
 
 
-def test_addresses_of_the_kernel_are_read() -> None:
-    for text, loopback in (
-        ("0100007F", True),
-        ("00000000", False),
-        ("0000000000000000FFFF00000100007F", True),
-        ("00000000000000000000000001000000", True),
-        ("00000000000000000000000000000000", False),
-    ):
-        assert _address(bytes.fromhex(text)).is_loopback == loopback
+@pytest.mark.parametrize(
+    ("hexadecimal", "expected"),
+    [
+        ("0100007F", "127.0.0.1"),
+        ("00000000", "0.0.0.0"),
+        ("0000000000000000FFFF00000100007F", "127.0.0.1"),
+        ("00000000000000000000000001000000", "::1"),
+        ("00000000000000000000000000000000", "::"),
+    ],
+)
+def test_addresses_from_proc_net_are_parsed(hexadecimal: str, expected: str) -> None:
+    assert str(parse_kernel_address(bytes.fromhex(hexadecimal))) == expected
 
 
-def test_wrong_use_is_named(xpnet, tmp_path: Path) -> None:
-    def line(*options: object) -> str:
-        return one_line(xpnet("doctor", "verify", *options))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "nosuch"], "claim 'nosuch': expected some of reference-masks"),
+        (["--output", "r.txt"], "expected a name that ends in .md"),
+        (["--output", "none/r.md"], "none does not exist"),
+        (["--repository", "no"], "no such model repository"),
+        (["--store-masks", "--repository", "."], "contains no ONNX model"),
+    ],
+)
+def test_wrong_use_gives_one_line(xpnet, tmp_path: Path, options: list[str], message: str) -> None:
+    assert message in one_line(xpnet("doctor", "verify", *options, cwd=tmp_path))
 
-    assert "claim 'nosuch': expected some of reference-masks" in line("--only", "nosuch")
-    assert "expected a name that ends in .md" in line("--output", tmp_path / "r.txt")
-    assert "none does not exist" in line("--output", tmp_path / "none" / "r.md")
-    assert "no such model repository" in line("--repository", tmp_path / "no")
-    assert "holds no ONNX model" in line("--store-masks", "--repository", tmp_path)
 
-
-def test_the_claims_are_listed(xpnet) -> None:
+def test_list_prints_the_claims(xpnet) -> None:
     result = xpnet("doctor", "verify", "--list")
     assert result.returncode == 0
     assert [line.split()[0] for line in result.stdout.splitlines()] == [c.id for c in CLAIMS]

@@ -1,163 +1,182 @@
-"""The checks for a GPU, driven by stand-ins: what they run, and what they make of what it says.
+"""The checks for a GPU, with fake programs in place of NVIDIA's.
 
-Nothing here says anything of TensorRT or DeepStream themselves.
+These tests cover which commands the checks run and how they read their output, but neither
+TensorRT nor DeepStream.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import pytest
 
+from tests.xpnet.conftest import write_executable
 from tests.xpnet.tensorrt.conftest import fake_trtexec_program
 from xpnet.diagnostics import gpu_checks
-from xpnet.diagnostics.check_context import Site, Skipped
-from xpnet.diagnostics.reference_masks import CLIP, stored_masks
+from xpnet.diagnostics.check_context import CheckContext, CheckSkipped
+from xpnet.diagnostics.reference_masks import load_reference_masks
 from xpnet.errors import UserError
 from xpnet.images import clip_frames
 from xpnet.overlay import OverlayStyle, draw_mask
-from xpnet.paths import MODEL_REPOSITORY
+from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY, plan_path
 
 
 @pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Puts a program with this text first on PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-
-    def put(name: str, text: str) -> Path:
-        path = folder / name
-        path.write_text(text)
-        path.chmod(0o755)
-        return path
-
-    return put
-
-
-@pytest.fixture
-def site(tmp_path: Path, program) -> Iterator[Site]:
-    """A machine with a GPU, so it says, and a repository of its own."""
-    program("nvidia-smi", "#!/bin/sh\necho RTX 3070 Laptop, 595.1, GPU-1\n")
+def context(
+    tmp_path: Path, nvidia_smi: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CheckContext]:
+    """A machine with a GPU, and a repository of its own."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     for name in ("xpnet_lite", "xpnet_lite_onnx"):
         shutil.copytree(MODEL_REPOSITORY / name, tmp_path / "models" / name)
-    made = Site(tmp_path / "models")
+    made = CheckContext(tmp_path / "models")
     yield made
     made.close()
 
 
-def put_trtexec(program, tmp_path: Path, failure: str = "") -> None:
-    program("trtexec", fake_trtexec_program(100600, failure, tmp_path / "calls.jsonl"))
+def install_fake_trtexec(bin_dir: Path, failure: str = "") -> Path:
+    """Install a fake trtexec and return its log of calls."""
+    log = bin_dir / "calls.jsonl"
+    write_executable(bin_dir / "trtexec", fake_trtexec_program(100600, failure, log))
+    return log
 
 
-def test_plans_are_built_compared_and_timed(site: Site, program, tmp_path: Path) -> None:
-    put_trtexec(program, tmp_path)
-    held, found = gpu_checks.plans(site)
-    assert held
+def test_plans_are_built_compared_and_timed(context: CheckContext, bin_dir: Path) -> None:
+    log = install_fake_trtexec(bin_dir)
+    passed, found = gpu_checks.check_plans(context)
+    assert passed
     assert found.startswith("Dice with ONNX Runtime: xpnet_lite fp16 ")
-    held, found = gpu_checks.cuda_graphs(site)
-    assert held, found
-    calls = [json.loads(x) for x in (tmp_path / "calls.jsonl").read_text().splitlines()]
-    assert "useCudaGraph" in calls[-1]
-    assert [(f.name, f.value) for f in site.figures] == [
+    passed, found = gpu_checks.check_cuda_graphs(context)
+    assert passed, found
+    assert "useCudaGraph" in json.loads(log.read_text().splitlines()[-1])
+    assert [(m.name, m.value) for m in context.measured] == [
         ("xpnet_lite, plan", 2.0),
         ("xpnet_lite, CUDA graph", 2.0),
     ]
 
 
-def test_a_plan_that_is_there_stays(site: Site, program, tmp_path: Path) -> None:
-    put_trtexec(program, tmp_path)
-    gpu_checks.plans(site)
-    log = tmp_path / "calls.jsonl"
-    built = log.read_text()
-    held, found = gpu_checks.plans(site)
-    assert held
-    assert found.startswith("Dice with ONNX Runtime: xpnet_lite fp16 ")
-    assert log.read_text() == built
+def test_existing_plan_is_not_rebuilt(
+    context: CheckContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "run_xpnet", lambda *_: pytest.fail("a plan was built"))
+    plan = plan_path(context.repository / "xpnet_lite")
+    plan.parent.mkdir(exist_ok=True)
+    plan.touch()
+    card = json.loads((context.repository / "xpnet_lite" / "card.json").read_text())
+    card["graph"] = {
+        "precision": "int8",
+        "plan": {"agreement": 0.99},
+        "gpu": "RTX 3070",
+        "tensorrt": "10.6.0",
+        "median_ms": 1.5,
+    }
+    plan.with_name("card.json").write_text(json.dumps(card))
+    assert gpu_checks.check_plans(context) == (
+        True,
+        "Dice with ONNX Runtime: xpnet_lite int8 0.9900",
+    )
 
 
-def test_a_plan_that_computes_something_else_is_told(site: Site, program, tmp_path: Path) -> None:
-    put_trtexec(program, tmp_path, "wrong-output")
-    with pytest.raises(UserError, match="plan rejected"):
-        gpu_checks.plans(site)
-    with pytest.raises(Skipped, match="no plan was built"):
-        gpu_checks.cuda_graphs(site)
+def test_failed_build_is_an_error_and_skips_cuda_graphs(
+    context: CheckContext, bin_dir: Path
+) -> None:
+    install_fake_trtexec(bin_dir, failure="build-error")
+    with pytest.raises(UserError, match=r"xpnet build: exit code 2: .*no such tactic"):
+        gpu_checks.check_plans(context)
+    with pytest.raises(CheckSkipped, match="there is no plan"):
+        gpu_checks.check_cuda_graphs(context)
 
 
-def test_no_gpu_and_no_program_are_reasons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_gpu_skips_the_checks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    site = Site(MODEL_REPOSITORY)
-    for check in (gpu_checks.plans, gpu_checks.cuda_graphs, gpu_checks.gpu_tests):
-        with pytest.raises(Skipped, match="no nvidia-smi"):
-            check(site)
-    with pytest.raises(Skipped, match="no deepstream-app on this machine"):
-        gpu_checks.deepstream_app(site)
-    site.close()
+    context = CheckContext()
+    for check in (
+        gpu_checks.check_plans,
+        gpu_checks.check_cuda_graphs,
+        gpu_checks.check_deepstream_graph,
+        gpu_checks.check_gpu_tests,
+    ):
+        with pytest.raises(CheckSkipped, match="nvidia-smi is missing"):
+            check(context)
+    with pytest.raises(CheckSkipped, match="deepstream-app is not installed"):
+        gpu_checks.check_deepstream_app(context)
+    context.close()
 
 
-def test_a_gpu_without_the_rest_is_told(site: Site) -> None:
-    with pytest.raises(Skipped, match="no trtexec on this machine"):
-        gpu_checks.cuda_graphs(site)
-    with pytest.raises(Skipped, match="no pyds on this machine"):
-        gpu_checks.deepstream_graph(site)
+def test_gpu_without_trtexec_and_pyds_skips_the_checks(context: CheckContext) -> None:
+    with pytest.raises(CheckSkipped, match="trtexec is not installed"):
+        gpu_checks.check_cuda_graphs(context)
+    with pytest.raises(CheckSkipped, match="pyds is not installed"):
+        gpu_checks.check_deepstream_graph(context)
 
 
-def paint(video: Path, alone: bool = False) -> None:
-    """What deepstream-app would write: the stored masks on the frames that are compared.
+def write_masked_clip(path: Path, with_video: bool) -> None:
+    """Write the demo clip with the reference masks drawn on their frames.
 
-    `alone`: as older DeepStreams do, without the video behind them.
+    `with_video=False`: the masks are drawn on a plain colour, as by older versions of DeepStream.
     """
-    stored = stored_masks(MODEL_REPOSITORY, "xpnet_lite_onnx").masks
+    masks = load_reference_masks(MODEL_REPOSITORY, "xpnet_lite_onnx").masks
     style = OverlayStyle((0, 0, 255), 0.5)
-    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"mp4v"), 25, (720, 404))
-    for number, frame in enumerate(clip_frames(CLIP)):
-        if alone:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (720, 404))
+    for number, frame in enumerate(clip_frames(DEMO_CLIP)):
+        if not with_video:
             frame[:] = (0, 200, 0)
-        if number in stored:
-            draw_mask(frame, stored[number], style)
+        if number in masks:
+            draw_mask(frame, masks[number], style)
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
 
 
 @pytest.mark.parametrize(
-    ("alone", "said"), [(False, "338 of 338 frames; Dice 0."), (True, "it paints masks alone")]
+    ("with_video", "expected"),
+    [(True, "338 of 338 frames; Dice 0."), (False, "draws masks without the video")],
 )
-def test_the_video_of_deepstream_app_is_compared(
-    site: Site, program, monkeypatch: pytest.MonkeyPatch, alone: bool, said: str
+def test_video_of_deepstream_app_is_compared(
+    context: CheckContext,
+    bin_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    with_video: bool,
+    expected: str,
 ) -> None:
-    config = site.folder / "cart.txt"
-    asked: list[tuple[object, ...]] = []
+    config = context.work_dir / "cart.txt"
+    calls: list[tuple[object, ...]] = []
 
     def deploy(*arguments: object) -> str:
-        asked.append(arguments)
+        calls.append(arguments)
         return f"deepstream-app -c {config}\n"
 
-    monkeypatch.setattr(site, "xpnet", deploy)
-    paint(site.folder / "painted.mp4", alone)
-    program("deepstream-app", f'#!/bin/sh\n[ "$*" = "-c {config}" ] && cp painted.mp4 app.mp4\n')
-    held, found = gpu_checks.deepstream_app(site)
-    assert held, found
-    assert said in found
-    assert asked[0][:5] == ("deploy", "--platform", "rtx", "--source", CLIP)
+    monkeypatch.setattr(context, "run_xpnet", deploy)
+    write_masked_clip(context.work_dir / "masked.mp4", with_video)
+    write_executable(
+        bin_dir / "deepstream-app",
+        f'#!/bin/sh\n[ "$*" = "-c {config}" ] && cp masked.mp4 app.mp4\n',
+    )
+    passed, found = gpu_checks.check_deepstream_app(context)
+    assert passed, found
+    assert expected in found
+    assert calls[0][:5] == ("deploy", "--platform", "rtx", "--source", DEMO_CLIP)
 
 
-def test_a_deepstream_app_that_fails_is_told(
-    site: Site, program, monkeypatch: pytest.MonkeyPatch
+def test_failed_deepstream_app_is_an_error(
+    context: CheckContext, bin_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site, "xpnet", lambda *_: "deepstream-app -c cart.txt\n")
-    program("deepstream-app", "#!/bin/sh\necho 'App run failed'; exit 255\n")
+    monkeypatch.setattr(context, "run_xpnet", lambda *_: "deepstream-app -c cart.txt\n")
+    write_executable(bin_dir / "deepstream-app", "#!/bin/sh\necho 'App run failed'; exit 255\n")
     with pytest.raises(UserError, match="deepstream-app: exit code 255: App run failed"):
-        gpu_checks.deepstream_app(site)
+        gpu_checks.check_deepstream_app(context)
 
 
-def test_other_masks_do_not_hold(site: Site, program, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A video on which nothing was painted."""
-    monkeypatch.setattr(site, "xpnet", lambda *_: "deepstream-app -c cart.txt\n")
-    program("deepstream-app", f"#!/bin/sh\ncp {CLIP} app.mp4\n")
-    held, found = gpu_checks.deepstream_app(site)
-    assert not held
+def test_video_without_masks_fails_the_check(
+    context: CheckContext, bin_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "run_xpnet", lambda *_: "deepstream-app -c cart.txt\n")
+    write_executable(bin_dir / "deepstream-app", f"#!/bin/sh\ncp {DEMO_CLIP} app.mp4\n")
+    passed, found = gpu_checks.check_deepstream_app(context)
+    assert not passed
     assert "Dice 0.0000, expected 0.8" in found

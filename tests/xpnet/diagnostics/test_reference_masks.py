@@ -1,8 +1,9 @@
-"""Stored masks, and masks read back from pictures."""
+"""Reference masks, and masks read back from videos."""
 
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -11,91 +12,102 @@ import pytest
 
 from xpnet.diagnostics import reference_masks
 from xpnet.diagnostics.reference_masks import (
-    CLIP,
-    DRAWN,
-    NUMBERS,
-    dice,
-    masks_of,
-    stored_masks,
-    wanted_frames,
+    MASK_COLOUR,
+    REFERENCE_FRAMES,
+    load_reference_masks,
+    masks_dice,
+    predict_masks,
+    read_changed_masks,
+    read_drawn_masks,
+    read_reference_frames,
 )
 from xpnet.errors import UserError
-from xpnet.images import clip_frames, frame_count
+from xpnet.frames import Frame, Mask
+from xpnet.images import frame_count
 from xpnet.overlay import OverlayStyle, draw_mask, parse_colour
-from xpnet.paths import MODEL_REPOSITORY
+from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY, onnx_path
 from xpnet.serving.onnx_inference import OnnxInference
 
 MODELS = ("xpnet_lite_onnx", "xpnet_onnx")
 
 
+@pytest.fixture(scope="module")
+def clip_frames() -> dict[int, Frame]:
+    return read_reference_frames(DEMO_CLIP)
+
+
 @pytest.mark.parametrize("model", MODELS)
-def test_the_stored_masks_are_those_of_the_weights_that_are_served(model: str) -> None:
-    stored = stored_masks(MODEL_REPOSITORY, model).masks
-    assert tuple(stored) == NUMBERS
-    assert all(mask.shape == (404, 720) and mask.any() for mask in stored.values())
-    inference = OnnxInference(MODEL_REPOSITORY / model / "1" / "model.onnx")
-    found = masks_of(inference, wanted_frames(CLIP))
-    inference.close()
-    assert dice(found, stored) > 0.99
+def test_reference_masks_are_those_of_the_served_weights(
+    clip_frames: dict[int, Frame], model: str
+) -> None:
+    reference = load_reference_masks(MODEL_REPOSITORY, model).masks
+    assert tuple(reference) == REFERENCE_FRAMES
+    assert all(mask.shape == (404, 720) and mask.any() for mask in reference.values())
+    with closing(OnnxInference(onnx_path(MODEL_REPOSITORY / model))) as inference:
+        masks = predict_masks(inference, clip_frames)
+    assert masks_dice(masks, reference) > 0.99
 
 
-def test_masks_of_other_weights_are_refused(tmp_path: Path) -> None:
+def test_missing_masks_and_masks_of_other_weights_are_errors(tmp_path: Path) -> None:
     lite, other = MODELS
     shutil.copytree(MODEL_REPOSITORY / lite, tmp_path / lite)
-    shutil.copy(MODEL_REPOSITORY / other / "1" / "model.onnx", tmp_path / lite / "1" / "model.onnx")
-    with pytest.raises(UserError, match="masks of other weights than xpnet_lite_onnx has"):
-        stored_masks(tmp_path, lite)
-    with pytest.raises(UserError, match="no stored masks"):
-        stored_masks(tmp_path, "nosuch")
+    shutil.copy(onnx_path(MODEL_REPOSITORY / other), onnx_path(tmp_path / lite))
+    message = "reference masks of other weights than those of xpnet_lite_onnx"
+    with pytest.raises(UserError, match=message):
+        load_reference_masks(tmp_path, lite)
+    with pytest.raises(UserError, match="no reference masks"):
+        load_reference_masks(tmp_path, "nosuch")
 
 
-def video(path: Path, pictures: list[np.ndarray]) -> None:
-    """Lossless: what is lost in compression, the integration test of the graph shows."""
-    height, width = pictures[0].shape[:2]
+def write_lossless_video(path: Path, frames: list[Frame]) -> None:
+    height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FFV1"), 25, (width, height))
-    for picture in pictures:
-        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
 
 
 @pytest.fixture
-def painted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, dict]:
-    """Two frames of the clip as a video, with an ellipse drawn on each."""
-    monkeypatch.setattr(reference_masks, "NUMBERS", (0, 1))
-    frames = [frame for n, frame in enumerate(clip_frames(CLIP)) if n in (40, 280)]
-    drawn = {}
-    style = OverlayStyle(parse_colour(DRAWN), 1)
+def videos(
+    clip_frames: dict[int, Frame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, Path, dict[int, Mask]]:
+    """A video of two frames, the same video with an ellipse drawn on each, and the ellipses."""
+    monkeypatch.setattr(reference_masks, "REFERENCE_FRAMES", (0, 1))
+    frames = [clip_frames[number].copy() for number in (40, 280)]
+    source, drawn, masks = tmp_path / "source.mkv", tmp_path / "drawn.mkv", {}
+    write_lossless_video(source, frames)
+    style = OverlayStyle(parse_colour(MASK_COLOUR), 1)
     for number, frame in enumerate(frames):
         mask = np.zeros(frame.shape[:2], np.uint8)
         cv2.ellipse(mask, (300 + 90 * number, 200), (90, 60), 20, 0, 360, 1, -1)
-        drawn[number] = mask
-    video(tmp_path / "source.mkv", frames)
-    for number, frame in enumerate(frames):
-        draw_mask(frame, drawn[number], style)
-    video(tmp_path / "drawn.mkv", frames)
-    return tmp_path, drawn
+        draw_mask(frame, mask, style)
+        masks[number] = mask
+    write_lossless_video(drawn, frames)
+    return source, drawn, masks
 
 
-def test_drawn_masks_are_read_back(painted: tuple[Path, dict]) -> None:
-    folder, drawn = painted
-    assert dice(reference_masks.drawn_masks(folder / "drawn.mkv"), drawn) > 0.98
-    nothing = reference_masks.drawn_masks(folder / "source.mkv")
-    assert not any(mask.any() for mask in nothing.values())
+def test_drawn_masks_are_read_back(videos: tuple[Path, Path, dict[int, Mask]]) -> None:
+    source, drawn, masks = videos
+    assert masks_dice(read_drawn_masks(drawn), masks) > 0.98
+    assert not any(mask.any() for mask in read_drawn_masks(source).values())
 
 
-def test_what_was_painted_is_told_from_the_source(painted: tuple[Path, dict]) -> None:
-    folder, drawn = painted
-    found = reference_masks.changed_masks(folder / "drawn.mkv", folder / "source.mkv")
-    assert dice(found, drawn) > 0.9
-    same = reference_masks.changed_masks(folder / "source.mkv", folder / "source.mkv")
-    assert not any(mask.any() for mask in same.values())
+def test_changed_areas_are_found_by_comparison_with_the_source(
+    videos: tuple[Path, Path, dict[int, Mask]],
+) -> None:
+    source, drawn, masks = videos
+    assert masks_dice(read_changed_masks(drawn, source), masks) > 0.9
+    assert not any(mask.any() for mask in read_changed_masks(source, source).values())
 
 
-def test_a_short_video_and_another_size_are_named(tmp_path: Path) -> None:
-    video(tmp_path / "short.mkv", [np.zeros((64, 64, 3), np.uint8)] * 3)
+def test_short_video_is_an_error(tmp_path: Path) -> None:
+    write_lossless_video(tmp_path / "short.mkv", [np.zeros((64, 64, 3), np.uint8)] * 3)
     assert frame_count(tmp_path / "short.mkv") == 3
     assert frame_count(tmp_path / "none.mkv") == 0
     with pytest.raises(UserError, match="ends before frame 280"):
-        wanted_frames(tmp_path / "short.mkv")
-    with pytest.raises(UserError, match=r"a mask of \(2, 2\), expected \(4, 4\)"):
-        dice({0: np.zeros((2, 2), np.uint8)}, {0: np.zeros((4, 4), np.uint8)})
+        read_reference_frames(tmp_path / "short.mkv")
+
+
+def test_masks_of_different_sizes_are_an_error() -> None:
+    with pytest.raises(UserError, match=r"mask of \(2, 2\), expected \(4, 4\)"):
+        masks_dice({0: np.zeros((2, 2), np.uint8)}, {0: np.zeros((4, 4), np.uint8)})
