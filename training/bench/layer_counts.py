@@ -1,4 +1,4 @@
-"""Parameters, multiply-adds and values moved by a network, counted on its layers."""
+"""Parameters, multiply-adds and values moved by a network, counted for each layer."""
 
 from __future__ import annotations
 
@@ -20,9 +20,14 @@ class Layer:
 
 
 def layers(network: nn.Module, height: int, width: int) -> list[Layer]:
-    """Every convolution of a network for one frame of height x width, in the order it runs.
+    """Return every convolution of a network for one frame, in the order of execution.
 
-    The network runs on torch's `meta` device, so no arithmetic is done, and stays there.
+    The network is moved to torch's `meta` device, so nothing is computed.
+
+    Args:
+        network: The network.
+        height: Height of the frame in pixels.
+        width: Width of the frame in pixels.
     """
     found: list[Layer] = []
 
@@ -57,15 +62,20 @@ def layers(network: nn.Module, height: int, width: int) -> list[Layer]:
 
 
 def multiply_adds(network: nn.Module, height: int, width: int) -> int:
-    """Multiply-adds of all convolutions for one frame of height x width, in pixels.
+    """Return the multiply-adds of all convolutions for one frame.
 
-    Batch norm, activations and pooling are left out, as is usual.
+    Batch norm, activations and pooling are not counted, as is usual.
+
+    Args:
+        network: The network.
+        height: Height of the frame in pixels.
+        width: Width of the frame in pixels.
     """
     return sum(layer.multiply_adds for layer in layers(network, height, width))
 
 
 def network_table(size: int = 512) -> dict[str, dict[str, int]]:
-    """For each network: `parameters`, and `multiply_adds` at size x size pixels."""
+    """Return `parameters` and `multiply_adds` of each network at size x size pixels."""
     table = {}
     for name, make in NETWORKS.items():
         network = make()

@@ -1,7 +1,7 @@
-"""`xpnet bench network`: every network in every runtime and precision of this CPU, by turns.
+"""`xpnet bench network`: times every network in every runtime and precision of this CPU.
 
-By turns, since what else the machine does then meets all alike: each round runs each of them once,
-and the median of the rounds counts.
+The networks run alternately, so that other load on the machine affects all alike: each round runs
+each of them once, and the median of the rounds counts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from training.bench.network_runtimes import ALL_RUNTIMES, Run, onnx_run, torch_run
-from training.export.layer_forms import Forms, deploy, forms_of
+from training.export.layer_forms import Forms, apply_forms, included_forms
 from training.export.onnx_export import export_onnx
 from training.export.precision import convert
 from training.models.weight_files import load_network
@@ -34,15 +34,15 @@ from xpnet.serving.cpu_runtimes import best_runtime, computes_bf16
 from xpnet.serving.model_config import onnx_name
 
 BATCH = 1
-"""A live frame waits for no other."""
+"""A live frame does not wait for others."""
 
 
 @dataclass
 class Row:
-    """A network in one form; `shipped` marks what the project serves on a CPU."""
+    """A network in one form; `shipped` marks the form that is served on a CPU."""
 
     network: str
-    graph: str  # trained (torch's own), exported, or tuned: in the forms of `xpnet export tune`
+    graph: str  # trained (torch), exported, or tuned (in the forms of `xpnet export tune`)
     runtime: str
     precision: str
     size: int
@@ -61,16 +61,19 @@ def bench_network(
     forms: dict[str, Forms],
     runtimes: list[str],
 ) -> dict[str, Any]:
-    """Times the networks of `names`, keys of NETWORKS, at each size; see `Row`.
+    """Time networks at each size; see `Row`.
 
-    `frames` are real ones, H x W x 3 RGB uint8. Weights are those of the folder `weights` where it
-    has some, else fresh ones: time does not depend on them. `forms` are those of `xpnet export tune`,
-    by network; else the checked-in ones are tried. `runtimes` are some of training.bench.network_runtimes.
+    Args: names: Keys of NETWORKS. sizes: Heights and widths in pixels. rounds: Number of rounds.
+        frames: Real frames, H x W x 3 uint8 RGB. weights: Folder of weights; a network without
+        weights gets fresh ones, which take the same time. repository: The Triton model repository.
+        forms: Layer forms by network; without an entry, the included ones are timed. runtimes: Some
+        of training.bench.network_runtimes.
 
-    Returns the machine, its cores, the date, `rounds`, `rows`, and `left_out` with reasons.
+    Returns:
+        The machine, its cores, the date, `rounds`, `rows`, and `left_out` with reasons.
 
     Raises:
-        UserError: an unknown network, or a size that is no multiple of 16.
+        UserError: An unknown network, or a size that is not a multiple of 16.
     """
     unknown = [name for name in names if name not in NETWORKS]
     if unknown:
@@ -107,7 +110,7 @@ def bench_network(
 
 
 def as_markdown(found: dict[str, Any]) -> str:
-    """The rows as a table, with the speed against the U-Net in FP32 on ONNX Runtime."""
+    """Return the rows as a table, with the speed relative to the U-Net in FP32 on ONNX Runtime."""
     base = {
         row["size"]: row["median_ms"]
         for row in found["rows"]
@@ -130,7 +133,7 @@ def as_markdown(found: dict[str, Any]) -> str:
 
 
 def _forms(given: dict[str, Forms], name: str) -> Forms:
-    return given[name] if name in given else forms_of(name, "fp32")
+    return given[name] if name in given else included_forms(name, "fp32")
 
 
 def _network(name: str, size: int, weights: Path) -> tuple[Network, Card]:
@@ -155,7 +158,7 @@ def _candidates(
     repository: Path,
     forms: Forms,
 ) -> Iterator[tuple[Row, Any]]:
-    """Rows without a time, and what makes each of them ready to run."""
+    """Return rows without a time, and what prepares each of them."""
     size = card.input.height
     tensor = frame_to_tensor(frames[0], size, size)
     served = _served(repository, card)
@@ -174,7 +177,7 @@ def _candidates(
         exported = folder / f"{card.network}.{graph}.onnx"
         _export(network, card, frames, exported, own)
         quantised = exported.with_suffix(".uint8.onnx")
-        # Every convolution in INT8: what a few of them in float would cost is little.
+        # Every convolution in INT8: keeping a few in float would cost little.
         convert(exported, card, frames, "uint8", quantised, agreement=0.0)
         made: list[tuple[Path, str, str, str | None]]
         made = [(exported, "onnxruntime", "fp32", None), (quantised, "onnxruntime", "uint8", None)]
@@ -190,24 +193,24 @@ def _candidates(
 
 
 def _export(network: Network, card: Card, frames: list[Frame], path: Path, forms: Forms) -> None:
-    """As `xpnet export`, but compared with the deployed network: what is timed here is speed."""
-    export_onnx(deploy(network, forms), card, frames[:1], path)
+    """Export as `xpnet export`, but compare with the rewritten network: only speed matters."""
+    export_onnx(apply_forms(network, forms), card, frames[:1], path)
 
 
 def _served(repository: Path, card: Card) -> tuple[str, str, str] | None:
-    """Graph, runtime and precision in which this machine serves a network, if it does."""
+    """Return graph, runtime and precision in which this machine serves a network, or None."""
     path = repository / onnx_name(card) / "card.json"
     if not path.is_file():
         return None
     graph, runtime = read_card(path).graph, best_runtime()
     precision = graph.get("precision", "fp32")
     if precision == "fp32" and runtime == "openvino":
-        precision = "bf16"  # best_runtime takes OpenVINO for nothing else
+        precision = "bf16"  # best_runtime returns OpenVINO for bf16 only
     return ("tuned" if graph.get("forms") else "exported", runtime, precision)
 
 
 def _time(made: list[tuple[Row, Run]], rounds: int) -> None:
-    """Fills `median_ms`; the first round warms up and does not count."""
+    """Fill in `median_ms`; the first round is a warm-up and does not count."""
     times: list[list[float]] = [[] for _ in made]
     for _ in tqdm(range(rounds + 1), "rounds", disable=None):
         for (_, run), own in zip(made, times, strict=True):

@@ -1,4 +1,4 @@
-"""What runs a network on a CPU, behind one call: xpnet.serving.cpu_runtimes, and torch.compile."""
+"""Runtimes of networks on a CPU behind one call: xpnet.serving.cpu_runtimes, and torch.compile."""
 
 from __future__ import annotations
 
@@ -17,26 +17,38 @@ from xpnet.serving.cpu_runtimes import RUNTIMES, open_model
 
 ALL_RUNTIMES = (*RUNTIMES, "torch.compile")
 Run = Callable[[], Any]
-"""Computes the probabilities of one fixed input; what it returns is not used."""
+"""Computes the probabilities of one fixed input; the return value is not used."""
 
 
 def onnx_run(
     path: Path, card: Card, tensor: NDArray[np.float32], runtime: str, precision: str | None
 ) -> Run:
-    """An ONNX file as it is served, threads as the runtime chooses; see xpnet.serving.cpu_runtimes.open_model.
+    """Run an ONNX file as it is served; see xpnet.serving.cpu_runtimes.open_model.
+
+    Args:
+        path: The file.
+        card: Its card.
+        tensor: The input.
+        runtime: Name of the runtime.
+        precision: `fp32` or `bf16`.
 
     Raises:
-        UserError: the runtime is not installed.
+        UserError: The runtime is not installed.
     """
     model = open_model(path, runtime, precision=precision)
     return lambda: model.run([card.output.name], {card.input.name: tensor})
 
 
 def torch_run(network: Network, tensor: NDArray[np.float32], precision: str) -> Run:
-    """torch.compile, channels last; `precision` is fp32 or bf16.
+    """Run a network with torch.compile, channels last.
+
+    Args:
+        network: The network.
+        tensor: The input.
+        precision: `fp32` or `bf16`.
 
     Raises:
-        UserError: torch.compile cannot work here: it needs a C++ compiler.
+        UserError: torch.compile does not work on this machine: it needs a C++ compiler.
     """
     given = torch.from_numpy(tensor).to(memory_format=torch.channels_last)
     laid_out: Any = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -49,7 +61,7 @@ def torch_run(network: Network, tensor: NDArray[np.float32], precision: str) -> 
 
     try:
         run()
-    except Exception as error:  # torch.compile has no one class for what its compilers raise
+    except Exception as error:  # torch.compile's compilers raise various exceptions
         reason = str(error).strip().splitlines()
         raise UserError(
             f"torch.compile: {reason[0] if reason else type(error).__name__}"

@@ -1,10 +1,10 @@
-"""`xpnet bench roofline`: the lowest time a frame that arithmetic and memory of a device allow.
+"""`xpnet bench roofline`: the least time per frame that a device's arithmetic and memory allow.
 
 For each convolution the multiply-adds and the bytes (input, weights, output) are counted; a device
-needs at least as long as the slower of the two (Williams et al., Roofline, CACM 2009). What lies
-between convolutions is taken as fused, as TensorRT fuses batch norm, activation and addition, and
-concatenation as free; pooling, interpolation and attention are left out. A real engine takes
-longer: this is a floor, counted, not measured.
+needs at least as long as the slower of the two (Williams et al., Roofline, CACM 2009). Batch norm,
+activation and addition are taken as fused, as TensorRT does, and concatenation as free; pooling,
+interpolation and attention are not counted. A real engine takes longer: this is a lower bound, not
+a measurement.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import Any
 from torch import nn
 
 from training.bench.layer_counts import Layer, layers
-from training.export.layer_forms import deploy, forms_of
+from training.export.layer_forms import apply_forms, included_forms
 from training.models.zoo import NETWORKS
 from xpnet.errors import UserError
 from xpnet.figures import new_figure, save_figure
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-"""Of one value, activations and weights alike."""
+"""Bytes of one value, activations and weights alike."""
 PAPER = {"RTX 3070 Laptop": 60.0, "RTX 3090": 120.0}
-"""Frames a second that the paper reports for its student, through TensorRT."""
+"""Frames per second that the paper reports for its student with TensorRT."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """Peak rates, dense: operations a second (a multiply-add is two) and bytes a second."""
+    """Peak dense rates: operations per second (a multiply-add is two) and bytes per second."""
 
     name: str
     fp32: float
@@ -40,12 +40,12 @@ class Device:
     source: str
 
     def rate(self, precision: str) -> float:
-        """Operations a second in fp32, fp16 or int8."""
+        """Return the operations per second in fp32, fp16 or int8."""
         return {"fp32": self.fp32, "fp16": self.fp16, "int8": self.int8}[precision]
 
 
 def find_device(name: str) -> Device:
-    """The device of this name. Raises UserError where the table has none."""
+    """Return the device of this name. Raises UserError if the table does not list it."""
     known = {device.name: device for device in DEVICES}
     if name not in known:
         raise UserError(f"device '{name}': expected one of {', '.join(known)}")
@@ -56,8 +56,8 @@ T, G = 1e12, 1e9
 GA102 = "NVIDIA Ampere GA102 whitepaper v2.0"
 ORIN = "NVIDIA Jetson AGX Orin technical brief v1.2"
 DEVICES = (
-    # GeForce: streaming multiprocessors x operations a clock x boost clock; fp16 by the tensor
-    # cores with fp16 accumulation. Jetson: half the sparse figures of the data sheets, GPU alone.
+    # GeForce: streaming multiprocessors x operations per clock x boost clock; fp16 by the tensor
+    # cores with fp16 accumulation. Jetson: half the sparse values of the data sheets, GPU only.
     Device("RTX 3070 Laptop", 16.6 * T, 66.4 * T, 132.7 * T, 448 * G,
            f"{GA102}: 40 SM at 1.62 GHz, 256 bit at 14 Gbit/s"),
     Device("RTX 3090", 35.6 * T, 142 * T, 284 * T, 936 * G, f"{GA102}, appendix A"),
@@ -76,24 +76,27 @@ DEVICES = (
 TUNED = "student, tuned"
 """The student in the forms that are exported for a GPU (training.export.layer_forms)."""
 SHOWN = ("unet", "teacher", "student", TUNED, "lite")
-"""The networks that are compared; teacher 3 is never deployed."""
+"""The networks that are compared; teacher 3 is not deployed."""
 
 
 def seconds(layer: Layer, device: Device, precision: str) -> tuple[float, str]:
-    """The least time of one layer, and what bounds it: `arithmetic` or `memory`."""
+    """Return the least time of one layer, and its bound: `arithmetic` or `memory`."""
     arithmetic = 2 * layer.multiply_adds / device.rate(precision)
     memory = layer.values * BYTES[precision] / device.bandwidth
     return max((arithmetic, "arithmetic"), (memory, "memory"))
 
 
 def roofline(size: int) -> dict[str, Any]:
-    """For frames of size x size: the devices, and a row a network, device and precision.
+    """Return the bound for each network, device and precision, for frames of size x size.
 
-    A row has `least_ms`, `most_fps`, and `bound_by_memory`, the share of that time. `parts` says
-    where the student's time goes in fp16, by device.
+    A row has `least_ms`, `most_fps`, and `bound_by_memory`, the share of that time. `parts`
+    contains the parts of the student's time in fp16, by device.
+
+    Args:
+        size: Height and width in pixels.
 
     Raises:
-        ValueError: a size that is not divisible by 16.
+        ValueError: The size is not divisible by 16.
     """
     counted = {name: layers(_network(name), size, size) for name in SHOWN}
     rows = []
@@ -131,12 +134,12 @@ def roofline(size: int) -> dict[str, Any]:
 
 def _network(name: str) -> nn.Module:
     if name == TUNED:
-        return deploy(NETWORKS["student"](), forms_of("student", "fp16"))
+        return apply_forms(NETWORKS["student"](), included_forms("student", "fp16"))
     return NETWORKS[name]()
 
 
 def as_lines(found: dict[str, Any]) -> list[str]:
-    """For a person: frames a second at most, in fp16 and int8, and the student's parts."""
+    """Return lines for a person: largest frame rate in fp16 and int8, and the student's parts."""
     table = {(r["network"], r["device"], r["precision"]): r for r in found["rows"]}
     lines = [
         f"frames a second at most at {found['size']} x {found['size']}, one frame at a time, "
@@ -160,10 +163,14 @@ def as_lines(found: dict[str, Any]) -> list[str]:
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Writes a picture, .png, .svg or .pdf: the most frames a second of each network and device.
+    """Draw the largest frame rate of each network and device as .png, .svg or .pdf.
+
+    Args:
+        found: A result of `roofline`.
+        path: Picture to write.
 
     Raises:
-        UserError: an unknown suffix, or the file cannot be written.
+        UserError: An unknown suffix, or the file cannot be written.
     """
     figure = new_figure(10, 5)
     axes = figure.subplots()
@@ -189,7 +196,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 
 def _parts(found: list[Layer], device: Device) -> dict[str, float]:
-    """The share of each part of the student in its least time, in fp16."""
+    """Return the share of each part in the student's least time, in fp16."""
     times: dict[str, float] = defaultdict(float)
     for layer in found:
         times[_part(layer.name)] += seconds(layer, device, "fp16")[0]
@@ -198,7 +205,7 @@ def _parts(found: list[Layer], device: Device) -> dict[str, float]:
 
 
 def _part(name: str) -> str:
-    """`encoders.0.1.scales.2` is of the EPSA module, `decoders.3.0` of decoder 1."""
+    """Return the part of a layer: `encoders.0.1.scales.2` is EPSA, `decoders.3.0` is decoder 1."""
     kind, _, rest = name.partition(".")
     level = int(rest.split(".")[0]) if kind in ("encoders", "decoders", "ups") else 0
     if ".scales." in name or ".weights." in name:

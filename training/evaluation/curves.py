@@ -1,4 +1,4 @@
-"""`xpnet evaluate curves`: precision over recall, and the free-response curve, of one or more models."""
+"""`xpnet evaluate curves`: precision over recall and free-response curves of one or more models."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from xpnet.errors import UserError
 from xpnet.figures import new_figure, save_figure
 
 SHOWN = (0.1, 0.3, 0.5, 0.7, 0.9)
-"""Thresholds that are written beside their points."""
+"""Thresholds that are printed beside their points."""
 
 
 CURVES = {"threshold", "recall", "precision", "false_areas", "sensitivity"}
 MOST = 2.0
-"""False areas a frame beyond which no one would look at the screen any more."""
+"""Upper end of the axis of false positives per frame; more would make the display useless."""
 
 
 def draw_curves(models: dict[str, dict[str, Any]], path: Path) -> None:
-    """Writes a picture, .png, .svg or .pdf, from the scores of `xpnet evaluate --json`.
+    """Draw the curves of models as .png, .svg or .pdf.
 
-    Left: pixel precision over recall, averaged over frames; right: polyps found over false areas
-    a frame. Each point is a threshold from 0.05 to 0.95.
+    Left: pixel precision over recall, averaged over frames. Right: polyps found over false
+    positives per frame. Each point is a threshold from 0.05 to 0.95.
+
+    Args:
+        models: Scores of `xpnet evaluate --json` by name.
+        path: Picture to write.
 
     Raises:
-        UserError: scores without curves, an unknown suffix, or the file cannot be written.
+        UserError: Scores without curves, an unknown suffix, or the file cannot be written.
     """
     figure = new_figure(10, 4.4)
     left, right = figure.subplots(1, 2)
@@ -36,7 +40,10 @@ def draw_curves(models: dict[str, dict[str, Any]], path: Path) -> None:
         _line(right, table["false_areas"], table["sensitivity"], table["threshold"], name)
     left.set(xlabel="recall (pixels)", ylabel="precision (pixels)", title="Precision and recall")
     right.set(
-        xlabel="false areas a frame", ylabel="polyps found", title="Free response", xlim=(0, MOST)
+        xlabel="false positives per frame",
+        ylabel="polyps found",
+        title="Free response",
+        xlim=(0, MOST),
     )
     for axes in (left, right):
         axes.grid(alpha=0.3)

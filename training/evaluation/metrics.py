@@ -1,7 +1,7 @@
-"""Segmentation metrics over a set of frames, in numpy: no torch, so they run on a target.
+"""Segmentation metrics over a set of frames, in numpy, so that they run on a target without torch.
 
-The paper prints a Dice below its IoU for teacher 2, which no foreground IoU allows; so every
-report here names both the foreground's `iou` and the mean over polyp and background, `miou`.
+The paper prints a Dice below its IoU for teacher 2, which no foreground IoU can have. So every
+report contains both the foreground's `iou` and the mean over polyp and background, `miou`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from numpy.typing import NDArray
 from xpnet.frames import Mask
 
 RESAMPLES = 2000
-"""Draws of the bootstrap."""
+"""Number of bootstrap resamples."""
 Counts = tuple[int, int, int, int]
-"""Of one frame, in pixels: true and predicted, predicted, true, all."""
+"""Pixels of one frame: true positive, predicted, true, all."""
 
 
 def counts(predicted: Mask, true: Mask) -> Counts:
-    """Counts one frame: two H x W masks of 0 and 1.
+    """Count the pixels of one frame.
+
+    Args:
+        predicted: H x W mask of 0 and 1.
+        true: H x W mask of 0 and 1.
 
     Raises:
-        ValueError: the masks differ in shape.
+        ValueError: The masks differ in shape.
     """
     if predicted.shape != true.shape:
         raise ValueError(f"predicted mask {predicted.shape}: expected {true.shape}")
@@ -32,17 +36,19 @@ def counts(predicted: Mask, true: Mask) -> Counts:
 
 
 def scores(rows: Sequence[Counts]) -> dict[str, float | int | None]:
-    """All metrics of a set of frames, by name.
+    """Return all metrics of a set of frames by name.
 
-    Per frame, averaged over frames: `dice` and `iou` of the polyp (both 1 for an empty mask met
-    by an empty prediction), `miou` (mean of polyp and background IoU), `precision` (over frames
-    with a prediction), `recall` (over frames with a polyp). Over all pixels of the set:
-    `dice_total`. `false_alarm`: of the frames without a polyp, the share with any predicted
-    pixel. Every average that leaves frames out comes with its count; where no frame counts, the
-    value is None.
+    Per frame, averaged over frames: `dice` and `iou` of the polyp (both 1 for an empty mask with an
+    empty prediction), `miou` (mean of polyp and background IoU), `precision` (over frames with a
+    prediction), `recall` (over frames with a polyp). Over all pixels of the set: `dice_total`.
+    `false_alarm` is the share of frames without a polyp that have any predicted pixel. An average
+    over fewer frames comes with their number, and is None if there is none.
+
+    Args:
+        rows: Counts of each frame.
 
     Raises:
-        ValueError: there is no frame.
+        ValueError: There is no frame.
     """
     frames = _per_frame(rows)
     return {
@@ -57,10 +63,14 @@ def scores(rows: Sequence[Counts]) -> dict[str, float | int | None]:
 
 
 def intervals(rows: Sequence[Counts], seed: int = 0) -> dict[str, list[float]]:
-    """95 % intervals of each metric, by bootstrap over frames: [low, high].
+    """Return the 95 % interval of each metric, [low, high], by bootstrap over frames.
 
-    Frames of one clip resemble each other, so the truth is somewhat wider. Metrics that no frame
-    counts for are left out.
+    Frames of one clip resemble each other, so the true interval is somewhat wider. Metrics without
+    frames are omitted.
+
+    Args:
+        rows: Counts of each frame.
+        seed: Seed of the bootstrap.
     """
     generator = np.random.default_rng(seed)
     picks = generator.integers(len(rows), size=(RESAMPLES, len(rows)))
@@ -77,13 +87,18 @@ def intervals(rows: Sequence[Counts], seed: int = 0) -> dict[str, list[float]]:
 
 
 def interval_of_mean(values: NDArray[np.float64], seed: int = 0) -> list[float]:
-    """95 % interval of the mean of one value a frame, by the same bootstrap: [low, high]."""
+    """Return the 95 % interval of a mean over frames, [low, high], by the same bootstrap.
+
+    Args:
+        values: One value for each frame.
+        seed: Seed of the bootstrap.
+    """
     picks = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
     return _bounds(values[picks].mean(1))
 
 
 def _per_frame(rows: Sequence[Counts]) -> dict[str, NDArray[np.float64]]:
-    """Each metric of each frame; NaN where a frame does not count for it."""
+    """Return each metric of each frame; NaN if the frame does not count for it."""
     if not rows:
         raise ValueError("no frame was scored")
     hit, predicted, true, pixels = np.array(rows, dtype=np.float64).T
@@ -102,13 +117,13 @@ def _per_frame(rows: Sequence[Counts]) -> dict[str, NDArray[np.float64]]:
 
 
 def _total_dice(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Dice over all pixels of frames x ... x 4 counts, summed over the first axis."""
+    """Return the Dice over all pixels of frames x ... x 4 counts, summed over the first axis."""
     hit, predicted, true = (table[..., i].sum(0) for i in range(3))
     return _ratio(2 * hit, predicted + true)
 
 
 def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
-    """Element by element, 1 where both are 0: nothing to find and nothing found."""
+    """Return the elementwise ratio, 1 for 0 / 0: nothing to find and nothing found."""
     return np.where(denominator > 0, numerator / np.maximum(denominator, 1), 1.0)
 
 

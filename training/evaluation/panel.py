@@ -1,7 +1,7 @@
-"""`xpnet evaluate panel`: the paper's Figure 3. A row a frame; frame, truth, and the mask of each model.
+"""`xpnet evaluate panel`: frame, true mask, and the mask of each model, one row for each frame.
 
-In a model's column what it found is drawn as in the live video, and the truth as a thin line, so
-that a missed polyp and a false area are seen at once.
+It follows the paper's Figure 3. A model's mask is drawn as in the live video, the true mask as a
+thin line, so that missed polyps and false positives are visible at once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.data.readers import Sample, Source
+from training.data.readers import DataSet, Sample
 from training.evaluation.scoring import evaluate, metrics
 from xpnet.errors import UserError
 from xpnet.files import replacing
@@ -21,26 +21,33 @@ from xpnet.inference import Inference, InferenceError
 from xpnet.overlay import OverlayStyle, draw_mask
 
 CELL = 240
-"""Height of a cell in pixels; its width follows the first frame's shape."""
+"""Height of a cell in pixels; its width follows the shape of the first frame."""
 GAP = 6
 HEAD = 34
 TRUTH = (255, 255, 255)
 
 
 def draw(
-    source: Source,
+    source: DataSet,
     split: str | None,
     models: dict[str, Inference],
     stems: list[str],
     worst: int,
 ) -> tuple[Frame, list[str]]:
-    """The picture, H x W x 3 RGB, and a line a frame with the Dice of each model.
+    """Draw the panel.
 
-    `stems` names the frames; or `worst` says how many of those with the lowest Dice under the
-    last model to take, which then scores the whole split first.
+    Args:
+        source: The data set.
+        split: Its split, or None for all frames.
+        models: Inference by title of the column.
+        stems: Names of the frames; empty to choose by `worst`.
+        worst: Number of frames with the lowest Dice of the last model, which then scores the split.
+
+    Returns:
+        H x W x 3 RGB, and for each frame a line with the Dice of each model.
 
     Raises:
-        UserError: a frame is not there, or inference fails.
+        UserError: A frame is missing, or inference fails.
     """
     samples = _named(source, split, stems) if stems else _worst(source, split, models, worst)
     first = samples[0].pair.read_frame()
@@ -64,10 +71,14 @@ def draw(
 
 
 def write_picture(picture: Frame, path: Path) -> None:
-    """Writes H x W x 3 RGB as the suffix of `path` says, through a temporary name.
+    """Write a picture in the format of the path's suffix, through a temporary file.
+
+    Args:
+        picture: H x W x 3 uint8 RGB.
+        path: File to write.
 
     Raises:
-        UserError: a suffix that OpenCV does not write, or the file cannot be written.
+        UserError: OpenCV cannot write the format, or the file cannot be written.
     """
     try:
         done, content = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
@@ -79,8 +90,8 @@ def write_picture(picture: Frame, path: Path) -> None:
         partial.write_bytes(content.tobytes())
 
 
-def _named(source: Source, split: str | None, stems: list[str]) -> list[Sample]:
-    by_stem = {s.pair.stem: s for s in source.of(split)}
+def _named(source: DataSet, split: str | None, stems: list[str]) -> list[Sample]:
+    by_stem = {s.pair.stem: s for s in source.in_split(split)}
     for stem in stems:
         if stem not in by_stem:
             raise UserError(f"{source.root}: no frame '{stem}' among {len(by_stem)}")
@@ -88,7 +99,7 @@ def _named(source: Source, split: str | None, stems: list[str]) -> list[Sample]:
 
 
 def _worst(
-    source: Source, split: str | None, models: dict[str, Inference], number: int
+    source: DataSet, split: str | None, models: dict[str, Inference], number: int
 ) -> list[Sample]:
     last = list(models.values())[-1]
     _, scored = evaluate(last, source, split)

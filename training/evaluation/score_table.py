@@ -1,4 +1,4 @@
-"""`xpnet evaluate table`: the paper's Table 1 beside ours, from the scores in the models' cards."""
+"""`xpnet evaluate table`: the paper's Table 1 beside the scores in model cards."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ METRICS = ("dice", "iou", "miou", "dice_total", "precision", "recall", "false_al
 
 
 def row_name(card: Card) -> str:
-    """Which row of the table a card belongs to: teachers 1 and 2 share a network.
+    """Return the row of a card: teachers 1 and 2 have the same network.
 
-    A student that no teacher taught has a row of its own.
+    A student trained without teachers has a row of its own.
     """
     if card.network == "teacher":
         return "teacher2" if "l1" in card.training.get("settings", {}) else "teacher1"
@@ -47,7 +47,7 @@ def row_name(card: Card) -> str:
 
 
 def as_json(cards: list[Card]) -> dict[str, Any]:
-    """Every metric of every card and set, with its interval, and the paper's figures."""
+    """Return every metric of every card and set with its interval, and the paper's values."""
     keys = ("endocv_dice", "endocv_iou", "kvasir_dice", "kvasir_iou")
     return {
         "paper": {name: dict(zip(keys, row, strict=True)) for name, row in PAPER.items()},
@@ -63,19 +63,19 @@ def as_json(cards: list[Card]) -> dict[str, Any]:
 
 
 def as_markdown(cards: list[Card]) -> str:
-    """Dice and IoU as in the paper, then every metric of each set, with 95 % intervals."""
+    """Return Dice and IoU as in the paper, then every metric of each set with 95 % intervals."""
     lines = ["Dice / IoU of the polyp", "", *short_table(cards)]
     for name in _sets(cards):
         lines += ["", f"{SETS.get(name, name)}, with 95 % intervals", ""]
         lines += _table(
-            ["network", *METRICS, "polyps found", "false areas a frame"],
+            ["network", *METRICS, "polyps found", "false positives per frame"],
             [_all_metrics(card, name) for card in _ordered(cards) if name in card.scores],
         )
     return "\n".join(lines) + "\n"
 
 
 def short_table(cards: list[Card]) -> list[str]:
-    """The lines of the first table: a row a network, the paper's figures beside ours."""
+    """Return the lines of the first table: one row for each network, with the paper's values."""
     names = _sets(cards)
     rows = []
     for card in _ordered(cards):

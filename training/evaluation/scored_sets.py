@@ -1,4 +1,4 @@
-"""A data set to score on, as `--score NAME=DIR[:SPLIT]` names it, and a model scored on it."""
+"""Data sets named by `--score NAME=DIR[:SPLIT]`, and scoring a model on them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.data.readers import Source
+from training.data.readers import DataSet
 from training.evaluation.scoring import evaluate
 from xpnet.errors import UserError
 from xpnet.inference import Inference
@@ -14,7 +14,7 @@ from xpnet.inference import Inference
 
 @dataclass(frozen=True)
 class ScoredSet:
-    """A data set to score on, and the split of it; None for all frames."""
+    """A data set to score on, and its split, or None for all frames."""
 
     name: str
     folder: Path
@@ -22,7 +22,7 @@ class ScoredSet:
 
 
 def parse_set(word: str) -> ScoredSet:
-    """`name=DIR` or `name=DIR:split`. Raises UserError for anything else."""
+    """Parse `NAME=DIR` or `NAME=DIR:SPLIT`. Raises UserError for anything else."""
     name, equals, rest = word.partition("=")
     folder, _, split = rest.partition(":")
     if not (name and equals and folder):
@@ -30,11 +30,8 @@ def parse_set(word: str) -> ScoredSet:
     return ScoredSet(name, Path(folder), split or None)
 
 
-def score(model: Inference, source: Source, split: str | None) -> dict[str, Any]:
-    """The scores of training.evaluation.scoring without its curves, and the model closed.
-
-    Raises UserError as that one.
-    """
+def score(model: Inference, source: DataSet, split: str | None) -> dict[str, Any]:
+    """Score a model without curves, and close it. Raises UserError as `scoring.evaluate` does."""
     try:
         return evaluate(model, source, split, sweep=False)[0]
     finally:

@@ -1,4 +1,4 @@
-"""`xpnet evaluate`: how good a model is on frames with masks; without torch."""
+"""`xpnet evaluate`: scores a model on frames with masks; without torch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from training.data.readers import Sample, Source
+from training.data.readers import DataSet, Sample
 from training.evaluation import metrics
-from training.evaluation.lesions import Lesions, Truth, count
+from training.evaluation.lesions import Components, Truth, count
 from training.evaluation.metrics import Counts
 from xpnet.card import THRESHOLD, Card, read_card
 from xpnet.errors import UserError
@@ -25,17 +25,19 @@ from xpnet.inference import IN_FLIGHT, Inference, InferenceError
 log = logging.getLogger("xpnet.evaluate")
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
-"""Of the curves: 0.05 to 0.95."""
+"""Thresholds of the curves: 0.05 to 0.95."""
 
 
 @dataclass
-class Scored:
-    """What a set of frames was scored with: for each frame its counts and its lesions."""
+class ScoredFrames:
+    """Counts and components of every scored frame."""
 
     samples: list[Sample] = field(default_factory=list)
     counts: list[Counts] = field(default_factory=list)
-    lesions: list[Lesions] = field(default_factory=list)
-    sweep: list[list[tuple[Counts, Lesions]]] = field(default_factory=list)  # or empty: no curves
+    lesions: list[Components] = field(default_factory=list)
+    sweep: list[list[tuple[Counts, Components]]] = field(
+        default_factory=list
+    )  # empty without curves
 
     def add(
         self,
@@ -45,7 +47,15 @@ class Scored:
         threshold: float,
         sweep: bool = True,
     ) -> None:
-        """One frame; `cut` gives its mask at a threshold, `sweep` takes it at all THRESHOLDS."""
+        """Add one frame.
+
+        Args:
+            sample: The frame's entry in the data set.
+            true: Its true mask.
+            cut: Returns the predicted mask at a threshold.
+            threshold: Threshold of the scores.
+            sweep: Whether to add all THRESHOLDS for the curves.
+        """
         truth = Truth(true)
         predicted = cut(threshold)
         self.samples.append(sample)
@@ -58,18 +68,26 @@ class Scored:
 
 
 def evaluate(
-    inference: Inference, source: Source, split: str | None, sweep: bool = True
-) -> tuple[dict[str, Any], Scored]:
-    """Scores the frames of a split, all for None, at the size of their masks as stored.
+    inference: Inference, source: DataSet, split: str | None, sweep: bool = True
+) -> tuple[dict[str, Any], ScoredFrames]:
+    """Score the frames of a split at the size of their masks.
 
-    Returns the scores, see `summary`, and each frame's own counts. Frame and mask need not have
-    the same size. Without `sweep` there are no curves: they take as long as a small network.
+    Frame and mask may differ in size.
+
+    Args:
+        inference: The model.
+        source: The data set.
+        split: Its split, or None for all frames.
+        sweep: Whether to compute curves, which take as long as a small network.
+
+    Returns:
+        The scores, see `summary`, and the counts of each frame.
 
     Raises:
-        UserError: a file cannot be read, inference fails, or the split has no frame.
+        UserError: A file cannot be read, inference fails, or the split is empty.
     """
-    samples = source.of(split)
-    scored = Scored()
+    samples = source.in_split(split)
+    scored = ScoredFrames()
     card = inference.card
     for sample, probabilities in _maps(inference, samples):
         true = sample.pair.read_mask()
@@ -91,12 +109,15 @@ def evaluate(
     }, scored
 
 
-def summary(scored: Scored) -> dict[str, Any]:
-    """The metrics by name (see training.evaluation.metrics), and
+def summary(scored: ScoredFrames) -> dict[str, Any]:
+    """Return the metrics by name (see training.evaluation.metrics) and further results.
 
-    `intervals`: of each, 95 %; `polyps`: found and false areas, by size (see training.evaluation.lesions);
-    `by_centre`: dice and polyps of each, where the data name centres; `curves`: a list of one
-    value a threshold, where the masks were cut at all of them.
+    These are `intervals` (95 %), `polyps` (see training.evaluation.lesions), `by_centre` (Dice and
+    polyps of each centre, if the data set names them) and `curves` (lists over the thresholds, if
+    computed).
+
+    Args:
+        scored: Counts and components of every frame.
     """
     by_centre = defaultdict(list)
     for i, sample in enumerate(scored.samples):
@@ -118,11 +139,13 @@ def summary(scored: Scored) -> dict[str, Any]:
     }
 
 
-def curves(scored: Scored) -> dict[str, list[float | int | None]]:
-    """Precision, recall and dice over the threshold, and the free-response curve.
+def curves(scored: ScoredFrames) -> dict[str, list[float | int | None]]:
+    """Return precision, recall and Dice by threshold, and the free-response curve.
 
-    `sensitivity` over `false_areas` (a frame) is the latter: what a lower threshold finds more,
-    and what it costs in areas raised for nothing.
+    The latter is `sensitivity` over `false_areas` (false positives per frame).
+
+    Args:
+        scored: Counts and components of every frame.
     """
     table: dict[str, list[float | int | None]] = defaultdict(list)
     for i, threshold in enumerate(THRESHOLDS):
@@ -135,11 +158,14 @@ def curves(scored: Scored) -> dict[str, list[float | int | None]]:
     return dict(table)
 
 
-def best_threshold(scored: Scored) -> float:
-    """The threshold of the highest mean Dice; for a validation set alone.
+def best_threshold(scored: ScoredFrames) -> float:
+    """Return the threshold with the highest mean Dice; for a validation set only.
 
-    A hundred frames do not tell neighbours apart, so it moves away from the usual THRESHOLD only
-    where the gain, frame by frame, is more than chance: its 95 % interval lies above zero.
+    A hundred frames cannot distinguish neighbouring thresholds. So it differs from THRESHOLD only
+    if the 95 % interval of the gain per frame is above zero.
+
+    Args:
+        scored: Counts and components of every frame.
     """
     dice = np.array(
         [
@@ -155,13 +181,19 @@ def best_threshold(scored: Scored) -> float:
 
 
 def check_same_weights(ours: Card, path: Path) -> None:
-    """Raises UserError unless the card at `path` is of the very weights that are scored."""
+    """Check that a card describes the weights that were scored. Raises UserError."""
     if not ours.same_weights(read_card(path)):
         raise UserError(f"{path}: is the card of other weights than those of the model scored")
 
 
-def record(scores: dict[str, Any], path: Path, name: str) -> None:
-    """Puts the scores, rounded, under `name` into the card at `path`; not the curves."""
+def record_scores(scores: dict[str, Any], path: Path, name: str) -> None:
+    """Record rounded scores, without curves, under a name in a card.
+
+    Args:
+        scores: The scores.
+        path: The card.
+        name: Name of the data set.
+    """
     card = read_card(path)
     hidden = ("curves", "without_mask", "without_image")
     kept = {key: _rounded(value) for key, value in scores.items() if key not in hidden}
@@ -170,7 +202,7 @@ def record(scores: dict[str, Any], path: Path, name: str) -> None:
 
 
 def as_lines(scores: dict[str, Any]) -> list[str]:
-    """The scores for a person, one a line, and the frames without a partner."""
+    """Return the scores as lines for a person, with the number of files without a partner."""
     lines = [f"{'frames':<20}{scores['frames']}"]
     for name in ("dice", "iou", "miou", "dice_total", "precision", "recall", "false_alarm"):
         value = scores[name]
@@ -183,13 +215,13 @@ def as_lines(scores: dict[str, Any]) -> list[str]:
     for size, row in scores["polyps"].items():
         found = f"{row['found']} of {row['polyps']} found"
         lines.append(
-            f"{f'polyps, {size}':<20}{found}, {row['false_areas']:.3f} false areas a frame"
+            f"{f'polyps, {size}':<20}{found}, {row['false_areas']:.3f} false positives per frame"
         )
     for centre, row in scores["by_centre"].items():
         found = f"{row['found']} of {row['polyps']} found"
         lines.append(
             f"{f'centre {centre}':<20}dice {row['dice']:.4f} of {row['frames']} frames, {found}, "
-            f"{row['false_areas']:.3f} false areas a frame"
+            f"{row['false_areas']:.3f} false positives per frame"
         )
     for key, what in (
         ("without_mask", "images without a mask"),
@@ -202,7 +234,7 @@ def as_lines(scores: dict[str, Any]) -> list[str]:
 
 
 def _maps(inference: Inference, samples: list[Sample]) -> Iterator[tuple[Sample, ProbabilityMap]]:
-    """Each sample with its probability map, a few in flight at a time."""
+    """Yield each sample with its probability map; a few are in flight at a time."""
     card = inference.card
     pending: deque[tuple[Sample, Future[ProbabilityMap]]] = deque()
 

@@ -1,7 +1,7 @@
-"""INT8 calibration: from real frames the range of values that each convolution is quantised for.
+"""INT8 calibration: the range of each convolution's input, from real frames.
 
-ONNX Runtime's own calibrations take the extremes of all frames, which a few values stretch, or
-hold every value of every frame in memory (7 GB for the student at 192 pixels).
+ONNX Runtime's own calibrations use the extremes of all frames, which a few values stretch, or keep
+every value of every frame in memory (7 GB for the student at 192 pixels).
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ import onnxruntime
 from numpy.typing import NDArray
 
 QUANTILE = 0.9999
-"""Of a frame's values: what lies beyond is cut off, and the others get finer steps for it."""
+"""Quantile of a frame's values; values beyond it are clipped, and the others get finer steps."""
 
 
 def activation_ranges(
     model: onnx.ModelProto, tensors: list[NDArray[np.float32]]
 ) -> dict[str, tuple[np.float32, np.float32]]:
-    """Low and high of what each convolution reads, by the tensor's name.
+    """Return the low and high end of each convolution's input, by the tensor's name.
 
-    `model` is of float32; `tensors` are real frames as it takes them, 1 x 3 x H x W. Of each frame
-    the QUANTILE at either end counts, averaged over the frames.
+    The QUANTILE at either end of each frame is averaged over the frames.
+
+    Args:
+        model: A float32 ONNX model.
+        tensors: Real frames as its input, 1 x 3 x H x W each.
     """
     opened = copy.deepcopy(model)
     source = opened.graph.input[0].name
@@ -52,6 +55,6 @@ def _ends(array: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
     flat = array.ravel()
     beyond = int((1 - QUANTILE) * flat.size)
     low, high = beyond, flat.size - 1 - beyond
-    # Sorted no further than needed: there are millions of values.
+    # Partial sorting: there are millions of values.
     picked = np.partition(flat, (low, high))
     return picked[low], picked[high]

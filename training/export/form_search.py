@@ -1,11 +1,12 @@
-"""`xpnet export tune`: the fastest form of every place of a network, and a record of how it was found.
+"""`xpnet export tune`: finds the fastest form of each part of a network and records how.
 
-Measured: each place is exported alone, with the features that a real frame has there, and its
-forms run by turns, so that what else the machine does meets them alike; then the whole network,
-since what lies between two places counts, too. Counted: for a device that is not here, by the least
-time that its arithmetic and its memory allow (training.bench.roofline).
+Measured: each part is exported on its own with the features of a real frame, and its forms run
+alternately, so that other load on the machine affects all alike. Then the whole network is
+measured.
+Estimated: for a device that is not present, by the least time that its arithmetic and memory allow
+(training.bench.roofline).
 
-The result is data, which `xpnet export --forms` follows.
+`xpnet export --forms` uses the result.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tqdm import tqdm
 
 from training.bench.layer_counts import Layer, layers
 from training.bench.roofline import Device, seconds
-from training.export.layer_forms import Forms, deploy, places
+from training.export.layer_forms import Forms, apply_forms, find_parts
 from training.export.onnx_export import OPSET
 from xpnet.card import Card
 from xpnet.files import write_text
@@ -39,13 +40,13 @@ from xpnet.host.cpu import describe_machine
 from xpnet.serving.cpu_runtimes import open_model
 
 RUNS = 9
-"""Times of each form, of which the median counts."""
+"""Runs of each form; the median counts."""
 Run = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What measures: a runtime of xpnet.serving.cpu_runtimes, and its precision, fp32 or bf16."""
+    """What measures: a runtime of xpnet.serving.cpu_runtimes and its precision, fp32 or bf16."""
 
     name: str
     precision: str
@@ -54,17 +55,21 @@ class Runtime:
         return f"{self.name} {metadata.version(self.name)}, {self.precision}"
 
 
-def tune(network: nn.Module, frame: Frame, card: Card, runtime: Runtime) -> dict[str, Any]:
-    """The fastest form of each place at the card's size, on this machine.
+def measure_forms(network: nn.Module, frame: Frame, card: Card, runtime: Runtime) -> dict[str, Any]:
+    """Measure the fastest form of each part at the card's size on this machine.
 
-    `frame` is a real one, H x W x 3 RGB uint8.
+    Args:
+        network: The network as trained.
+        frame: A real frame, H x W x 3 uint8 RGB.
+        card: Its card.
+        runtime: What measures.
 
-    Returns `forms`, the fastest, with `by`, the machine, the date, the size, the `milliseconds` of
-    all forms of each place, and of the `whole` network as trained and in these forms. Where they do
-    not make the whole faster, `forms` is empty.
+    Returns: `forms` (the fastest), `by`, machine, date, size, the `milliseconds` of all forms of
+        each part, and those of the `whole` network as trained and in these forms. If they do not
+        make the whole network faster, `forms` is empty.
 
     Raises:
-        UserError: the runtime is not installed.
+        UserError: The runtime is not installed.
     """
     network = network.eval()
     frames = torch.from_numpy(frame_to_tensor(frame, card.input.height, card.input.width))
@@ -74,16 +79,19 @@ def tune(network: nn.Module, frame: Frame, card: Card, runtime: Runtime) -> dict
             return _ready(module, given, runtime, Path(folder))
 
         measured: dict[str, dict[str, float]] = {}
-        for name, known in tqdm(places(network).items(), "places", disable=None):
+        for name, known in tqdm(find_parts(network).items(), "places", disable=None):
             given = _input_of(network, name, frames)
             measured[name] = _medians(
-                {f: ready(deploy(network, {name: f}).get_submodule(name), given) for f in known}
+                {
+                    f: ready(apply_forms(network, {name: f}).get_submodule(name), given)
+                    for f in known
+                }
             )
         forms = _fastest(measured)
         whole = _medians(
             {
-                "as trained": ready(deploy(network, {}), frames),
-                "in these forms": ready(deploy(network, forms), frames),
+                "as trained": ready(apply_forms(network, {}), frames),
+                "in these forms": ready(apply_forms(network, forms), frames),
             }
         )
     faster = whole["in these forms"] < whole["as trained"]
@@ -95,21 +103,30 @@ def tune(network: nn.Module, frame: Frame, card: Card, runtime: Runtime) -> dict
     }
 
 
-def tune_on_paper(network: nn.Module, card: Card, device: Device, precision: str) -> dict[str, Any]:
-    """As `tune`, but counted for a device: least milliseconds, of which none was measured.
+def estimate_forms(
+    network: nn.Module, card: Card, device: Device, precision: str
+) -> dict[str, Any]:
+    """Estimate the fastest forms for a device: least milliseconds, none of them measured.
 
-    `precision` is fp32, fp16 or int8.
+    Args:
+        network: The network as trained.
+        card: Its card.
+        device: The device.
+        precision: `fp32`, `fp16` or `int8`.
+
+    Returns:
+        As `tune`.
     """
     size = card.input.height, card.input.width
 
     def counted(forms: Forms) -> list[Layer]:
-        return layers(deploy(network, forms), *size)
+        return layers(apply_forms(network, forms), *size)
 
     def least(found: list[Layer], place: str = "") -> float:
         own = (x for x in found if not place or x.name == place or x.name.startswith(f"{place}."))
         return round(1000 * sum(seconds(layer, device, precision)[0] for layer in own), 4)
 
-    known = places(network)
+    known = find_parts(network)
     uniform = {
         form: counted({name: form for name, forms in known.items() if form in forms})
         for form in {form for forms in known.values() for form in forms}
@@ -125,7 +142,7 @@ def tune_on_paper(network: nn.Module, card: Card, device: Device, precision: str
 
 
 def as_lines(found: dict[str, Any]) -> list[str]:
-    """For a person: each place with the milliseconds of its forms, the chosen one marked."""
+    """Return lines: each part with the milliseconds of its forms, the chosen one marked."""
     lines = []
     for name, times in found["milliseconds"].items():
         chosen = found["forms"].get(name, "keep")
@@ -140,7 +157,7 @@ def as_lines(found: dict[str, Any]) -> list[str]:
 
 
 def write_forms(found: dict[str, Any], path: Path) -> None:
-    """Writes what `tune` found, as JSON."""
+    """Write a result of `tune` as JSON."""
     write_text(path, json.dumps(found, indent=2) + "\n")
 
 
@@ -156,13 +173,13 @@ def _head(by: str, machine: str, card: Card) -> dict[str, Any]:
 
 
 def _fastest(table: dict[str, dict[str, float]]) -> Forms:
-    """The form of the least time of each place; one that is as trained is not named."""
+    """Return the fastest form of each part; a part that stays as trained is not listed."""
     best = {name: min(times, key=times.__getitem__) for name, times in table.items()}
     return {name: form for name, form in best.items() if form != "keep"}
 
 
 def _input_of(network: nn.Module, name: str, frames: Tensor) -> Tensor:
-    """What a submodule is given when the network sees these frames."""
+    """Return the input of a submodule when the network processes these frames."""
     seen: list[Tensor] = []
     handle = network.get_submodule(name).register_forward_pre_hook(
         lambda _, inputs: seen.append(inputs[0])
@@ -194,7 +211,7 @@ def _ready(module: nn.Module, given: Tensor, runtime: Runtime, folder: Path) -> 
 
 
 def _medians(runs: dict[str, Run]) -> dict[str, float]:
-    """Milliseconds of each, run by turns."""
+    """Return the median milliseconds of each, run alternately."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()

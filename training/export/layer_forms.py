@@ -1,9 +1,9 @@
-"""The deploy graph: rewrites that keep a network's function and change what it costs to run.
+"""Rewrites of layers that keep a network's function and change its speed.
 
-A 1x1 convolution and the grouped (1, 5) or (5, 1) behind it are linear with nothing between, so
-they may be one convolution; a grouped convolution is a dense one with zeros; a grouped one with
-few outputs is a depthwise one whose outputs are summed. Which form is fastest depends on the
-runtime and the machine, so that choice is data: training.export.form_search measures and records it.
+A 1x1 convolution and the grouped (1, 5) or (5, 1) convolution behind it are linear with nothing in
+between, so they can be one convolution. A grouped convolution is a dense one with zeros. A grouped
+one with few outputs is a depthwise one whose outputs are summed. The fastest form depends on the
+runtime and the machine, so the choice is data: training.export.form_search makes it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,23 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from xpnet.errors import UserError
 
 PAIR_FORMS = ("keep", "dense", "merge")
-"""Of a 1x1 and the grouped convolution behind it: as it is; the second dense; one dense one."""
+"""Forms of a 1x1 and the grouped convolution behind it: unchanged, second dense, one dense."""
 SCALE_FORMS = ("keep", "dense", "depthwise")
-"""Of a scale of the EPSA module: as it is; dense; depthwise convolutions and fixed sums."""
+"""Forms of a branch of the EPSA module: unchanged; dense; depthwise convolutions and fixed sums."""
 Forms = dict[str, str]
-"""The form of each place by its name; a place that is not named keeps its form."""
+"""Form by the part's name; a part that is not named stays unchanged."""
 FORMS = Path(__file__).parent / "forms"
-"""Files of `xpnet export tune`, by which we export: .cpu.json was measured, .gpu.json counted."""
+"""Files of `xpnet export tune` used for export: .cpu.json was measured, .gpu.json estimated."""
 
 
 def read_forms(path: Path) -> Forms:
-    """The forms of a file of `xpnet export tune`.
+    """Read the forms of a file of `xpnet export tune`.
+
+    Args:
+        path: The file.
 
     Raises:
-        UserError: no such file, or not one of those.
+        UserError: The file is missing or has another content.
     """
     try:
         forms = json.loads(path.read_text(encoding="utf-8"))["forms"]
@@ -42,32 +45,40 @@ def read_forms(path: Path) -> Forms:
         raise UserError(f"{path}: not a file of `xpnet export tune`: {error}") from error
 
 
-def forms_of(network: str, precision: str) -> Forms:
-    """The checked-in forms for what a precision is for; none where a network has no choice.
+def included_forms(network: str, precision: str) -> Forms:
+    """Return the included forms for a precision; empty if a network has no choice.
 
-    FP32 and UINT8 graphs are served on CPUs, FP16 and INT8 become plans of a GPU.
+    FP32 and UINT8 files are served on CPUs, FP16 and INT8 files become plans of a GPU.
+
+    Args:
+        network: Name of the network.
+        precision: `fp32`, `fp16`, `int8` or `uint8`.
     """
     path = FORMS / f"{network}.{'gpu' if precision in ('fp16', 'int8') else 'cpu'}.json"
     return read_forms(path) if path.is_file() else {}
 
 
-def places(network: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Every place of a network that has more than one form, and its forms."""
+def find_parts(network: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return every part of a network that has more than one form, with its forms."""
     found: dict[str, tuple[str, ...]] = {name: PAIR_FORMS for name, _ in _pairs(network)}
     found |= {name: SCALE_FORMS for name, conv in _scales(network) if conv.groups > 1}
     return found
 
 
-def deploy(network: nn.Module, forms: Forms) -> nn.Module:
-    """A copy of `network` for evaluation: batch norms folded, its places in these forms.
+def apply_forms(network: nn.Module, forms: Forms) -> nn.Module:
+    """Return a copy of a network for evaluation, with folded batch norms and the given forms.
 
     Its outputs equal those of the network up to rounding.
 
+    Args:
+        network: The network as trained.
+        forms: Form by part.
+
     Raises:
-        ValueError: `forms` names a place or a form that is not there.
+        ValueError: `forms` names a part or a form that does not exist.
     """
     copied = copy.deepcopy(network).eval()
-    known = places(copied)
+    known = find_parts(copied)
     for name, form in forms.items():
         if form not in known.get(name, ()):
             raise ValueError(f"{name}: {form}: known forms are {known.get(name, 'none there')}")
@@ -81,7 +92,7 @@ def deploy(network: nn.Module, forms: Forms) -> nn.Module:
 
 
 def _pairs(network: nn.Module) -> Iterator[tuple[str, nn.Sequential]]:
-    """Sequences that begin with a 1x1 convolution and a grouped one without anything between."""
+    """Return sequences that start with a 1x1 and a grouped convolution with nothing in between."""
     for name, module in network.named_modules():
         if not isinstance(module, nn.Sequential) or len(module) < 2:
             continue
@@ -93,7 +104,7 @@ def _pairs(network: nn.Module) -> Iterator[tuple[str, nn.Sequential]]:
 
 
 def _scales(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
-    """The scales of the EPSA modules that are convolutions still, not rewritten ones."""
+    """Return the branches of the EPSA modules that have not been rewritten."""
     for parent, scales in network.named_modules():
         if parent.endswith(".scales") and isinstance(scales, nn.ModuleList):
             for index, module in enumerate(scales):
@@ -123,7 +134,7 @@ def _rewritten_scale(conv: nn.Conv2d, form: str) -> nn.Module:
 
 
 def dense(conv: nn.Conv2d) -> nn.Conv2d:
-    """A grouped convolution as one over all channels, with zeros where the groups do not meet."""
+    """Return a grouped convolution as a dense one, with zeros between groups."""
     inputs, outputs = conv.in_channels // conv.groups, conv.out_channels // conv.groups
     weight = conv.weight.new_zeros(conv.out_channels, conv.in_channels, *conv.kernel_size)
     for g in range(conv.groups):
@@ -133,9 +144,9 @@ def dense(conv: nn.Conv2d) -> nn.Conv2d:
 
 
 def depthwise(conv: nn.Conv2d) -> nn.Sequential:
-    """A grouped convolution as a depthwise one and a grouped 1x1 of ones that sums its outputs."""
+    """Return a grouped convolution as a depthwise one and a grouped 1x1 that sums its outputs."""
     inputs, outputs = conv.in_channels // conv.groups, conv.out_channels // conv.groups
-    # Each input channel is filtered once for every output of its group; channel by channel,
+    # Each input channel is filtered once for every output of its group, channel by channel,
     # since a depthwise convolution keeps the outputs of one input together.
     weight = conv.weight.detach().reshape(conv.groups, outputs, inputs, *conv.kernel_size)
     weight = weight.transpose(1, 2).reshape(-1, 1, *conv.kernel_size)
@@ -163,7 +174,7 @@ def _convolution(like: nn.Conv2d, weight: torch.Tensor, groups: int) -> nn.Conv2
 
 
 def _fold(network: nn.Module) -> None:
-    """Each batch norm into the convolution before it."""
+    """Fold each batch norm into the convolution before it."""
     for module in network.modules():
         if not isinstance(module, nn.Sequential):
             continue

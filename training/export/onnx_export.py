@@ -1,4 +1,4 @@
-"""From weights to ONNX, checked against torch on real frames before anything is written."""
+"""Exports weights to ONNX and compares the file with torch on real frames before it is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from training.export.layer_forms import Forms, deploy
+from training.export.layer_forms import Forms, apply_forms
 from training.models.zoo import Network
 from xpnet.card import METADATA_KEY, Card
 from xpnet.errors import UserError
@@ -26,7 +26,7 @@ from xpnet.serving.model_repository import write_repository
 log = logging.getLogger("xpnet.export")
 
 TOLERANCE = 1e-4
-"""Largest difference of a probability between torch and ONNX Runtime that is let through."""
+"""Largest accepted difference of a probability between torch and ONNX Runtime."""
 OPSET = 17
 
 
@@ -37,22 +37,27 @@ def export_onnx(
     path: Path,
     forms: Forms | None = None,
 ) -> float:
-    """Writes `path`: dynamic batch, the card's height and width, sigmoid inside, card inside.
+    """Write an ONNX file with dynamic batch, the card's size, sigmoid and the card inside.
 
-    `frames` are real frames, H x W x 3 RGB uint8, on which ONNX Runtime and torch are compared.
-    `forms` names the form of each place (training.export.layer_forms); the comparison is with the network as it
-    was trained.
-    Returns the largest difference of a probability.
+    Args:
+        network: The network as trained.
+        card: Its card.
+        frames: Real frames, H x W x 3 uint8 RGB, on which ONNX Runtime and torch are compared.
+        path: File to write.
+        forms: Layer forms (training.export.layer_forms).
+
+    Returns:
+        The largest difference of a probability.
 
     Raises:
-        UserError: the difference exceeds TOLERANCE (then nothing is written), or `path` cannot be
+        UserError: The difference exceeds TOLERANCE (nothing is written then), or `path` cannot be
             written.
     """
     if not frames:
         raise UserError("the export is checked on real frames: none were given")
     card = card_of_graph(card, forms)
     try:
-        deployed = deploy(network, forms or {})
+        deployed = apply_forms(network, forms or {})
     except ValueError as error:
         raise UserError(f"these forms are of another network: {error}") from error
     tensors = np.concatenate(
@@ -79,11 +84,10 @@ def export_repository(
     plan_size: int,
     forms: Forms | None = None,
 ) -> float:
-    """Writes the ONNX file as NAME_onnx, and the configs and cards of this network's models.
+    """Write NAME_onnx, and the configs and cards of both models of a network.
 
-    NAME is that of the card. The plan is built on the target, at `plan_size` pixels; its config
-    and card say so.
-    Returns and raises as `export_onnx`.
+    NAME is the card's. The plan is built on the target, at `plan_size` pixels; its config and card
+    contain that size. Returns and raises as `export_onnx` does.
     """
     engine = card.at_size(plan_size, plan_size)  # refused before anything is written
     folder = repository / onnx_name(card) / "1"
@@ -96,19 +100,19 @@ def export_repository(
     for stale in ("1/model.plan", "onnx/fp16.onnx", "onnx/int8.onnx"):
         path = repository / engine.name / stale
         if path.is_file():
-            log.warning("%s: is of what was there before: make it again", path)
+            log.warning("%s was made from the previous weights: make it again", path)
     return difference
 
 
 def card_of_graph(card: Card, forms: Forms | None) -> Card:
-    """The card of weights, with the forms in which they are exported."""
+    """Return the card of weights with the forms in which they are exported."""
     return replace(card, graph={"precision": "fp32", "forms": forms or {}})
 
 
 def largest_difference(
     network: torch.nn.Module, path: Path, card: Card, tensors: NDArray[np.float32]
 ) -> float:
-    """The largest absolute difference of a probability over N x 3 x H x W inputs, one by one."""
+    """Return the largest difference of a probability over N x 3 x H x W inputs, one by one."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     largest = 0.0
     for tensor in tensors[:, None]:
@@ -116,7 +120,7 @@ def largest_difference(
         with torch.inference_mode():
             reference = network(torch.from_numpy(tensor)).numpy()
         difference = float(np.abs(ours - reference).max())
-        # A NaN must fail the comparison, not slip through max().
+        # A NaN must fail the comparison instead of passing through max().
         largest = difference if np.isnan(difference) else max(largest, difference)
     return largest
 
@@ -124,8 +128,8 @@ def largest_difference(
 def _export(network: torch.nn.Module, card: Card, example: torch.Tensor, path: Path) -> None:
     batch: dict[str, Any] = {card.input.name: {0: "batch"}, card.output.name: {0: "batch"}}
     with warnings.catch_warnings():
-        # The tracing exporter needs no further package and gives the plain operators that
-        # TensorRT's parser knows best; torch warns that another one is its default now.
+        # The tracing exporter needs no further package and writes plain operators, which TensorRT's
+        # parser supports best; torch warns that another exporter is the default now.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,
@@ -140,7 +144,7 @@ def _export(network: torch.nn.Module, card: Card, example: torch.Tensor, path: P
 
 
 def _embed(card: Card, path: Path) -> None:
-    """Checks the graph and puts the card into its metadata."""
+    """Check the graph and store the card in its metadata."""
     model = onnx.load(str(path))
     onnx.checker.check_model(model)
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})

@@ -1,7 +1,7 @@
-"""Precision in the graph: the FP16 and INT8 forms of an exported ONNX file, and what they change.
+"""FP16 and INT8 forms of an exported ONNX file, and the effect on its results.
 
-TensorRT 11 takes the precision from the graph alone, and TensorRT 10 takes it from there too when
-it builds strongly typed; so the same file serves both. Inputs and outputs stay float32.
+TensorRT 11 takes the precision from the graph only, and TensorRT 10 does so when it builds strongly
+typed, so the same file serves both. Inputs and outputs stay float32.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training.export.calibration import activation_ranges
-from training.export.quantized_graph import cleaned, convolutions, unquantised
+from training.export.quantized_graph import convolutions, remove_unused, without_quantization
 from xpnet.card import MAX_BATCH, METADATA_KEY, Card
-from xpnet.errors import UserError, require
+from xpnet.errors import UserError, not_installed
 from xpnet.files import replacing, write_text
 from xpnet.frames import Frame, frame_to_tensor
 from xpnet.frames import agreement as mask_agreement
@@ -33,20 +33,20 @@ from xpnet.frames import agreement as mask_agreement
 log = logging.getLogger("xpnet.precision")
 
 PRECISIONS = ("fp32", "fp16", "int8", "uint8")
-"""int8: explicit Q/DQ, symmetric, what TensorRT takes; uint8: unsigned activations, for CPUs."""
+"""int8: explicit Q/DQ, symmetric, for TensorRT; uint8: unsigned activations, for CPUs."""
 AGREEMENT = 0.98
-"""Dice of the masks with those of FP32 on the calibration frames; layers are left out for it."""
+"""Smallest Dice with FP32's masks on the calibration frames; convolutions stay in float for it."""
 MOST_LEFT_OUT = 0.1
-"""Share of the convolutions that may stay in float: each one costs speed."""
+"""Largest share of convolutions that may stay in float: each one costs speed."""
 BATCH_TOLERANCE = 1e-4
-"""Mean difference of a probability between frames at once and one by one that is let through."""
+"""Largest mean difference of a probability between a batch and single frames."""
 SEARCHED = 8
-"""Frames on which the convolutions that hurt are looked for."""
+"""Frames used to search for convolutions that reduce the agreement."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a precision changes, on the frames it was made with."""
+    """The effect of a precision, on the frames it was made with."""
 
     precision: str
     frames: int
@@ -66,15 +66,17 @@ def convert(
     path: Path,
     agreement: float = AGREEMENT,
 ) -> Report:
-    """Writes the ONNX file `source`, of FP32, in another precision, with its card and a report.
+    """Convert an FP32 ONNX file to another precision, with its card and a report.
 
-    `frames` are real frames, H x W x 3 RGB uint8; INT8 is calibrated on them, and the
-    differences are measured on them. The report stands in the card, and in PATH's .report.json.
-    `agreement` is what INT8 leaves convolutions in float for; 0 leaves none out.
+    The report is stored in the card and in PATH's .report.json.
 
-    Raises:
-        UserError: an unknown precision, no frames, ModelOpt is missing, a graph that answers
-            otherwise for MAX_BATCH frames at once than for each, or `path` cannot be written.
+    Args: source: The FP32 file. card: Its card. frames: Real frames, H x W x 3 uint8 RGB, for INT8
+        calibration and for the comparison. precision: One of PRECISIONS. path: File to write.
+        agreement: Smallest Dice with FP32's masks, for which INT8 keeps convolutions in float; 0
+        keeps none.
+
+    Raises: UserError: An unknown precision, no frames, ModelOpt is missing, the graph's results for
+        a batch differ from those for single frames, or `path` cannot be written.
     """
     if precision not in PRECISIONS[1:]:
         raise UserError(f"precision {precision}: expected one of {', '.join(PRECISIONS)}")
@@ -113,7 +115,7 @@ def convert(
 
 
 def write_report(path: Path, content: dict[str, Any]) -> None:
-    """Writes the report beside the ONNX file `path`, as its .report.json."""
+    """Write the report of an ONNX file beside it, as its .report.json."""
     write_text(path.with_suffix(".report.json"), json.dumps(content, indent=2) + "\n")
 
 
@@ -124,7 +126,7 @@ def _check_batch(
     found: NDArray[np.float32],
     path: Path,
 ) -> None:
-    """Raises UserError unless MAX_BATCH frames at once get the answers `found` one by one."""
+    """Check that MAX_BATCH frames at once give the results of single frames. Raises UserError."""
     picked = [i % len(tensors) for i in range(MAX_BATCH)]
     at_once = _run(model, card, [np.concatenate([tensors[i] for i in picked])])
     differences = np.abs(at_once - found[picked])
@@ -144,7 +146,7 @@ def _half(source: Path) -> onnx.ModelProto:
         from modelopt.onnx.logging_config import configure_logging
     except ImportError as error:
         hint = "scripts/setup.sh --engines"
-        raise require(str(error.name or "nvidia-modelopt"), "FP16", hint) from error
+        raise not_installed(str(error.name or "nvidia-modelopt"), "FP16", hint) from error
     configure_logging(logging.ERROR)  # each of its loggers has a level of its own
     return convert_to_mixed_precision(
         onnx_path=str(source), low_precision_type="fp16", keep_io_types=True
@@ -160,9 +162,9 @@ def _quantise(
     folder: Path,
     agreement: float,
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Every convolution in INT8 but those that hurt most, until the masks agree."""
+    """Quantize every convolution except those that reduce the agreement most."""
     plain, full = folder / "plain.onnx", folder / "full.onnx"
-    # Symbolic shapes are of no use here, and sympy is not needed for anything else.
+    # Symbolic shapes are not needed, and sympy is used for nothing else.
     quant_pre_process(str(source), str(plain), skip_symbolic_shape=True)
     floats = onnx.load(str(plain))
     ranges = activation_ranges(floats, tensors)
@@ -171,7 +173,7 @@ def _quantise(
         quantize_static(
             str(plain),
             str(full),
-            _Frames(card.input.name, tensors[:1]),  # asked for, though every range is given
+            _Frames(card.input.name, tensors[:1]),  # required, although every range is given
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             op_types_to_quantize=["Conv"],
@@ -184,15 +186,15 @@ def _quantise(
                 "TensorQuantOverrides": {
                     name: [{"rmin": low, "rmax": high}] for name, (low, high) in ranges.items()
                 },
-                # What a convolution gives goes through its activation first: quantised before a
-                # ReLU6, most of the range would be spent on values that are cut off.
+                # A convolution's output passes its activation first: before a ReLU6, most of the
+                # range would be spent on values that are clipped.
                 "OpTypesToExcludeOutputQuantization": ["Conv"],
             },
         )
     model = onnx.load(str(full))
 
     def tried(left_out: tuple[str, ...], frames: int) -> NDArray[np.float32]:
-        return _run(unquantised(model, floats, left_out), card, tensors[:frames])
+        return _run(without_quantization(model, floats, left_out), card, tensors[:frames])
 
     def agrees(left_out: tuple[str, ...]) -> bool:
         found = tried(left_out, len(tensors))
@@ -201,7 +203,7 @@ def _quantise(
     names = convolutions(model)
     left_out: tuple[str, ...] = ()
     if not agrees(left_out):
-        # By the mean difference: the masks of a few frames change too little with one layer.
+        # By the mean difference: one layer changes the masks of a few frames too little.
         searched = wanted[:SEARCHED]
         errors = {n: np.abs(tried((n,), SEARCHED) - searched).mean() for n in names}
         for name in sorted(names, key=lambda n: errors[n])[: int(MOST_LEFT_OUT * len(names))]:
@@ -209,12 +211,12 @@ def _quantise(
             if agrees(left_out):
                 break
     log.info("%d of %d convolutions stay in float", len(left_out), len(names))
-    return cleaned(unquantised(model, floats, left_out)), left_out
+    return remove_unused(without_quantization(model, floats, left_out)), left_out
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the quantiser's line for each channel of a weight."""
+    """Silence the quantizer's line for each channel of a weight."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)
@@ -225,20 +227,20 @@ def _quiet() -> Iterator[None]:
 
 
 class _Frames(CalibrationDataReader):  # type: ignore[misc]
-    """Hands the tensors to the calibration, one by one."""
+    """Feeds tensors to the calibration, one by one."""
 
     def __init__(self, name: str, tensors: list[NDArray[np.float32]]) -> None:
         self._feeds = iter([{name: tensor} for tensor in tensors])
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next input, None after the last."""
+        """Return the next input, None after the last."""
         return next(self._feeds, None)
 
 
 def _run(
     model: onnx.ModelProto, card: Card, tensors: list[NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Probabilities, N x 1 x H x W."""
+    """Return the probabilities, N x 1 x H x W."""
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )

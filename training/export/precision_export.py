@@ -1,4 +1,4 @@
-"""`xpnet export --precision`: from weights to ONNX files of FP16 or INT8, and their reports."""
+"""`xpnet export --precision`: exports weights to FP16 or INT8 ONNX files with reports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from training.data.readers import Source, read_source
+from training.data.readers import DataSet, read_data_set
 from training.evaluation.scored_sets import ScoredSet, score
 from training.export.layer_forms import Forms
 from training.export.onnx_export import card_of_graph, export_onnx
@@ -22,9 +22,9 @@ from xpnet.images import sample_frames
 from xpnet.serving.onnx_inference import OnnxInference
 
 CALIBRATION = 64
-"""Frames that INT8 is calibrated on, spread over the train split of a data set."""
+"""Frames for INT8 calibration, spread over the train split of a data set."""
 CLIP = 32
-"""Frames of a clip, where no data set is given."""
+"""Frames of a clip for calibration, if no data set is given."""
 
 
 def convert_weights(
@@ -36,19 +36,31 @@ def convert_weights(
     calibration: Path | None,
     sets: list[ScoredSet],
 ) -> list[str]:
-    """Writes a file for each precision of `outputs`, and its report, .report.json; their lines.
+    """Export weights in one or more precisions, each with a report (.report.json).
 
-    FP32 is exported first and compared with torch as ever; the precisions are made from that file.
-    `size` and `forms` are as in `xpnet export`. Each of `sets` scores all of these files.
+    FP32 is exported first and compared with PyTorch; the other precisions are made from that file.
+
+    Args:
+        weights: Safetensors file with its card.
+        outputs: File to write by precision.
+        size: Height and width in pixels, or None for the card's.
+        forms: Layer forms, see training.export.layer_forms.
+        clip: Clip for comparison and calibration.
+        calibration: Data set for INT8 calibration, or None for the clip.
+        sets: Data sets that every file is scored on.
+
+    Returns:
+        Lines for a person.
 
     Raises:
-        UserError: as export_onnx, training.export.precision.convert and training.evaluation.scoring.evaluate.
+        UserError: As export_onnx, training.export.precision.convert and
+            training.evaluation.scoring.evaluate.
     """
     for precision, output in outputs.items():
         if precision not in PRECISIONS[1:]:
             raise UserError(f"--precision {precision}: expected some of {', '.join(PRECISIONS)}")
         check_writable(output)
-    sources = {s.name: read_source(s.folder) for s in sets}
+    sources = {s.name: read_data_set(s.folder) for s in sets}
     frames = _calibration(calibration) if calibration else sample_frames(clip, CLIP)
     network, card = load_network(weights)
     if size is not None:
@@ -87,14 +99,14 @@ def convert_weights(
 
 
 def _calibration(folder: Path) -> list[Frame]:
-    samples = read_source(folder).of("train")
+    samples = read_data_set(folder).in_split("train")
     if not samples:
         raise UserError(f"{folder}: no train split to calibrate on")
     step = max(1, len(samples) // CALIBRATION)
     return [s.pair.read_frame() for s in samples[::step][:CALIBRATION]]
 
 
-def _score(path: Path, source: Source, split: str | None) -> dict[str, float]:
+def _score(path: Path, source: DataSet, split: str | None) -> dict[str, float]:
     scores = score(OnnxInference(path), source, split)
     return {"dice": scores["dice"], "iou": scores["iou"], "frames": scores["frames"]}
 

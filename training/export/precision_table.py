@@ -1,4 +1,4 @@
-"""`xpnet export precisions`: the reports of many FP16 and INT8 graphs as one table."""
+"""`xpnet export precisions`: the reports of FP16 and INT8 files as one table."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from training.export.precision import Report
 from xpnet.errors import UserError
 
 KEYS = ("model", "height", "width", "machine", "date", "scores", *(f.name for f in fields(Report)))
-"""What a report of a conversion of weights holds."""
+"""Keys of a report."""
 
 
 def read_reports(paths: list[Path]) -> list[dict[str, Any]]:
-    """Reports of `xpnet export --precision`, by model, size and precision.
+    """Read reports of `xpnet export --precision`, ordered by model, size and precision.
 
-    Raises:
-        UserError: no such file, not a report, or two of one model, size and precision.
+    Args:
+        paths: The reports.
+
+    Raises: UserError: A file is missing or not a report, or two have the same model, size and
+        precision.
     """
     reports = {}
     for path in paths:
@@ -38,9 +41,13 @@ def read_reports(paths: list[Path]) -> list[dict[str, Any]]:
 
 
 def as_markdown(reports: list[dict[str, Any]]) -> str:
-    """A row for each report and, before those of one model and size, a row of their FP32.
+    """Return a table with a row for each report, and a row of FP32 for each model and size.
 
-    Dice and IoU of each set; differences of a probability from FP32, and where they were found.
+    Columns: Dice and IoU of each set, differences of a probability from FP32, and how they were
+        measured.
+
+    Args:
+        reports: The reports.
     """
     names = list(dict.fromkeys(name for report in reports for name in report["scores"]))
     head = ["model", "size", "precision", "MiB", *(f"{SETS.get(n, n)}: Dice / IoU" for n in names)]

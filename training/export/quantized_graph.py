@@ -1,4 +1,4 @@
-"""Surgery on a quantised ONNX graph: convolutions that hurt go back to float."""
+"""Edits of a quantized ONNX graph: convolutions that reduce the agreement return to float."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from onnx import ModelProto, NodeProto
 
 
 def convolutions(model: ModelProto) -> list[str]:
-    """The names of the convolutions, in the order of the graph."""
+    """Return the names of the convolutions, in the order of the graph."""
     return [node.name for node in model.graph.node if node.op_type == "Conv"]
 
 
-def unquantised(model: ModelProto, floats: ModelProto, names: tuple[str, ...]) -> ModelProto:
-    """A copy of `model` in which the named convolutions read floats, as in `floats`.
+def without_quantization(
+    model: ModelProto, floats: ModelProto, names: tuple[str, ...]
+) -> ModelProto:
+    """Return a copy of a quantized model in which some convolutions read floats.
 
-    `model` is `floats` with QuantizeLinear and DequantizeLinear before inputs and weights. What
-    nothing reads any more stays in the copy: see `cleaned`.
+    Nodes and constants without a reader stay in the copy, see `remove_unused`.
+
+    Args:
+        model: `floats` with QuantizeLinear and DequantizeLinear before inputs and weights.
+        floats: The float model.
+        names: Convolutions that read floats.
 
     Raises:
-        KeyError: a name that is not there.
+        KeyError: There is no such convolution.
     """
     changed = copy.deepcopy(model)
     made_by = {out: node for node in changed.graph.node for out in node.output}
@@ -39,8 +45,8 @@ def unquantised(model: ModelProto, floats: ModelProto, names: tuple[str, ...]) -
     return changed
 
 
-def cleaned(model: ModelProto) -> ModelProto:
-    """The model without nodes and constants that nothing reads; in place."""
+def remove_unused(model: ModelProto) -> ModelProto:
+    """Remove nodes and constants without a reader, in place."""
     graph = model.graph
     while True:
         read = {name for node in graph.node for name in node.input}
@@ -57,7 +63,7 @@ def cleaned(model: ModelProto) -> ModelProto:
 
 
 def _before(value: str, made_by: dict[str, NodeProto]) -> str:
-    """What was there before a pair of QuantizeLinear and DequantizeLinear; `value` without one."""
+    """Return the value before a QuantizeLinear/DequantizeLinear pair, or `value` itself."""
     dequantise = made_by.get(value)
     if dequantise is None or dequantise.op_type != "DequantizeLinear":
         return value

@@ -1,4 +1,4 @@
-"""Weights as they are, run by torch: to score and to draw networks that are not exported."""
+"""Inference with weights in torch, to score and draw networks that are not exported."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from xpnet.frames import ProbabilityMap
 
 
 class TorchInference:
-    """A network of safetensors weights, on the GPU where there is one; see `Inference`.
+    """A network with safetensors weights, on the GPU if there is one; see `Inference`.
 
     Raises:
-        UserError: weights or card are missing or do not fit each other.
+        UserError: Weights or card are missing or do not match.
     """
 
     def __init__(self, weights: Path) -> None:
@@ -30,8 +30,8 @@ class TorchInference:
         """See `Inference`."""
         return self._pool.submit(self._run, tensor)
 
-    def give_up(self, reason: str) -> None:
-        """Nothing to do: a call into torch always returns."""
+    def abandon(self, reason: str) -> None:
+        """Do nothing: a call into torch always returns."""
 
     def close(self) -> None:
         """See `Inference`."""

@@ -124,9 +124,9 @@ def _scores(words: list[str]) -> list[Callable[[Path], str]]:
     """For each data set what scores a plan on it into its card; a bad name is refused at once."""
     if not words:
         return []
-    from training.data.readers import read_source
+    from training.data.readers import read_data_set
     from training.evaluation.scored_sets import parse_set, score
-    from training.evaluation.scoring import record
+    from training.evaluation.scoring import record_scores
     from xpnet.tensorrt.engine_inference import EngineInference
     from xpnet.tensorrt.python_api import PythonApi
 
@@ -137,11 +137,11 @@ def _scores(words: list[str]) -> list[Callable[[Path], str]]:
 
     def scorer(word: str) -> Callable[[Path], str]:
         wanted = parse_set(word)
-        source = read_source(wanted.folder)
+        source = read_data_set(wanted.folder)
 
         def run(plan: Path) -> str:
             found = score(EngineInference(plan), source, wanted.split)
-            record(found, plan.with_name("card.json"), wanted.name)
+            record_scores(found, plan.with_name("card.json"), wanted.name)
             return f"{wanted.name}: Dice {found['dice']:.4f}, IoU {found['iou']:.4f}"
 
         return run

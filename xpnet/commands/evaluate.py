@@ -118,12 +118,12 @@ def _add_repository_and_json(p: argparse.ArgumentParser) -> None:
 
 def evaluate(args: argparse.Namespace) -> int:
     """`xpnet evaluate`."""
-    from training.data.readers import read_source
+    from training.data.readers import read_data_set
     from training.evaluation.scoring import (
         as_lines,
         best_threshold,
         check_same_weights,
-        record,
+        record_scores,
     )
     from training.evaluation.scoring import evaluate as score
 
@@ -138,7 +138,7 @@ def evaluate(args: argparse.Namespace) -> int:
     try:
         if args.card:
             check_same_weights(inference.card, args.card)
-        source = read_source(args.data, _split_of(inference.card))
+        source = read_data_set(args.data, _split_of(inference.card))
         scores, scored = score(inference, source, args.split)
     finally:
         inference.close()
@@ -146,7 +146,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.json:
         write_text(args.json, json.dumps(scores, indent=2) + "\n")
     if args.card:
-        record(scores, args.card, args.name)
+        record_scores(scores, args.card, args.name)
     if args.choose_threshold:
         _set_threshold(args.card, best_threshold(scored))
     return 0
@@ -194,7 +194,7 @@ def curves(args: argparse.Namespace) -> int:
 
 def panel(args: argparse.Namespace) -> int:
     """`xpnet evaluate panel`."""
-    from training.data.readers import read_source
+    from training.data.readers import read_data_set
     from training.evaluation.panel import draw, write_picture
 
     check_writable(args.output)
@@ -207,7 +207,7 @@ def panel(args: argparse.Namespace) -> int:
             raise UserError(f"--model {word}: expected NAME=FILE")
         columns[name] = _open_file(Path(file))
     try:
-        source = read_source(args.data, _split_of(list(columns.values())[-1].card))
+        source = read_data_set(args.data, _split_of(list(columns.values())[-1].card))
         picture, lines = draw(source, args.split, columns, args.frame, args.worst)
     finally:
         for model in columns.values():

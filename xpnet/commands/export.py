@@ -167,13 +167,13 @@ def _outputs(precisions: list[str], output: Path) -> dict[str, Path]:
 
 
 def _forms(args: argparse.Namespace, network: str) -> dict[str, str]:
-    from training.export.layer_forms import forms_of, read_forms
+    from training.export.layer_forms import included_forms, read_forms
 
     if args.forms == "none":
         return {}
     if args.forms:
         return read_forms(Path(args.forms))
-    found = [forms_of(network, precision) for precision in args.precision]
+    found = [included_forms(network, precision) for precision in args.precision]
     if any(forms != found[0] for forms in found):
         raise UserError(
             f"--precision {' '.join(args.precision)}: {network} has other forms on a GPU than on "
@@ -204,10 +204,10 @@ def tune(args: argparse.Namespace) -> int:
         from training.export.form_search import (
             Runtime,
             as_lines,
-            tune_on_paper,
+            estimate_forms,
             write_forms,
         )
-        from training.export.form_search import tune as measure
+        from training.export.form_search import measure_forms as measure
         from training.models.weight_files import load_network
         from xpnet.images import sample_frames
     except ImportError as error:
@@ -218,7 +218,7 @@ def tune(args: argparse.Namespace) -> int:
     if args.size is not None:
         card = card.at_size(args.size, args.size)
     if args.device:
-        found = tune_on_paper(network, card, find_device(args.device), "fp16")
+        found = estimate_forms(network, card, find_device(args.device), "fp16")
     else:
         name = best_runtime() if args.runtime == AUTO else args.runtime
         precision = "bf16" if name == "openvino" and computes_bf16() else "fp32"

@@ -106,13 +106,13 @@ def add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
 def check_data(args: argparse.Namespace) -> int:
     """Run `xpnet train check-data`; return 2 if a file prevents training."""
     try:
-        from training.data.dataset_check import check
-        from training.data.readers import read_source
+        from training.data.dataset_check import check_data_set
+        from training.data.readers import read_data_set
     except ImportError as error:
         raise not_installed(str(error.name), "checking data", TRAIN_HINT) from error
     if args.json:
         check_writable(args.json)
-    report = check(read_source(args.folder, args.split))
+    report = check_data_set(read_data_set(args.folder, args.split))
     print("\n".join(report.as_lines()))
     if args.json:
         write_text(args.json, json.dumps(report.as_dict(), indent=2) + "\n")
@@ -127,7 +127,7 @@ def train(args: argparse.Namespace) -> int:
 def ablation(args: argparse.Namespace) -> int:
     """`xpnet train ablation`."""
     try:
-        from training.ablation import ablation as compare
+        from training.ablation import run_ablation
         from training.evaluation.scored_sets import parse_set
         from training.settings import parse_overrides
     except ImportError as error:
@@ -136,20 +136,20 @@ def ablation(args: argparse.Namespace) -> int:
     if args.skip_bad:
         overrides["skip_bad"] = True
     sets = [parse_set(word) for word in args.score]
-    print(compare(args.config, overrides, args.teacher, sets, args.output, args.only), end="")
+    print(run_ablation(args.config, overrides, args.teacher, sets, args.output, args.only), end="")
     return 0
 
 
 def start_training(args: argparse.Namespace, job: str, given: dict[str, Any]) -> int:
     try:
         from training.jobs import train as start
-        from training.settings import parse_overrides, read_job
+        from training.settings import parse_overrides, read_settings
     except ImportError as error:
         raise not_installed(str(error.name), "training", TRAIN_HINT) from error
     overrides = {**given, **parse_overrides(args.override)}
     if args.skip_bad:
         overrides["skip_bad"] = True
-    weights = start(read_job(job, args.config, overrides))
+    weights = start(read_settings(job, args.config, overrides))
     if is_rank_zero():
         print(weights)
     return 0

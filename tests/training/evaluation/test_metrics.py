@@ -100,21 +100,21 @@ def test_a_polyp_is_found_when_half_of_it_is_met(two_polyps: np.ndarray) -> None
     assert truth.compare(half).polyps[0][0] == pytest.approx(0.04)
 
 
-def test_false_areas_are_those_that_meet_no_polyp(two_polyps: np.ndarray) -> None:
+def test_false_positives_are_components_that_touch_no_polyp(two_polyps: np.ndarray) -> None:
     predicted = np.zeros_like(two_polyps)
     predicted[5:9, 5:9] = 1  # touches the first polyp by one pixel
     predicted[15:17, 1:3] = 1
     predicted[0, 19] = 1
     found = Truth(two_polyps).compare(predicted)
-    assert sorted(found.false_areas) == pytest.approx([1 / 400, 4 / 400])
-    assert Truth(two_polyps).compare(np.zeros_like(two_polyps)).false_areas == ()
+    assert sorted(found.false_positives) == pytest.approx([1 / 400, 4 / 400])
+    assert Truth(two_polyps).compare(np.zeros_like(two_polyps)).false_positives == ()
 
 
-def test_specks_of_the_truth_are_no_polyps_but_no_false_areas_either() -> None:
+def test_specks_of_the_truth_are_neither_polyps_nor_false_positives() -> None:
     true = np.zeros((100, 100), np.uint8)
     true[10, 10:19] = 1  # 9 of 10,000 pixels
     found = Truth(true).compare(true)
-    assert found.polyps == found.false_areas == ()
+    assert found.polyps == found.false_positives == ()
 
 
 def test_counts_by_size(two_polyps: np.ndarray) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, one_line
-from training.data.readers import read_source
+from training.data.readers import read_data_set
 from training.evaluation.score_table import PAPER, as_json, as_markdown
-from training.evaluation.scoring import THRESHOLDS, Scored, best_threshold, evaluate
+from training.evaluation.scoring import THRESHOLDS, ScoredFrames, best_threshold, evaluate
 from xpnet.card import Card, read_card
 from xpnet.frames import frame_to_tensor, probabilities_to_mask
 from xpnet.paths import MODEL_REPOSITORY
@@ -68,7 +68,7 @@ def test_scores_are_the_same_without_curves(data: Path) -> None:
     found = {}
     for sweep in (True, False):
         inference = OnnxInference(ONNX)
-        found[sweep] = evaluate(inference, read_source(data), None, sweep=sweep)[0]
+        found[sweep] = evaluate(inference, read_data_set(data), None, sweep=sweep)[0]
         inference.close()
     assert found[True].pop("curves")
     assert found[True] == found[False]
@@ -151,7 +151,7 @@ def test_the_threshold_moves_only_for_more_than_chance() -> None:
     true[2:6, 2:6] = 1
 
     def chosen(wrong: int) -> float:
-        scored = Scored()
+        scored = ScoredFrames()
         for number in range(60):
             beside = 0.6 if number < wrong else 0.1
             probabilities = np.where(true > 0, 0.7, beside)

@@ -14,9 +14,9 @@ from training.export.layer_forms import (
     FORMS,
     PAIR_FORMS,
     SCALE_FORMS,
-    deploy,
-    forms_of,
-    places,
+    apply_forms,
+    find_parts,
+    included_forms,
 )
 from training.models.networks import student, teacher
 from training.models.zoo import NETWORKS
@@ -48,7 +48,7 @@ def difference(network: torch.nn.Module, rewritten: torch.nn.Module) -> float:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_folded_batch_norms_change_nothing(name: str) -> None:
     network = lively(name)
-    folded = deploy(network, {})
+    folded = apply_forms(network, {})
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
     assert difference(network, folded) < 1e-5
@@ -59,33 +59,33 @@ def test_folded_batch_norms_change_nothing(name: str) -> None:
 def test_every_form_of_every_place_keeps_the_function(pair: str, scale: str) -> None:
     network = lively("student")
     forms = {
-        name: pair if known == PAIR_FORMS else scale for name, known in places(network).items()
+        name: pair if known == PAIR_FORMS else scale for name, known in find_parts(network).items()
     }
-    assert difference(network, deploy(network, forms)) < 1e-5
+    assert difference(network, apply_forms(network, forms)) < 1e-5
 
 
 def test_the_forms_are_what_they_are_called() -> None:
     network = lively("student")
-    merged = deploy(network, {"encoders.1.0": "merge"})
+    merged = apply_forms(network, {"encoders.1.0": "merge"})
     assert isinstance(merged.encoders[1][0][1], torch.nn.Identity)
     assert merged.encoders[1][0][0].kernel_size == (1, 5)
-    dense = deploy(network, {"encoders.1.0": "dense", "encoders.0.1.scales.3": "dense"})
+    dense = apply_forms(network, {"encoders.1.0": "dense", "encoders.0.1.scales.3": "dense"})
     assert dense.encoders[1][0][1].groups == dense.encoders[0][1].scales[3].groups == 1
-    wide = deploy(network, {"encoders.0.1.scales.3": "depthwise"}).encoders[0][1].scales[3]
+    wide = apply_forms(network, {"encoders.0.1.scales.3": "depthwise"}).encoders[0][1].scales[3]
     assert (wide[0].groups, wide[0].kernel_size) == (32, (9, 9))
 
 
 def test_places_are_those_of_the_networks() -> None:
-    assert len(places(student())) == 18 + 3  # nine blocks of two pairs, three grouped scales
-    assert len(places(teacher())) == 3
-    assert places(NETWORKS["lite"]()) == {}
+    assert len(find_parts(student())) == 18 + 3  # nine blocks of two pairs, three grouped scales
+    assert len(find_parts(teacher())) == 3
+    assert find_parts(NETWORKS["lite"]()) == {}
 
 
 def test_unknown_places_and_forms_are_named() -> None:
     with pytest.raises(ValueError, match="head: merge"):
-        deploy(student(), {"head": "merge"})
+        apply_forms(student(), {"head": "merge"})
     with pytest.raises(ValueError, match=r"encoders\.0\.0: depthwise: known forms"):
-        deploy(student(), {"encoders.0.0": "depthwise"})
+        apply_forms(student(), {"encoders.0.0": "depthwise"})
 
 
 def test_tune_measures_and_export_follows(xpnet, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_tune_measures_and_export_follows(xpnet, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     found = json.loads(tuned.read_text())
     assert (found["height"], found["width"]) == (64, 64)
-    assert found["milliseconds"].keys() == places(student()).keys()
+    assert found["milliseconds"].keys() == find_parts(student()).keys()
     assert found["by"].startswith(best_runtime())
     faster = found["whole"]["in these forms"] < found["whole"]["as trained"]
     assert faster or found["forms"] == {}
@@ -131,7 +131,7 @@ def test_forms_of_a_device_are_counted(xpnet, tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", sorted(FORMS.glob("*.json")), ids=lambda p: p.stem)
 def test_checked_in_forms_fit_their_network(file: Path) -> None:
     network, target = file.stem.split(".")
-    forms = forms_of(network, "fp16" if target == "gpu" else "fp32")
+    forms = included_forms(network, "fp16" if target == "gpu" else "fp32")
     assert forms
-    assert all(form in places(NETWORKS[network]())[name] for name, form in forms.items())
-    assert forms_of("lite", "fp32") == {}
+    assert all(form in find_parts(NETWORKS[network]())[name] for name, form in forms.items())
+    assert included_forms("lite", "fp32") == {}

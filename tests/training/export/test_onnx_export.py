@@ -93,7 +93,7 @@ def test_models_without_a_card_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such ONNX file"):
         OnnxInference(tmp_path / "none.onnx")
     (tmp_path / "junk.onnx").write_bytes(b"junk")
-    with pytest.raises(UserError, match=r"junk\.onnx: not a model that ONNX Runtime loads"):
+    with pytest.raises(UserError, match=r"junk\.onnx: not a model that ONNX Runtime can load"):
         OnnxInference(tmp_path / "junk.onnx")
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import ROOT, one_line
 from training.export.onnx_export import export_onnx
 from training.export.precision import AGREEMENT, BATCH_TOLERANCE, Report, convert
-from training.export.quantized_graph import cleaned, convolutions, unquantised
+from training.export.quantized_graph import convolutions, remove_unused, without_quantization
 from training.models.weight_files import load_network
 from xpnet.card import Card
 from xpnet.cli import main
@@ -101,13 +101,13 @@ def test_left_out_convolutions_read_floats(
     path = exported.with_name("whole.onnx")
     convert(exported, card, frames[:2], "int8", path)
     model, floats = onnx.load(str(path)), onnx.load(str(exported))
-    back = cleaned(unquantised(model, floats, tuple(convolutions(model))))
+    back = remove_unused(without_quantization(model, floats, tuple(convolutions(model))))
     made_by = {out: node.op_type for node in back.graph.node for out in node.output}
     read = [made_by.get(n.input[i]) for n in back.graph.node if n.op_type == "Conv" for i in (0, 1)]
     assert len(read) == 2 * 54
     assert "DequantizeLinear" not in read
     with pytest.raises(KeyError):
-        unquantised(model, floats, ("none",))
+        without_quantization(model, floats, ("none",))
 
 
 def test_bad_use_is_named(
