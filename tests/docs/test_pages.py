@@ -1,33 +1,37 @@
-"""The README's and the docs' figures are those of the cards, and their files are there."""
+"""The pages: tables equal the stored results, commands and linked files exist, examples run."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
 from training.ablation import as_markdown as ablation_table
 from training.bench.network_bench import as_markdown as runtimes_table
-from training.evaluation.score_table import as_markdown, short_table
+from training.evaluation.score_table import as_markdown
 from training.export.precision_table import as_markdown as precisions_table
 from xpnet.bench.server_report import as_markdown as server_table
 from xpnet.bench.server_report import comparison_table
 from xpnet.card import Card, read_card
+from xpnet.cli import build_parser, command_names
+from xpnet.paths import MODEL_REPOSITORY, card_path
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(
+    path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
+)
 
 
 @pytest.fixture(scope="module")
 def cards() -> list[Card]:
     return [read_card(path) for path in sorted((ROOT / "training" / "weights").glob("*.json"))]
-
-
-def test_the_readmes_table_is_that_of_the_cards(cards: list[Card]) -> None:
-    found = re.search(r"<!-- table -->\n(.*?)<!-- end of table -->", README, re.DOTALL)
-    assert found is not None
-    assert found[1].splitlines() == short_table(cards)
 
 
 def test_the_page_of_all_scores_is_that_of_the_cards(cards: list[Card]) -> None:
@@ -81,34 +85,37 @@ def test_the_table_of_other_sizes_is_that_of_their_reports() -> None:
             assert loss < 0.01, (report["model"], report["height"], report["precision"])
 
 
-def test_the_readme_names_the_scores_of_both_models() -> None:
-    row = re.search(r"^\| Dice on Kvasir-SEG, never trained on \| (\S+) \| (\S+) \|$", README, re.M)
+def test_readme_scores_are_those_of_the_cards() -> None:
+    row = re.search(
+        r"^\| Dice on Kvasir-SEG, not used in training \| (\S+) \| (\S+) \|$", README, re.M
+    )
     assert row is not None
     for found, model in zip(row.groups(), ("xpnet_lite", "xpnet"), strict=True):
-        card = read_card(ROOT / "triton_models" / f"{model}_onnx" / "card.json")
+        card = read_card(card_path(MODEL_REPOSITORY / f"{model}_onnx"))
         assert found == f"{card.scores['kvasir-seg']['dice']:.3f}"
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "docs/training.md",
-        "docs/serving.md",
-        "docs/engines.md",
-        "docs/serving-speed.md",
-        "docs/verification.md",
-        "docs/running.md",
-        "docs/deepstream.md",
-        "docs/compatibility.md",
-        "docs/where-it-ran.md",
-        "docs/containers.md",
-        "docs/jetson.md",
-    ],
-)
-def test_linked_files_exist(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", text)
-    assert len(links) > 3 or page != "README.md"
-    for link in links:
+def test_readme_library_example_draws_a_mask(tmp_path: Path, frames: list[np.ndarray]) -> None:
+    code = re.search(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert code is not None
+    cv2.imwrite(str(tmp_path / "frame.png"), frames[0][..., ::-1])
+    subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, check=True)
+    drawn = cv2.imread(str(tmp_path / "masks.png"))[..., ::-1]
+    assert drawn.shape == frames[0].shape
+    assert (drawn != frames[0]).any()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_linked_files_exist(page: Path) -> None:
+    for link in re.findall(r"\]\(((?!https?:)[^)#]+)", (ROOT / page).read_text(encoding="utf-8")):
         assert (ROOT / page).parent.joinpath(link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_commands_of_pages_exist(page: Path) -> None:
+    """Every `xpnet ...` line of a console block starts with a command of the program."""
+    names = command_names(build_parser())
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for line in re.findall(r"^\$ (?:\S*/)?xpnet (.*)$", text, re.MULTILINE):
+        words = line.split()
+        assert words[0] in names or " ".join(words[:2]) in names or words[0] == "--help", line
