@@ -1,14 +1,15 @@
-# XP-Net in containers; docs/containers.md tells how to run them.
+# Images of XP-Net. How to run them: docs/containers.md.
 #
-#   base   Debian, GStreamer, Python packages: what cpu and train share
-#   cpu    the real Triton server and the graph, without a GPU
-#   test   cpu, with what `make test` needs
+#   base   Debian, GStreamer, Python packages: shared by cpu and train
+#   cpu    Triton server and graph, without a GPU
+#   test   cpu and everything that `make test` needs
 #   train  PyTorch with CUDA
 #   rtx    NVIDIA's DeepStream with Triton and TensorRT
 #
-# What changes seldom comes first, so that an edit of our code costs its own layers alone.
+# The project is copied last, so that an edit of its code rebuilds only the last layers.
 
-# DeepStream 8.0 is the last one with a released wheel of pyds; 9.1-triton-multiarch builds it.
+# DeepStream 8.0 is the last one with a released wheel of pyds. For 9.1-triton-multiarch, pyds is
+# built from source.
 ARG DEEPSTREAM=8.0-triton-multiarch
 
 # Tag: github.com/docker-library/official-images library/debian (Debian 12.13).
@@ -19,7 +20,7 @@ COPY scripts/common.sh scripts/setup.sh scripts/
 RUN scripts/setup.sh --step system && rm -rf /var/lib/apt/lists/*
 COPY requirements.txt ./
 RUN scripts/setup.sh --step python
-# A number of its own, so that it is nobody on the host. It owns no file of the project.
+# A uid that no user of the host has. It owns no file of the project.
 RUN useradd --uid 10001 --create-home --home-dir /home/xpnet xpnet \
     && install -d -o xpnet -g xpnet /data
 
@@ -34,12 +35,12 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 8000 8001 8002
 STOPSIGNAL SIGINT
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["docker/health.sh"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["docker/healthcheck.sh"]
 ENTRYPOINT ["xpnet"]
 CMD ["run", "docs/demo/colonoscopy.mp4", "--output", "/data/demo.mp4", "--json", "/data/demo.json"]
 
 FROM cpu AS test
-# From PyPI, torch brings the CUDA that it was built with, gigabytes: another index has it without.
+# PyTorch from PyPI contains CUDA, several gigabytes. Another index has builds without it.
 ARG XPNET_TORCH_INDEX
 USER 0:0
 RUN scripts/setup.sh --dev --step system \
@@ -51,7 +52,7 @@ ENTRYPOINT ["python", "-m", "pytest", "-p", "no:cacheprovider"]
 CMD []
 
 FROM base AS train
-# That CUDA stays in here: the host gives the driver alone.
+# CUDA of the PyTorch package; the host provides only the driver.
 ARG XPNET_TORCH_INDEX
 COPY requirements-train.txt ./
 RUN scripts/setup.sh --train --step python
@@ -68,27 +69,28 @@ HEALTHCHECK --interval=60s --timeout=30s CMD ["python", "-c", "import torch; ass
 ENTRYPOINT ["xpnet"]
 CMD ["train", "--help"]
 
-# Tags: github.com/NVIDIA/DeepStream, skills/deepstream-dev/references/docker_containers.md. By
-# using it you accept NVIDIA's licence: /opt/nvidia/deepstream/deepstream/LicenseAgreementContainer.pdf
+# Tags: github.com/NVIDIA/DeepStream, skills/deepstream-dev/references/docker_containers.md. Use of
+# the image requires NVIDIA's licence:
+# /opt/nvidia/deepstream/deepstream/LicenseAgreementContainer.pdf
 FROM nvcr.io/nvidia/deepstream:${DEEPSTREAM} AS rtx
 ARG DEEPSTREAM
 USER 0:0
 ENV PIP_NO_CACHE_DIR=1
 WORKDIR /opt/xpnet
-# NVIDIA's image comes without the codecs of the CPU, x264enc among them; this is NVIDIA's own
-# script for them (README of github.com/NVIDIA/DeepStream, deepstream_dockers).
+# NVIDIA's image does not contain the CPU codecs, such as x264enc. NVIDIA's script installs them
+# (README of github.com/NVIDIA/DeepStream, deepstream_dockers).
 RUN DEBIAN_FRONTEND=noninteractive bash /opt/nvidia/deepstream/deepstream/user_additional_install.sh \
     && rm -rf /var/lib/apt/lists/*
-COPY scripts/common.sh scripts/pyds.sh scripts/setup.sh scripts/
-RUN scripts/pyds.sh && rm -rf /var/lib/apt/lists/*
+COPY scripts/common.sh scripts/install_pyds.sh scripts/setup.sh scripts/
+RUN scripts/install_pyds.sh && rm -rf /var/lib/apt/lists/*
 RUN scripts/setup.sh --deepstream --step system && rm -rf /var/lib/apt/lists/*
 COPY requirements.txt ./
 RUN scripts/setup.sh --deepstream --step python && scripts/setup.sh --deepstream --step server
-# Plans are built at the first start, into a volume: a plan belongs to one GPU.
+# A plan works on one GPU model only, so plans are built at the first start, into a volume.
 RUN useradd --uid 10001 --create-home --home-dir /home/xpnet xpnet \
     && install -d -o xpnet -g xpnet /data /plans /plans/xpnet_lite /plans/xpnet
 COPY . .
-# `ln -s` onto a folder makes its link inside it.
+# `ln -s` would create the link inside an existing folder, so the folders are removed first.
 RUN scripts/setup.sh --deepstream --step project \
     && rm -rf triton_models/xpnet_lite/1 triton_models/xpnet/1 \
     && ln -s /plans/xpnet_lite triton_models/xpnet_lite/1 \
@@ -103,6 +105,6 @@ VOLUME ["/data", "/plans"]
 EXPOSE 8000 8001 8002
 STOPSIGNAL SIGINT
 # The first start builds a plan, which takes minutes.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=15m CMD ["docker/health.sh"]
-ENTRYPOINT ["docker/target.sh"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15m CMD ["docker/healthcheck.sh"]
+ENTRYPOINT ["docker/entrypoint.sh"]
 CMD ["run", "docs/demo/colonoscopy.mp4", "--platform", "deepstream", "--output", "/data/demo.mp4", "--json", "/data/demo.json"]

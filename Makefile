@@ -1,13 +1,13 @@
-# XP-Net: `make demo` and `make test` do all the set-up themselves.
+# Shortcuts for development; `make help` lists them. `demo` and `test` install what is missing.
 XPNET := .venv/bin/xpnet
 
 .PHONY: help setup demo test lint clean
 
 help:
-	@echo "make demo    install what is missing, then masks on the demo clip: build/demo.mp4"
-	@echo "make test    install what is missing, then lint, type check and all tests"
-	@echo "make setup   install for running only"
-	@echo "make lint    ruff, mypy, shellcheck, hadolint; compose files against the published schema"
+	@echo "make demo    install XP-Net if needed and draw masks on the demo clip: build/demo.mp4"
+	@echo "make test    install the development packages if needed, then lint and run all tests"
+	@echo "make setup   install what 'xpnet run' and 'xpnet serve' need"
+	@echo "make lint    check format, types, shell scripts, Dockerfiles and compose files"
 	@echo "make clean   remove build/"
 
 setup:
@@ -20,7 +20,7 @@ demo: setup
 test:
 	@scripts/setup.sh --dev
 	@$(MAKE) --no-print-directory lint
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 lint:
 	.venv/bin/ruff check .

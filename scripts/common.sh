@@ -1,39 +1,41 @@
 # shellcheck shell=bash
-# What the other scripts share: they read it and nothing happens.
-# shellcheck disable=SC2034  # used by those that read it
+# Functions and paths that the other scripts share. Source it; it changes nothing by itself.
+# shellcheck disable=SC2034  # the variables are used by the scripts that source this file
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 name=$(basename "$0" .sh)
-deepstream=/opt/nvidia/deepstream/deepstream
-demo=$root/docs/demo/colonoscopy.mp4
+deepstream_dir=/opt/nvidia/deepstream/deepstream
+demo_clip=$root/docs/demo/colonoscopy.mp4
 dry_run=""
 
-say() { echo "$name: $*"; }
+# Prints a message with the script's name.
+info() { echo "$name: $*"; }
 
-# One line that names the thing, and exit code 2.
+# Prints one error line and exits with 2.
 fail() {
   echo "$name: $*" >&2
   exit 2
 }
 
-# Runs a command; only prints it under --dry-run.
+# Runs a command. With --dry-run, only prints it.
 run() {
   if [ -z "$dry_run" ]; then "$@"; else printf '+%s\n' "$(printf ' %q' "$@")"; fi
 }
 
-as_root() {
+# The same as root, with sudo if needed.
+run_as_root() {
   local sudo=()
   if [ -z "$dry_run" ] && [ "$(id -u)" != 0 ]; then
-    command -v sudo > /dev/null || fail "not root and no sudo: ask an administrator for: $*"
+    command -v sudo > /dev/null || fail "needs root, and sudo is not installed: ask an administrator to run: $*"
     sudo=(sudo)
   fi
   run ${sudo[@]+"${sudo[@]}"} "$@"
 }
 
-# For an option with a value: `need "$@"`, then it is $2.
-need() { [ $# -ge 2 ] || fail "$1 needs a value (--help lists all options)"; }
+# Checks that an option has a value: `require_value "$@"`, then the value is $2.
+require_value() { [ $# -ge 2 ] || fail "$1: value is missing (--help lists all options)"; }
 
-# This machine in a word: jetson, rtx (an NVIDIA GPU with its driver) or cpu. Nothing else decides.
-machine() {
+# Prints what this machine is: jetson, rtx (an NVIDIA GPU with its driver) or cpu.
+detect_machine() {
   case $(uname -m) in
     x86_64) if nvidia-smi -L > /dev/null 2>&1; then echo rtx; else echo cpu; fi ;;
     aarch64)
@@ -44,10 +46,11 @@ machine() {
   esac
 }
 
-# `platform=$(platform WANTED)`: this machine's; WANTED may differ from it in a dry run only.
-platform() {
+# Prints the platform to install for: `platform=$(choose_platform WANTED)`. WANTED, the value of
+# --platform, may differ from this machine only in a dry run.
+choose_platform() {
   local found
-  found=$(machine) || exit $?
+  found=$(detect_machine) || exit $?
   case ${1:-$found} in
     "$found") echo "$found" ;;
     rtx | jetson | cpu)
@@ -58,21 +61,22 @@ platform() {
   esac
 }
 
-# For deepstream-app, which reads keys: where nobody types, as in a service, /dev/null always has the
-# end of one, and it would write 25 empty lines a second (event_thread_func in
-# deepstream_app_main.c of DeepStream 9.1). A pipe that nobody writes to has none.
-no_keys() {
+# Replaces /dev/null as standard input with a pipe that never has input. deepstream-app polls its
+# input for keys. At the end of the input, which /dev/null always reports, it would print 25 empty
+# lines a second (event_thread_func in deepstream_app_main.c of DeepStream 9.1). A service has
+# /dev/null as its input.
+replace_null_stdin() {
   [ -z "$dry_run" ] && [ /dev/stdin -ef /dev/null ] || return 0
-  local keys
-  keys=$(mktemp -u)
-  mkfifo "$keys"
-  exec 0<> "$keys"
-  rm "$keys"
+  local pipe
+  pipe=$(mktemp -u)
+  mkfifo "$pipe"
+  exec 0<> "$pipe"
+  rm "$pipe"
 }
 
-# Fails where a folder's disk has fewer MiB left.
-need_space() {
+# Checks the free disk space of a folder: `require_space FOLDER MIB`.
+require_space() {
   local free
   free=$(df -Pm "$1" | awk 'NR == 2 { print $4 }')
-  [ "$free" -ge "$2" ] || fail "$1: $free MiB are free on its disk, expected $2 or more"
+  [ "$free" -ge "$2" ] || fail "$1: $free MiB free on its disk, expected $2 or more"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs XP-Net on a cart's computer, without Docker. Safe to run again: what is there stays.
+# Installs XP-Net on a cart's computer, without Docker. Can be run again: skips what is installed.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "$0")/common.sh"
@@ -8,46 +8,47 @@ usage() {
   cat <<'TEXT'
 Usage: scripts/install_cart.sh [--service] [--uninstall] [--dry-run] [--platform P]
 
-  --service    start with the machine, too (scripts/service.sh)
-  --uninstall  remove the service, .venv, .triton and the plans; packages of apt stay
-  --dry-run    only print what would be done; with it, --platform may be another's: rtx, jetson, cpu
+  --service     also install the service that starts the cart at boot (scripts/install_service.sh)
+  --uninstall   remove the service, .venv, .triton and the plans; system packages stay installed
+  --dry-run     only print the commands
+  --platform P  with --dry-run: the platform of another machine (rtx, jetson or cpu)
 TEXT
 }
 
-wanted="" service="" uninstall=""
+wanted_platform="" service="" uninstall=""
 while [ $# -gt 0 ]; do
   case $1 in
     --platform)
-      need "$@"
-      wanted=$2
+      require_value "$@"
+      wanted_platform=$2
       shift
       ;;
     --service) service=yes ;;
     --uninstall) uninstall=yes ;;
     --dry-run) dry_run=yes ;;
     -h | --help) usage && exit 0 ;;
-    *) fail "unknown option '$1' (--help lists all)" ;;
+    *) fail "unknown option '$1' (--help lists all options)" ;;
   esac
   shift
 done
-dry=(${dry_run:+--dry-run})
+dry_run_option=(${dry_run:+--dry-run})
 
-platform=$(platform "$wanted")
-[ -n "$dry_run" ] || [ -w "$root" ] || fail "$root: no permission to write here: run as $(stat -c %U "$root")"
+platform=$(choose_platform "$wanted_platform")
+[ -n "$dry_run" ] || [ -w "$root" ] || fail "$root: no permission to write: run this as user $(stat -c %U "$root")"
 if [ -n "$uninstall" ]; then
-  "$root/scripts/service.sh" --remove ${dry[@]+"${dry[@]}"}
+  "$root/scripts/install_service.sh" --remove ${dry_run_option[@]+"${dry_run_option[@]}"}
   run rm -rf "$root"/.venv "$root"/.triton "$root"/triton_models/*/1/{model.plan,card.json}
   exit 0
 fi
 
-# What is installed takes no more; setup.sh asks again before each thing that is missing.
-[ -n "$dry_run" ] || [ -x "$root/.venv/bin/xpnet" ] || need_space "$root" 4000
+# Only a first installation needs this much; setup.sh checks the space before each later download.
+[ -n "$dry_run" ] || [ -x "$root/.venv/bin/xpnet" ] || require_space "$root" 4000
 if [ "$platform" = cpu ]; then
   run "$root/scripts/setup.sh"
 else
-  [ -n "$dry_run" ] || [ -d "$deepstream" ] || fail "no $deepstream: install NVIDIA DeepStream first (docs/compatibility.md)"
-  run "$root/scripts/pyds.sh"
+  [ -n "$dry_run" ] || [ -d "$deepstream_dir" ] || fail "no $deepstream_dir: install NVIDIA DeepStream first (docs/compatibility.md)"
+  run "$root/scripts/install_pyds.sh"
   run "$root/scripts/setup.sh" --deepstream
   run "$root/scripts/build_engines.sh" --platform "$platform"
 fi
-[ -z "$service" ] || "$root/scripts/service.sh" ${dry[@]+"${dry[@]}"}
+[ -z "$service" ] || "$root/scripts/install_service.sh" ${dry_run_option[@]+"${dry_run_option[@]}"}

