@@ -158,7 +158,7 @@ def test_a_cart_that_one_of_its_sources_can_end_says_so(
 ) -> None:
     text = next(iter(render(Deployment("rtx", sources, ("screen",), "none"), CONFIGS).values()))
     assert (
-        "# A source that fails ends deepstream-app, and with it the other" in text
+        "# A source that fails ends deepstream-app, and with it all other" in text
     ) is stops_at_any_error
 
 

@@ -124,7 +124,7 @@ def test_a_model_whose_card_does_not_fit(repository: Path, card: Card) -> None:
     with pytest.raises(UserError) as caught:
         config(repository)
     assert str(caught.value).endswith(
-        "config.pbtxt: frames 3 x 256 x 256, but the model's card says frames 3 x 512 x 512"
+        "config.pbtxt: frames 3 x 256 x 256, expected frames 3 x 512 x 512 as in its card"
     )
     (repository / "xpnet_lite" / "config.pbtxt").write_text("nonsense")
     with pytest.raises(UserError, match=r"config.pbtxt: not a Triton model configuration"):
