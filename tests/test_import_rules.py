@@ -20,7 +20,7 @@ HEAVY = ("torch", "gi", "pyds", "tritonclient", "onnxruntime", "tensorrt", "albu
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
-def test_packages_keep_to_themselves(package: str) -> None:
+def test_packages_follow_the_import_rules(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         if path.parent == ROOT / "xpnet" / "commands":
             continue  # imports each command's package when that command runs

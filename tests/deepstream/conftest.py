@@ -1,4 +1,4 @@
-"""What tests of both graphs start from."""
+"""Fixtures of the tests of both graphs."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def card() -> Card:
 
 @pytest.fixture
 def frame(frames: list[np.ndarray]) -> np.ndarray:
-    """RGBA, as it stands in a buffer."""
+    """A frame as RGBA, as in a buffer."""
     return cv2.cvtColor(frames[2], cv2.COLOR_RGB2RGBA)

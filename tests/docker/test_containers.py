@@ -170,7 +170,10 @@ def test_systemd_takes_the_service_unit(tmp_path: Path) -> None:
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze: scripts/setup.sh --dev installs it")
     made = subprocess.run(
-        [ROOT / "scripts" / "service.sh", "--print"], capture_output=True, text=True, check=True
+        [ROOT / "scripts" / "install_service.sh", "--print"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     unit = tmp_path / "xpnet-cart.service"
     verify = ["systemd-analyze", "verify", str(unit)]
@@ -189,7 +192,7 @@ def test_systemd_takes_the_service_unit(tmp_path: Path) -> None:
 
 def test_the_health_check_asks_where_it_serves(tmp_path: Path) -> None:
     """Its own process 1 is no server: healthy. Of one that serves, Triton has to answer."""
-    check = ROOT / "docker" / "health.sh"
+    check = ROOT / "docker" / "healthcheck.sh"
     text = check.read_text(encoding="utf-8")
     assert subprocess.run([check], capture_output=True, check=False).returncode == 0
     line = tmp_path / "cmdline"

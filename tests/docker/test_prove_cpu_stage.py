@@ -31,7 +31,7 @@ def test_settings_of_an_image(image: Image) -> None:
         ("WORKDIR", "/opt/xpnet"),
         ("USER", "10001:10001"),
         ("STOPSIGNAL", "SIGINT"),
-        ("HEALTHCHECK", '--interval=10s CMD ["docker/health.sh"]'),
+        ("HEALTHCHECK", '--interval=10s CMD ["docker/healthcheck.sh"]'),
         ("ENTRYPOINT", '["xpnet"]'),
         ("CMD", '["serve"]'),
     ):
@@ -39,7 +39,7 @@ def test_settings_of_an_image(image: Image) -> None:
     assert image.env == {"PATH": f"/opt/bin:{PATHS}", "HOME": "/tmp"}
     assert (image.workdir, image.user, image.stop) == ("/opt/xpnet", "10001:10001", signal.SIGINT)
     assert (image.entrypoint, image.command) == (["xpnet"], ["serve"])
-    assert image.health == ["docker/health.sh"]
+    assert image.health == ["docker/healthcheck.sh"]
     with pytest.raises(SystemExit, match="2"):
         carry_out(image, "SHELL", '["/bin/bash"]')
 

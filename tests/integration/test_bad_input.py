@@ -46,7 +46,9 @@ def test_not_a_video(xpnet, tmp_path: Path, name: str, content: bytes, message: 
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
-def test_sound_only_and_still_image(xpnet, tmp_path: Path, frames: list[np.ndarray]) -> None:
+def test_audio_only_and_still_images_are_refused(
+    xpnet, tmp_path: Path, frames: list[np.ndarray]
+) -> None:
     ffmpeg("-f", "lavfi", "-i", "sine", "-t", "1", str(tmp_path / "a.m4a"))
     cv2.imwrite(str(tmp_path / "a.png"), frames[0])
     for name, found in (("a.m4a", "no video"), ("a.png", "a still image")):
@@ -61,7 +63,9 @@ def test_empty_folder(xpnet, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-def test_truncated(xpnet, short_clip: Path, tmp_path: Path, suffix: str) -> None:
+def test_truncated_video_keeps_its_frames(
+    xpnet, short_clip: Path, tmp_path: Path, suffix: str
+) -> None:
     whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
     ffmpeg("-stream_loop", "2", "-i", str(short_clip), "-c:v", "libx264", "-g", "10", "-an",
            "-movflags", "+faststart", str(whole))  # fmt: skip
@@ -83,7 +87,7 @@ def test_odd_size(xpnet, tmp_path: Path) -> None:
     assert (made.width, made.height, made.frames) == (320, 240, 10)
 
 
-def test_change_of_size_half_way(xpnet, tmp_path: Path) -> None:
+def test_change_of_frame_size_is_scaled(xpnet, tmp_path: Path) -> None:
     both = b""
     for number, size in enumerate(("320x240", "480x352")):
         part = tmp_path / f"{number}.ts"
@@ -124,7 +128,9 @@ def test_folder_of_images_of_several_sizes_and_a_broken_one(
         (".", "expected a name that ends in"),
     ],
 )
-def test_output_that_cannot_be(xpnet, tmp_path: Path, output: str, message: str) -> None:
+def test_output_that_cannot_be_written_is_refused(
+    xpnet, tmp_path: Path, output: str, message: str
+) -> None:
     result = xpnet("run", CLIP, "--output", tmp_path / output, *IN_PROCESS)
     assert message in one_line(result)
     assert list(tmp_path.iterdir()) == []
@@ -161,13 +167,13 @@ def test_no_command_replaces_what_it_reads(
     assert it.read_text() == "{}"
 
 
-def test_a_name_that_is_no_utf8(xpnet, tmp_path: Path) -> None:
+def test_output_name_that_is_not_utf8_is_refused(xpnet, tmp_path: Path) -> None:
     named = os.fsencode(tmp_path) + b"/caf\xe9.mp4"
     result = xpnet("run", CLIP, "--output", os.fsdecode(named), *IN_PROCESS)
     assert "expected a name in UTF-8" in one_line(result)
 
 
-def test_a_clip_that_is_turned_in_its_file(short_clip: Path, tmp_path: Path) -> None:
+def test_clip_is_rotated_as_its_metadata_says(short_clip: Path, tmp_path: Path) -> None:
     """As phones write it, in the matrix of the track's header (ISO 14496-12, 8.3.2)."""
     content = bytearray(short_clip.read_bytes())
     matrix = content.index(b"tkhd") + 44
@@ -187,7 +193,7 @@ def test_a_clip_that_is_turned_in_its_file(short_clip: Path, tmp_path: Path) -> 
     assert open_clip(clip, 0, rotate=False).width == 720
 
 
-def test_an_interlaced_clip_is_made_whole(tmp_path: Path) -> None:
+def test_interlaced_clip_is_deinterlaced(tmp_path: Path) -> None:
     """Fields of black and of white: combs where they stay together, one colour where not."""
     clip = tmp_path / "fields.mp4"
     ffmpeg("-f", "lavfi", "-i", "color=s=320x240:r=50:d=0.4", "-vf",

@@ -135,7 +135,7 @@ def test_latest_shows_every_frame(
 
 
 @pytest.mark.parametrize("mode", ["every", "latest"])
-def test_a_server_that_dies_half_way_leaves_a_finished_clip(
+def test_server_that_dies_leaves_a_complete_clip(
     mortal_server: TritonServer, short_clip: Path, tmp_path: Path, mode: str
 ) -> None:
     seen = 0
@@ -182,7 +182,7 @@ def test_a_server_that_stalls_does_not_stop_the_video(
     assert summary["frames_without_mask"] >= 25
 
 
-def test_a_probe_that_fails_lets_the_frames_go_on(short_clip: Path, tmp_path: Path) -> None:
+def test_frames_continue_if_a_probe_fails(short_clip: Path, tmp_path: Path) -> None:
     def broken(_: Segmentation) -> None:
         raise ValueError("a mistake in the program")
 
@@ -196,7 +196,7 @@ def test_a_probe_that_fails_lets_the_frames_go_on(short_clip: Path, tmp_path: Pa
     assert failure.startswith("ValueError: a mistake in the program: 40 of 40 frames have no mask")
 
 
-def test_a_source_that_stalls_ends_with_a_finished_file(
+def test_stalled_source_leaves_a_complete_file(
     short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sixth frame never leaves the decoder, and nobody looks at a progress bar."""
@@ -259,7 +259,7 @@ def test_interrupted_by_the_user(tmp_path: Path, number: int) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o.json", "o.mp4"]
 
 
-def test_sound_longer_than_the_picture_is_not_broken(short_clip: Path, tmp_path: Path) -> None:
+def test_audio_longer_than_the_video_is_complete(short_clip: Path, tmp_path: Path) -> None:
     long = tmp_path / "long.mp4"
     ffmpeg("-i", str(short_clip), "-f", "lavfi", "-i", "sine=300", "-map", "0:v", "-map", "1:a",
            "-t", "5", "-c:v", "copy", "-c:a", "aac", str(long))  # fmt: skip
@@ -276,7 +276,7 @@ def test_slow_folder_is_not_broken(frame_folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["encoder.software", "sound"])
-def test_an_element_that_gives_up_half_way_loses_no_recording(
+def test_failed_element_leaves_a_complete_recording(
     stage: str, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = element_tables.GSTREAMER_TABLE[stage]
@@ -296,7 +296,7 @@ def test_an_element_that_gives_up_half_way_loses_no_recording(
     assert [p.name for p in tmp_path.iterdir()] == ["o.mp4"]
 
 
-def test_what_elements_put_off_is_done_while_it_plays(short_clip: Path, tmp_path: Path) -> None:
+def test_deferred_work_of_elements_runs_while_playing(short_clip: Path, tmp_path: Path) -> None:
     """nvurisrcbin watches its RTSP stream from a timeout on the default main context."""
     turns: list[float] = []
 

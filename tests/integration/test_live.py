@@ -108,7 +108,7 @@ def test_masks_are_served_by_rtsp(short_clip: Path) -> None:
     assert seen == [(404, 720)]
 
 
-def test_a_camera_that_is_not_there_is_one_line(xpnet, tmp_path: Path) -> None:
+def test_missing_camera_gives_one_line(xpnet, tmp_path: Path) -> None:
     address = f"rtsp://me:secret@127.0.0.1:{free_tcp_port()}/scope"
     command = ("run", address, "--output", tmp_path / "o.mp4", "--backend", "onnxruntime")
     assert "secret" not in xpnet("--debug", *command).stderr
@@ -120,7 +120,7 @@ def test_a_camera_that_is_not_there_is_one_line(xpnet, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_camera_that_never_delivers_is_one_line(
+def test_camera_without_frames_gives_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes the connection, and says nothing."""
@@ -133,7 +133,7 @@ def test_a_camera_that_never_delivers_is_one_line(
 
 
 @pytest.mark.parametrize("mode", ["every", "latest"])
-def test_a_scope_that_is_unplugged_comes_back(
+def test_unplugged_scope_is_reconnected(
     short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture, mode: str,
 ) -> None:  # fmt: skip
@@ -165,7 +165,7 @@ def test_a_scope_that_is_unplugged_comes_back(
     assert sum(line.endswith("/scope: reconnected") for line in told) == 1, told
 
 
-def test_the_user_ends_a_recording_while_the_scope_is_away(
+def test_recording_is_complete_if_stopped_while_disconnected(
     short_clip: Path, tmp_path: Path
 ) -> None:
     camera = Camera(short_clip)
@@ -254,7 +254,7 @@ def test_polyps_are_posted_to_the_bus(short_clip: Path, tmp_path: Path) -> None:
     assert [s.get_name() for s in posted].count("xpnet-polyps") == 40
 
 
-def test_who_fails_to_take_messages_does_not_stop_the_video(
+def test_exception_in_on_message_does_not_stop_the_video(
     frame_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = RunSettings(
@@ -266,6 +266,6 @@ def test_who_fails_to_take_messages_does_not_stop_the_video(
     ]
 
 
-def test_nothing_of_the_polyps_is_written_unless_asked(frame_folder: Path, tmp_path: Path) -> None:
+def test_polyps_are_written_only_on_request(frame_folder: Path, tmp_path: Path) -> None:
     run(RunSettings(frame_folder, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime")))
     assert [p.name for p in tmp_path.iterdir()] == ["o.mp4"]

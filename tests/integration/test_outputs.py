@@ -28,12 +28,12 @@ def test_outputs() -> None:
             parse_output(wrong)
 
 
-def test_an_rtsp_port_that_cannot_be() -> None:
+def test_invalid_rtsp_port_is_refused() -> None:
     with pytest.raises(UserError, match="port 99999, expected 1 to 65535"):
         parse_output("rtsp://127.0.0.1:99999/x")
 
 
-def test_an_rtsp_address_for_all_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_open_rtsp_address_gives_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     check_output(parse_output("rtsp://127.0.0.1:8554/x"))
     assert caplog.records == []
     check_output(parse_output("rtsp://0.0.0.0:8554/x"))
@@ -41,21 +41,21 @@ def test_an_rtsp_address_for_all_is_warned_of(caplog: pytest.LogCaptureFixture) 
     assert record.getMessage().startswith("rtsp://0.0.0.0:8554/x: open to the network")
 
 
-def test_a_screen_without_a_desktop_is_one_line(xpnet) -> None:
+def test_screen_without_desktop_gives_one_line(xpnet) -> None:
     hidden = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     result = xpnet("run", CLIP, "--output", "screen", "--backend", "onnxruntime", env=hidden)
     assert "--output screen: no desktop found" in one_line(result)
     check_output(parse_output("screen"), {"WAYLAND_DISPLAY": "wayland-0"})
 
 
-def test_a_key_frame_fits_into_the_servers_socket() -> None:
+def test_key_frame_fits_into_the_socket_buffer() -> None:
     bin_ = Gst.parse_bin_from_description(LAUNCH.format(port=5000).strip("( )"), False)
     (socket_,) = [e for e in bin_.children if e.get_factory().get_name() == "udpsrc"]
     assert socket_.get_property("buffer-size") == BUFFER_BYTES
     assert socket_.get_property("port") == 5000
 
 
-def test_an_rtsp_port_that_is_taken(short_clip: Path) -> None:
+def test_rtsp_port_in_use_is_reported(short_clip: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"127.0.0.1:{port} cannot be listened on"):

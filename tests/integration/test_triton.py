@@ -99,7 +99,7 @@ def test_a_killed_server_leaves_no_shared_memory(mortal_server: TritonServer) ->
     assert not list(Path("/dev/shm").glob(prefix))
 
 
-def test_a_proxy_is_not_asked_for_this_machine(
+def test_no_proxy_is_used_for_this_machine(
     server: TritonServer, card: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "https_proxy", "grpc_proxy"):
@@ -111,7 +111,7 @@ def test_a_proxy_is_not_asked_for_this_machine(
     inference.close()
 
 
-def test_frame_model_brings_the_model_that_it_asks() -> None:
+def test_frame_model_loads_the_model_that_it_calls() -> None:
     assert servable_models(MODEL_REPOSITORY, ("xpnet_frame",)) == ("xpnet_frame", DEFAULT_MODEL)
 
 
@@ -150,7 +150,7 @@ def test_uint8_frames_of_any_size_come_back_as_masks(
         assert (mask // 255 != expected).mean() <= 1e-4
 
 
-def test_a_wrong_frame_is_answered_with_an_error_and_the_model_lives(server: TritonServer) -> None:
+def test_wrong_frame_gets_an_error_and_the_model_stays_loaded(server: TritonServer) -> None:
     client = grpc.InferenceServerClient(server.grpc_url)
     request = grpc.InferInput("frame", [4, 4, 3, 1], "UINT8")
     request.set_data_from_numpy(np.zeros((4, 4, 3, 1), np.uint8))
@@ -159,7 +159,7 @@ def test_a_wrong_frame_is_answered_with_an_error_and_the_model_lives(server: Tri
     assert client.is_model_ready("xpnet_frame")
 
 
-def test_wrong_model_and_wrong_card_are_named(server: TritonServer, card: Card) -> None:
+def test_wrong_model_and_wrong_card_are_reported(server: TritonServer, card: Card) -> None:
     with pytest.raises(UserError, match="model 'nosuch' is not ready"):
         TritonInference(server.grpc_url, "nosuch", card)
     other = card.at_size(64, 64)
@@ -169,7 +169,7 @@ def test_wrong_model_and_wrong_card_are_named(server: TritonServer, card: Card) 
         TritonInference("127.0.0.1:1", DEFAULT_MODEL, card)
 
 
-def test_a_dead_backend_fails_at_once_and_once(
+def test_dead_backend_fails_at_once_and_is_logged_once(
     mortal_server: TritonServer, card: Card, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server lives and calls the model ready, but the process that runs it is gone."""
@@ -191,7 +191,7 @@ def test_a_dead_backend_fails_at_once_and_once(
     inference.close()
 
 
-def test_a_dead_server_fails_at_once_and_comes_back(card: Card) -> None:
+def test_dead_server_fails_at_once_and_is_found_again(card: Card) -> None:
     tensor = np.zeros((1, *card.input.shape[1:]), np.float32)
     with running_server(ServerSettings(models=(DEFAULT_MODEL,), **FREE_PORTS)) as first:
         inference = TritonInference(first.grpc_url, DEFAULT_MODEL, card)
@@ -218,7 +218,7 @@ def test_a_dead_server_fails_at_once_and_comes_back(card: Card) -> None:
         inference.close()
 
 
-def test_who_reaches_the_ports_can_neither_load_models_nor_move_the_log(
+def test_clients_can_neither_load_models_nor_change_log_settings(
     server: TritonServer, tmp_path: Path
 ) -> None:
     client = grpc.InferenceServerClient(server.grpc_url)
@@ -237,19 +237,19 @@ def test_who_reaches_the_ports_can_neither_load_models_nor_move_the_log(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_taken_port_is_named(server: TritonServer, xpnet) -> None:
+def test_taken_port_is_reported(server: TritonServer, xpnet) -> None:
     port = server.http_url.rsplit(":", 1)[1]
     line = one_line(xpnet("serve", "--http-port", port))
     assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in line
 
 
-def test_missing_model_is_named(xpnet, tmp_path: Path) -> None:
+def test_missing_model_is_reported(xpnet, tmp_path: Path) -> None:
     assert "no model 'nosuch'" in one_line(xpnet("serve", "--model", "nosuch"))
     assert "model.plan is missing" in one_line(xpnet("serve", "--model", "xpnet"))
     assert "no such model repository" in one_line(xpnet("serve", "--repository", tmp_path / "no"))
 
 
-def test_a_model_that_does_not_load_is_named(xpnet, tmp_path: Path) -> None:
+def test_model_that_does_not_load_is_reported(xpnet, tmp_path: Path) -> None:
     repository = tmp_path / "models"
     shutil.copytree(MODEL_REPOSITORY / DEFAULT_MODEL, repository / DEFAULT_MODEL)
     (repository / DEFAULT_MODEL / "1" / "model.onnx").write_bytes(b"junk")
@@ -276,7 +276,7 @@ def test_serve_prints_its_addresses_and_ends_on_ctrl_c() -> None:
         socket.create_connection((host, int(port)), timeout=5)
 
 
-def test_a_server_that_is_killed_is_named() -> None:
+def test_killed_server_is_reported() -> None:
     ports = [x for p in ("http", "grpc", "metrics") for x in (f"--{p}-port", "0")]
     process = subprocess.Popen(
         [sys.executable, "-m", "xpnet.cli", "serve", *ports],
@@ -292,7 +292,7 @@ def test_a_server_that_is_killed_is_named() -> None:
     assert said == "xpnet: tritonserver ended by itself: killed by SIGKILL\n"
 
 
-def test_no_server_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_server_installed_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("xpnet.serving.triton_server.BUNDLED_TRITON", tmp_path)
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(UserError, match=r"not installed: run scripts/setup\.sh"):

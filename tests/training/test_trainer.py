@@ -268,12 +268,12 @@ def test_the_network_computes_in_the_precision_asked_for(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_device_that_is_not_there_is_named(xpnet, discs: Path) -> None:
+def test_a_device_that_is_not_there_is_reported(xpnet, discs: Path) -> None:
     result = xpnet("train", "student", f"data={discs}", "accelerator=cuda")
     assert "accelerator cuda, 1 devices" in one_line(result)
 
 
-def test_data_that_is_not_there_is_named(xpnet, discs: Path, tmp_path: Path) -> None:
+def test_data_that_is_not_there_is_reported(xpnet, discs: Path, tmp_path: Path) -> None:
     call = ("train", "student", f"output={tmp_path / 'run'}", "accelerator=cpu")
     assert "none: no such folder" in one_line(xpnet(*call, "data=none"))
     (discs.parent / "only").mkdir(exist_ok=True)

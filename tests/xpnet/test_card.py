@@ -44,7 +44,7 @@ def test_threshold_outside_its_range_is_refused(card: Card, threshold: float) ->
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "x"}', "null"])
-def test_what_is_no_card_is_named(text: str) -> None:
+def test_invalid_card_is_reported(text: str) -> None:
     with pytest.raises(UserError, match=r"^some\.json: not a model card of XP-Net"):
         parse_card(text, "some.json")
 
@@ -55,7 +55,7 @@ def test_unknown_field_is_refused(card: Card) -> None:
         parse_card(json.dumps(raw), "x")
 
 
-def test_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.json: model card cannot be read"):
         read_card(tmp_path / "nowhere.json")
 
@@ -63,6 +63,6 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"value_range": (-1.0, 1.0)}, {"colours": "BGR"}, {"layout": "NHWC"}]
 )
-def test_a_preprocessing_that_nobody_does_is_refused(card: Card, change: dict) -> None:
+def test_card_with_other_preprocessing_is_refused(card: Card, change: dict) -> None:
     with pytest.raises(UserError, match="expected float32, NCHW, 0 to 1, 'RGB'"):
         replace(card, input=replace(card.input, **change))

@@ -21,7 +21,7 @@ def test_info_as_json(xpnet) -> None:
     assert found["models"]["xpnet_onnx"]["licence"] == "Apache-2.0"
 
 
-def test_an_address_that_nobody_has_is_named(xpnet) -> None:
+def test_unknown_host_is_reported(xpnet) -> None:
     assert "give another address" in one_line(xpnet("serve", "--host", "nosuch.invalid"))
 
 
@@ -55,7 +55,7 @@ def test_wrong_use_ends_with_2(xpnet) -> None:
         assert xpnet(*arguments).returncode == 2
 
 
-def test_mistakes_of_the_program_end_with_1_and_one_line(
+def test_unexpected_exception_gives_exit_code_1_and_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken() -> None:
@@ -66,7 +66,7 @@ def test_mistakes_of_the_program_end_with_1_and_one_line(
     assert capsys.readouterr().err == "xpnet: ZeroDivisionError: a b\n"
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_closed_pipe_is_no_error() -> None:
     closed = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m xpnet.cli doctor info | true"],
         capture_output=True, text=True, cwd=ROOT,
@@ -88,7 +88,7 @@ def test_without_standard_streams() -> None:
     assert closed.returncode == 0
 
 
-def test_wrong_port_is_named(xpnet) -> None:
+def test_wrong_port_is_reported(xpnet) -> None:
     assert "127.0.0.1:99999 cannot be listened on" in one_line(xpnet("serve", "--http-port", 99999))
 
 

@@ -27,17 +27,17 @@ def test_success_replaces(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_missing_folder_is_named(tmp_path: Path) -> None:
+def test_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the folder .*/none does not exist"):
         check_writable(tmp_path / "none" / "a.txt")
 
 
-def test_folder_as_file_is_named(tmp_path: Path) -> None:
+def test_folder_as_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder"):
         check_writable(tmp_path)
 
 
-def test_full_disk_is_named(tmp_path: Path) -> None:
+def test_full_disk_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No space left"), replacing(tmp_path / "a") as partial:
         partial.symlink_to("/dev/full")
         partial.write_text("x" * 100_000)

@@ -41,7 +41,7 @@ def test_shrinking_averages() -> None:
         np.zeros((0, 4, 3), np.uint8),
     ],
 )
-def test_what_is_no_frame_is_refused(frame: np.ndarray) -> None:
+def test_invalid_frame_is_refused(frame: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"expected H x W x 3 or H x W x 4 of uint8"):
         frame_to_tensor(frame, 16, 16)
 
@@ -61,7 +61,7 @@ def test_edges_are_smooth_because_the_map_is_scaled_before_the_cut() -> None:
     assert wrong < 0.001
 
 
-def test_threshold_cuts() -> None:
+def test_threshold_is_applied() -> None:
     probabilities = np.array([[0.2, 0.6]], np.float32)
     np.testing.assert_array_equal(probabilities_to_mask(probabilities, 1, 2, 0.5), [[0, 1]])
     np.testing.assert_array_equal(probabilities_to_mask(probabilities, 1, 2, 0.1), [[1, 1]])

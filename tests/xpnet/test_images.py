@@ -24,7 +24,7 @@ def test_reads_rgb(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.full((4, 5, 3), (3, 2, 1)))
 
 
-def test_a_header_that_claims_too_much_is_named(tmp_path: Path) -> None:
+def test_image_header_with_too_many_pixels_is_reported(tmp_path: Path) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

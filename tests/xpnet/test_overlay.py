@@ -35,7 +35,7 @@ def test_fill_is_translucent_and_contour_opaque(mask: np.ndarray) -> None:
     assert tuple(frame[200, 380]) == (100, 100, 100)
 
 
-def test_opacity_zero_leaves_the_mucosa_alone(mask: np.ndarray) -> None:
+def test_opacity_zero_draws_the_contour_only(mask: np.ndarray) -> None:
     frame = np.full((404, 720, 3), 100, np.uint8)
     draw_mask(frame, mask, OverlayStyle(opacity=0))
     assert tuple(frame[200, 300]) == (100, 100, 100)

@@ -58,7 +58,7 @@ def test_the_probability_is_the_mean_over_the_polyp_alone() -> None:
     assert find_polyps(mask, halved)[0].probability == pytest.approx(0.6, abs=0.03)
 
 
-def test_specks_are_left_out_and_an_empty_mask_holds_nothing() -> None:
+def test_small_areas_are_ignored_and_an_empty_mask_has_no_polyp() -> None:
     assert find_polyps(discs()) == []
     speck = discs((60, 60, 3))
     assert 0 < speck.sum() < MIN_AREA * speck.size
@@ -85,14 +85,14 @@ def ids(tracker: PolypTracker, frames: list[list[Polyp]], step_s: float = 0.04) 
     ]
 
 
-def test_an_id_comes_after_frames_in_a_row_and_stays_while_the_polyp_moves() -> None:
+def test_id_is_assigned_after_consecutive_frames_and_kept() -> None:
     moving = [[boxed(20 + 10 * n)] for n in range(8)]
     assert ids(PolypTracker(), moving) == [[None]] * (CONFIRM_FRAMES - 1) + [[1]] * (
         9 - CONFIRM_FRAMES
     )
 
 
-def test_what_flashes_gets_no_id() -> None:
+def test_flash_gets_no_id() -> None:
     flashes = [[boxed(20)], [], [boxed(20)], [boxed(20)], [], [boxed(20)]]
     assert ids(PolypTracker(), flashes) == [[None], [], [None], [None], [], [None]]
 
@@ -119,7 +119,7 @@ def test_two_polyps_never_share_an_id() -> None:
     assert found[-1] == [1, 2]
 
 
-def test_a_line_of_json_tells_no_mask_from_no_polyp() -> None:
+def test_json_line_distinguishes_no_mask_from_no_polyp() -> None:
     stream = io.StringIO()
     polyps = find_polyps(discs((60, 60, 10)), np.full((20, 30), 0.75, np.float32))
     write_line(stream, 0, 40_000_000, polyps)

@@ -1,4 +1,4 @@
-"""`xpnet deploy --check`: each mistake that a deployment could meet gives one line that names it."""
+"""`xpnet deploy --check`: each error in a config gives one line that names it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNBUILT = Checker(built=False)
 
 
 def made(folder: Path, triton: str, source: str = str(CLIP)) -> tuple[Path, Path]:
-    """A sound deployment of one source in `folder`, and its inference config."""
+    """Write a valid deployment of one source and its inference config."""
     (deployment,) = write([Deployment("rtx", (source,), ("screen",), triton)], folder)
     return deployment, folder / f"infer_rtx_{triton}_xpnet_lite_b1.txt"
 
@@ -54,7 +54,9 @@ def change(path: Path, old: str, new: str) -> None:
         ("[primary-gie]\n", "[primary-gie]\nenable=0\n[tests]\n", "unknown key 'plugin-type'"),
     ],
 )  # fmt: skip
-def test_mistakes_of_a_cart(old: str, new: str, expected: str, tmp_path: Path) -> None:
+def test_errors_in_an_app_config_are_reported(
+    old: str, new: str, expected: str, tmp_path: Path
+) -> None:
     deployment, _ = made(tmp_path, "none")
     UNBUILT.check(deployment)
     change(deployment, old, new)
@@ -91,7 +93,9 @@ def test_mistakes_of_a_cart(old: str, new: str, expected: str, tmp_path: Path) -
         ("model_repo {", 'grpc { url: "x" }\n model_repo {', 'another member of oneof "server"'),
     ],
 )  # fmt: skip
-def test_mistakes_of_nvinferserver(old: str, new: str, expected: str, tmp_path: Path) -> None:
+def test_errors_in_an_nvinferserver_config_are_reported(
+    old: str, new: str, expected: str, tmp_path: Path
+) -> None:
     deployment, infer = made(tmp_path, "inprocess")
     UNBUILT.check(deployment)
     change(infer, old, new)
@@ -115,7 +119,9 @@ def test_mistakes_of_nvinferserver(old: str, new: str, expected: str, tmp_path: 
         ("onnx-file=", "onnx-file=/nowhere", "no such file"),
     ],
 )  # fmt: skip
-def test_mistakes_of_nvinfer(old: str, new: str, expected: str, tmp_path: Path) -> None:
+def test_errors_in_an_nvinfer_config_are_reported(
+    old: str, new: str, expected: str, tmp_path: Path
+) -> None:
     deployment, infer = made(tmp_path, "none")
     change(infer, old, new)
     with pytest.raises(UserError, match=re.escape(expected)):
@@ -133,7 +139,7 @@ def test_keys_and_groups_may_be_numbered_where_the_parser_counts(tmp_path: Path)
     assert UNBUILT.check(deployment)
 
 
-def test_a_source_of_several_files_counts_as_many(tmp_path: Path) -> None:
+def test_source_of_several_files_counts_as_several(tmp_path: Path) -> None:
     (deployment,) = write([Deployment("rtx", (str(CLIP),) * 2, ("screen",), "none")], tmp_path)
     text = deployment.read_text()
     first, second = text.index("[source0]"), text.index("[streammux]")
@@ -157,7 +163,7 @@ def test_live_sources_with_a_sink_that_waits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("triton", ["inprocess", "none"])
-def test_a_missing_plan_comes_with_the_command_that_builds_it(
+def test_missing_plan_gives_the_build_command(
     triton: str, tmp_path: Path
 ) -> None:  # fmt: skip
     repository = tmp_path / "models"
@@ -172,7 +178,7 @@ def test_a_missing_plan_comes_with_the_command_that_builds_it(
     with pytest.raises(UserError, match="no TensorRT plan yet") as error:
         Checker(repository).check(deployment)
     assert "xpnet build --target rtx|jetson --model xpnet_lite" in str(error.value)
-    change(deployment, "[osd]", "[osb]")  # a mistake in the file comes first
+    change(deployment, "[osd]", "[osb]")  # an error in the file is reported first
     with pytest.raises(UserError, match=re.escape("unknown group [osb]")):
         Checker(repository).check(deployment)
     change(deployment, "[osb]", "[osd]")
@@ -184,7 +190,7 @@ def test_a_missing_plan_comes_with_the_command_that_builds_it(
 
 
 def leaves(message: str) -> Iterator[tuple[set[str], str]]:
-    """Each field below a message alone, as protobuf text, and the fields on the way to it."""
+    """Yield protobuf text for each single field of a message, with the fields on its path."""
     for word in MESSAGES[message].split():
         name, kind = word.split(":")
         kind = kind.partition("@")[0].rstrip("*")

@@ -1,4 +1,4 @@
-"""The files of `xpnet deploy`: made from the card, checked in, and read by GLib's own parser."""
+"""The files of `xpnet deploy`: generated from the card, checked in, and parsed by GLib."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOURCES = ((str(CLIP),), ("/dev/video2",), ("rtsp://10.0.0.7/scope",), ("/dev/vi
 SINKS = ("screen", "masks.mp4", "masks.mkv", "rtsp:8600")
 
 
-def test_the_checked_in_files_are_the_generators() -> None:
+def test_example_files_are_up_to_date() -> None:
     expected: dict[str, str] = {}
     for deployment in EXAMPLES:
         for name, text in render(deployment, CONFIGS).items():
@@ -41,14 +41,16 @@ def test_the_checked_in_files_are_the_generators() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*_*.txt")), ids=lambda path: path.name)
-def test_every_checked_in_config_is_sound(path: Path) -> None:
+def test_every_example_passes_its_check(path: Path) -> None:
     assert UNBUILT.check(path).startswith(f"{path}: ")
 
 
 @pytest.mark.parametrize("platform", ["rtx", "jetson"])
 @pytest.mark.parametrize("triton", ["inprocess", "grpc", "none"])
 @pytest.mark.parametrize("model", ["xpnet_lite", "xpnet"])
-def test_every_cart_is_sound(platform: str, triton: str, model: str, tmp_path: Path) -> None:
+def test_every_deployment_passes_its_check(
+    platform: str, triton: str, model: str, tmp_path: Path
+) -> None:
     sinks = [*SINKS, "drm"] if platform == "jetson" else SINKS
     for sources, sink in itertools.product(SOURCES, sinks):
         deployment = Deployment(platform, sources, (sink,), triton, model)
@@ -64,7 +66,7 @@ KEY_FILES = sorted([*CONFIGS.glob("cart_*.txt"), *CONFIGS.glob("infer_*_none_*.t
 
 @pytest.mark.parametrize("path", KEY_FILES, ids=lambda path: path.name)
 def test_glib_reads_every_key_as_nvidias_parser_does(path: Path) -> None:
-    """GKeyFile is what deepstream-app and nvinfer read with."""
+    """GKeyFile is the parser of deepstream-app and nvinfer."""
     from gi.repository import GLib
 
     text = path.read_text(encoding="utf-8")
@@ -87,7 +89,7 @@ def test_glib_reads_every_key_as_nvidias_parser_does(path: Path) -> None:
 
 
 def test_a_model_of_another_size_and_threshold_reaches_every_file(tmp_path: Path) -> None:
-    """Nothing of the model may stand in the generator: one card changed, all files follow."""
+    """The generator contains no fact about the model: with another card all files follow."""
     repository = tmp_path / "models"
     for name in ("xpnet_lite", "xpnet_lite_onnx"):
         card = read_card(MODEL_REPOSITORY / name / "card.json")
@@ -128,9 +130,7 @@ def test_live_sources_never_wait_and_a_clip_plays_at_its_own_rate() -> None:
     ("fps", "fraction", "timeout"),
     [(59.94, (60000, 1001), 16683), (25, (25, 1), 40000), (12.5, (25, 2), 80000)],
 )
-def test_a_camera_is_asked_for_its_rate_exactly(
-    fps: float, fraction: tuple[int, int], timeout: int
-) -> None:
+def test_camera_frame_rate_is_exact(fps: float, fraction: tuple[int, int], timeout: int) -> None:
     """A capture card that delivers 60000/1001 has no 60/1, and v4l2src would not start."""
     deployment = Deployment("rtx", ("/dev/video0",), ("screen",), "none", fps=fps)
     text = next(iter(render(deployment, CONFIGS).values()))
@@ -153,7 +153,7 @@ def test_a_source_of_another_shape_is_not_stretched() -> None:
         (("/dev/video0", "rtsp://a/x"), True),
     ],
 )
-def test_a_cart_that_one_of_its_sources_can_end_says_so(
+def test_deployment_that_one_source_can_stop_has_a_warning(
     sources: tuple[str, ...], stops_at_any_error: bool
 ) -> None:
     text = next(iter(render(Deployment("rtx", sources, ("screen",), "none"), CONFIGS).values()))
@@ -162,7 +162,7 @@ def test_a_cart_that_one_of_its_sources_can_end_says_so(
     ) is stops_at_any_error
 
 
-def test_probabilities_come_beside_the_mask_where_asked_for(tmp_path: Path) -> None:
+def test_probabilities_are_attached_on_request(tmp_path: Path) -> None:
     for wanted, end in ((False, ""), (True, "_probabilities")):
         deployment = Deployment(
             "rtx", ("/dev/video0",), ("screen",), "inprocess", probabilities=wanted
@@ -177,7 +177,7 @@ def test_probabilities_come_beside_the_mask_where_asked_for(tmp_path: Path) -> N
         assert control.infer_config.postprocess.HasField("segmentation")
 
 
-def test_cuda_buffers_are_shared_with_a_server_on_the_same_laptop_alone(tmp_path: Path) -> None:
+def test_deployment_shares_cuda_buffers_on_the_same_pc_only(tmp_path: Path) -> None:
     shared = []
     for platform, url in (("rtx", "127.0.0.1:8001"), ("rtx", "10.0.0.9:8001"),
                           ("jetson", "127.0.0.1:8001")):  # fmt: skip
@@ -192,8 +192,8 @@ def test_cuda_buffers_are_shared_with_a_server_on_the_same_laptop_alone(tmp_path
     assert shared == [True, False, False]
 
 
-def test_shrinking_bilinearly_would_change_masks(frames: list[np.ndarray]) -> None:
-    """Why both plugins are told to average areas: at HD, bilinear shrinking skips pixels."""
+def test_bilinear_shrinking_would_change_masks(frames: list[np.ndarray]) -> None:
+    """The reason for area averaging in both plugins: bilinear shrinking from HD skips pixels."""
     card = read_card(MODEL_REPOSITORY / "xpnet_lite_onnx" / "card.json")
     session = InferenceSession(str(MODEL_REPOSITORY / "xpnet_lite_onnx" / "1" / "model.onnx"))
     size = (card.input.width, card.input.height)
@@ -213,7 +213,7 @@ def test_shrinking_bilinearly_would_change_masks(frames: list[np.ndarray]) -> No
 
 
 @pytest.mark.parametrize("address", ["rtsp://me:secret@h/x", "rtsp://h/x?user=a&password=secret"])
-def test_a_file_with_a_password_is_its_owners_alone(
+def test_file_with_a_password_is_readable_by_its_owner_only(
     address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (path,) = write([Deployment("rtx", (address,), ("screen",), "none")], tmp_path)
@@ -225,7 +225,7 @@ def test_a_file_with_a_password_is_its_owners_alone(
     assert line == f"{path} holds a camera's password: readable for you alone"
 
 
-def test_rtsp_out_says_that_it_is_open() -> None:
+def test_rtsp_output_warns_that_it_is_open() -> None:
     deployment = Deployment("rtx", ("/dev/video0",), ("rtsp",), "none")
     text = next(iter(render(deployment, CONFIGS).values()))
     assert "listens on every address and asks for no password" in text
@@ -256,7 +256,7 @@ def test_rtsp_out_says_that_it_is_open() -> None:
         ({"width": 63}, "width 63, expected 64 or more"),
     ],
 )
-def test_parts_that_do_not_go_together_are_refused(deployment: dict, expected: str) -> None:
+def test_parts_that_exclude_each_other_are_refused(deployment: dict, expected: str) -> None:
     given = {"platform": "rtx", "sources": ("/dev/video0",), "sinks": ("screen",),
              "triton": "inprocess", **deployment}  # fmt: skip
     with pytest.raises(UserError, match=re.escape(expected)):

@@ -1,8 +1,8 @@
-"""Every element and property that a graph may set, and where its name was looked up.
+"""Every element and property that a graph may set, and the source of its name.
 
-NVIDIA's elements cannot be asked here, so each property stands beside the values that it takes.
-`libraries`: the wheel of nvidia-deepstream-videodecode-cu13 holds the plugin, and the property's
-name must occur in it. GStreamer's own elements are asked themselves.
+NVIDIA's elements cannot be queried here, so each property is listed with a pattern of its values.
+`libraries`: the wheel of nvidia-deepstream-videodecode-cu13 contains the plugin, and the property's
+name must occur in it. GStreamer's own elements are queried.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ NVIDIA = {
     ),
     "nvinferserver": Known(
         DEEPSTREAM + "src/gst-plugins/gst-nvinferserver/gstnvinferserver.cpp",
-        {"config-file-path": ".+", "interval": NUMBER},  # batches that are left out
+        {"config-file-path": ".+", "interval": NUMBER},  # skipped batches
     ),
     "nvvideoconvert": Known(
         DEEPSTREAM + "src/apps/common/src/deepstream_sink_bin.c",

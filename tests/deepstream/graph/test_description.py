@@ -1,4 +1,4 @@
-"""One function describes every graph; no name in it is a typing mistake."""
+"""Descriptions of all graphs: every element, property and value in them exists."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SOURCES = {
 
 
 def every_graph() -> list[Description]:
-    """All that the tables allow: platform, source, sink, mode, encoder."""
+    """Return all graphs that the tables allow: platform, source, sink, mode, encoder."""
     found = []
     for (platform, table), clip, sink, mode, hardware in product(
         TABLES.items(), SOURCES.values(), SINK_KINDS, ("every", "latest", "none"), (True, False)
@@ -83,7 +83,7 @@ ROWS = sorted(
 FACTORIES = sorted({row.factory for g in GRAPHS for row in g.elements})
 
 
-def test_there_are_graphs_for_every_platform() -> None:
+def test_every_platform_has_graphs() -> None:
     assert {g.platform for g in GRAPHS} == set(TABLES)
     assert len(GRAPHS) > 60
 
@@ -98,14 +98,14 @@ def test_every_property_is_known_and_takes_its_value(factory: str, key: str, val
     if factory in NVIDIA:
         assert re.fullmatch(NVIDIA[factory].properties[key], value), (factory, key, value)
         if Gst.ElementFactory.find(factory) is None:
-            return  # on a target it is asked itself
+            return  # on a target the element itself is queried
     element = Gst.ElementFactory.make(factory)
     assert element.find_property(key) is not None
     assert taken(element, key, value)
 
 
 def taken(element: Any, key: str, value: str) -> bool:
-    """Whether a property, set from text as the graph does, has that value then."""
+    """Return whether a property, set from text, has that value afterwards."""
     Gst.util_set_object_arg(element, key, value)
     found = element.get_property(key)
     if isinstance(found, bool):
@@ -119,7 +119,7 @@ def taken(element: Any, key: str, value: str) -> bool:
     return str(found) == value
 
 
-def test_a_mistake_in_a_name_or_value_would_be_seen() -> None:
+def test_wrong_name_or_value_is_detected() -> None:
     queue = Gst.ElementFactory.make("queue")
     assert queue.find_property("max-size-buffer") is None
     assert taken(queue, "leaky", "downstream")
@@ -135,7 +135,7 @@ def test_nvidias_own_library_holds_the_names_of_the_properties(factory: str) -> 
     assert libraries is not None
     content = (libraries / NVIDIA[factory].shared_object).read_bytes()
     for name in NVIDIA[factory].properties:
-        # No zero before it: the linker lets a string begin inside a longer one (peak-bitrate).
+        # No zero byte before it: the linker lets a string start inside a longer one (peak-bitrate).
         assert f"{name}\0".encode() in content, name
 
 
@@ -160,14 +160,14 @@ def test_every_probe_has_its_handler(probes: type[Probes]) -> None:
             assert all(callable(getattr(probes, point.handler)) for point in graph.probes)
 
 
-def test_every_live_source_loses_its_oldest_frame_rather_than_lag() -> None:
+def test_live_sources_drop_the_oldest_frame() -> None:
     for table in TABLES.values():
         for kind in LIVE:
             assert FRESH in table[f"source.{kind}"], kind
 
 
-def test_whoever_joins_a_stream_waits_two_seconds_at_most() -> None:
-    """Each 50 frames a frame that decoding can begin with; nvv4l2h264enc counts those apart."""
+def test_viewers_wait_at_most_two_seconds_for_a_key_frame() -> None:
+    """Every 50 frames there is a frame to start decoding with; nvv4l2h264enc counts those separately."""
     for graph in GRAPHS:
         for row in graph.elements:
             if row.name == "encoder":
@@ -176,7 +176,7 @@ def test_whoever_joins_a_stream_waits_two_seconds_at_most() -> None:
                 assert [row.properties[key] for key in keys] == ["50"] * len(keys)
 
 
-def test_what_differs_between_the_platforms_is_the_table_alone() -> None:
+def test_platforms_differ_in_their_tables_only() -> None:
     table = {
         name: (Row("identity", name.split(".")[0], head=True),) for name in TABLES["gstreamer"]
     }
@@ -186,7 +186,7 @@ def test_what_differs_between_the_platforms_is_the_table_alone() -> None:
     ]  # fmt: skip
 
 
-def test_what_a_platform_lacks_is_named() -> None:
+def test_stage_that_a_platform_lacks_is_reported() -> None:
     with pytest.raises(UserError, match="platform deepstream: no source images: it has decklink"):
         describe_graph("deepstream", SOURCES["images"], "file", SINK)
     with pytest.raises(UserError, match="no inference none: it has every, latest"):
@@ -209,13 +209,13 @@ def test_the_launch_line_is_what_gstreamer_parses() -> None:
         (Row("queue", "a", {"max-size-bufers": "1"}), "queue has no 'max-size-bufers'"),
     ],
 )
-def test_what_cannot_be_built_is_named(row: Row, message: str) -> None:
+def test_graph_that_cannot_be_built_is_reported(row: Row, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(Description("mine", (row,), (), (), (), ()))
 
 
 @pytest.mark.parametrize("platform", ["gstreamer", "deepstream"])
-def test_the_checked_in_drawing_is_that_of_today(xpnet, tmp_path: Path, platform: str) -> None:
+def test_drawing_in_the_docs_is_up_to_date(xpnet, tmp_path: Path, platform: str) -> None:
     dot = tmp_path / "graph.dot"
     xpnet("run", "graph", CLIP, "--platform", platform, "--dot", dot,
           "--infer-config", "nvinferserver.txt")  # fmt: skip
@@ -248,7 +248,7 @@ def test_drawing_without_graphviz_is_one_line(xpnet, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "uri", ["rtsp://me:p@secret@host/scope", "rtsp://host/scope?u=a&p=secret", "rtsp://me:secret@h"]
 )
-def test_a_cameras_password_is_not_drawn_nor_logged(uri: str) -> None:
+def test_camera_password_is_neither_drawn_nor_logged(uri: str) -> None:
     clip = VideoSource(Path("a"), 16, 16, 0, 0, False, kind="rtsp", uri=uri)
     description = describe_graph("deepstream", clip, "screen", SINK)
     assert "secret" in description.as_launch()
@@ -257,7 +257,7 @@ def test_a_cameras_password_is_not_drawn_nor_logged(uri: str) -> None:
     assert "secret" not in clip.where
 
 
-def test_a_pad_that_does_not_tell_its_caps_goes_by_its_name() -> None:
+def test_pad_without_caps_is_linked_by_its_name() -> None:
     """nvurisrcbin adds vsrc_0 before it has decoded anything."""
     for name, media in (("vsrc_0", "video"), ("asrc_0", "audio")):
         pad = Gst.Pad.new(name, Gst.PadDirection.SRC)

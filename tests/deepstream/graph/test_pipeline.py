@@ -1,4 +1,4 @@
-"""Which element an error comes from, and what an end of the stream has to reach then."""
+"""Which element an error comes from, and the elements before it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def error_of(element: Gst.Element) -> Gst.Message:
     return Gst.Message.new_error(element, error, "")
 
 
-def test_an_error_inside_the_screen_is_the_screens() -> None:
-    """autovideosink holds the sink that it chose: that one posts the error."""
+def test_error_inside_the_screen_element_belongs_to_it() -> None:
+    """autovideosink contains the sink that it selected, which posts the error."""
     clip = VideoSource(Path("a.mp4"), 64, 96, 25, 2, False, uri="file:///a.mp4")
     sink = SinkProperties()
-    probes = EveryProbes(64, 96, None, OverlayStyle())  # no frame will come
+    probes = EveryProbes(64, 96, None, OverlayStyle())  # no frame is processed
     graph = Graph(clip, describe_graph("gstreamer", clip, "screen", sink), probes)
     screen = graph.element("sink")
     (inside,) = screen.children
@@ -35,7 +35,7 @@ def test_an_error_inside_the_screen_is_the_screens() -> None:
     assert graph.failed_element(error_of(graph.pipeline)) == ""
 
 
-def test_what_leads_to_an_element() -> None:
+def test_upstream_elements() -> None:
     clip = VideoSource(Path("a.mp4"), 64, 96, 25, 2, True, uri="file:///a.mp4")
     sink = SinkProperties("o.mp4", "mp4mux")
     description = describe_graph("gstreamer", clip, "file", sink)

@@ -1,4 +1,4 @@
-"""The queue behind a live source, and what it lets into the graph."""
+"""The leaky queue behind a live source."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TABLE = {
 
 @contextmanager
 def started(*source: Row) -> Iterator[tuple[Any, LiveSource]]:
-    """A playing graph behind the elements of a live source."""
+    """Return a playing graph behind the elements of a live source."""
     table = {**TABLE, "source.test": (*source, FRESH)}
     description = describe("test", table, "test", "screen", "every", "", {})
     pipeline = build(description)
@@ -61,18 +61,18 @@ def pulled(pipeline: Any, timeout_s: float = 0.3) -> Iterator[int]:
         yield sample.get_buffer().pts // Gst.MSECOND
 
 
-def test_a_graph_that_is_slower_than_its_source_sees_the_newest_frame() -> None:
+def test_slow_graph_gets_the_newest_frame() -> None:
     with playing() as pipeline:
         push(pipeline, *range(1, 101))
         source = pipeline.get_by_name("source")
-        while source.get_property("current-level-bytes"):  # until all have come to the queue
+        while source.get_property("current-level-bytes"):  # until all frames have reached the queue
             time.sleep(0.01)
         seen = list(pulled(pipeline))
     assert seen[-1] == 100
     assert len(seen) <= 5
 
 
-def test_a_frame_that_is_not_later_is_dropped_until_time_begins_anew() -> None:
+def test_frame_with_an_older_timestamp_is_dropped() -> None:
     seen = []
     with playing() as pipeline:
         for stamp in (40, 80, 80, 60):
@@ -87,7 +87,7 @@ def test_a_frame_that_is_not_later_is_dropped_until_time_begins_anew() -> None:
         assert list(pulled(pipeline)) == [20]
 
 
-def test_an_end_of_the_source_is_told_and_does_not_end_the_graph() -> None:
+def test_end_of_source_is_posted_and_does_not_end_the_graph() -> None:
     with playing() as pipeline:
         push(pipeline, 40)
         pipeline.get_by_name("source").emit("end-of-stream")
@@ -98,8 +98,8 @@ def test_an_end_of_the_source_is_told_and_does_not_end_the_graph() -> None:
         assert bus.pop_filtered(Gst.MessageType.EOS) is None
 
 
-def test_a_device_that_broke_off_delivers_again_after_a_restart() -> None:
-    """Its elements said goodbye to each other: all of them begin anew."""
+def test_disconnected_device_delivers_after_restart() -> None:
+    """All elements of the source are restarted."""
     camera = (
         Row("videotestsrc", "source", {"num-buffers": "5", "is-live": "true"}),
         Row("capsfilter", properties={"caps": "video/x-raw,width=32,height=32,framerate=50/1"}),

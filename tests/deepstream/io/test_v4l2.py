@@ -1,4 +1,4 @@
-"""What capture devices are asked for, and the frames that they give."""
+"""Formats that are requested from capture devices, and the frames that they deliver."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_raw_frames_where_the_device_has_them(
     assert format_among("/dev/video0", Gst.Caps.from_string(offered), *size, fps) == form
 
 
-def test_what_a_device_has_not_is_named() -> None:
+def test_format_that_a_device_lacks_is_reported() -> None:
     offered = Gst.Caps.from_string(WEBCAM)
     with pytest.raises(UserError) as caught:
         format_among("/dev/video0", offered, 720, 1280, 60)
@@ -50,7 +50,7 @@ def test_what_a_device_has_not_is_named() -> None:
     )
 
 
-def test_a_device_that_cannot_be_opened() -> None:
+def test_device_that_cannot_be_opened_is_reported() -> None:
     with pytest.raises(UserError, match=r"/dev/null: cannot be opened: in use, or no capture"):
         choose_format("/dev/null", 1080, 1920, 0)
 
@@ -65,13 +65,13 @@ def test_rates() -> None:
 
 @pytest.mark.parametrize("platform", list(TABLES))
 @pytest.mark.parametrize("kind", ["v4l2", "v4l2-jpeg", "decklink"])
-def test_captured_frames_are_whole_before_they_are_fresh(platform: str, kind: str) -> None:
+def test_frames_are_deinterlaced_before_the_leaky_queue(platform: str, kind: str) -> None:
     names = [row.factory for row in TABLES[platform][f"source.{kind}"]]
     assert names.index("deinterlace") < names.index("queue")
 
 
 def through(kind: str, caps: str, buffers: Sequence[bytes]) -> list[Any]:
-    """What comes out of a source's elements where the device stands aside for an appsrc."""
+    """Return the output of a source's elements, with an appsrc in place of the device."""
     rows = GSTREAMER_TABLE[f"source.{kind}"]
     table = {
         "source.test": (Row("appsrc", "source", {"format": "time", "caps": caps}), *rows[1:-1]),
@@ -96,7 +96,7 @@ def through(kind: str, caps: str, buffers: Sequence[bytes]) -> list[Any]:
     return made
 
 
-def test_a_camera_of_mjpeg_is_decoded_and_a_torn_frame_is_no_end() -> None:
+def test_mjpeg_is_decoded_and_survives_a_broken_frame() -> None:
     whole = cv2.imencode(".jpg", np.full((64, 96, 3), 90, np.uint8))[1].tobytes()
     caps = "image/jpeg,width=96,height=64,framerate=25/1"
     made = through("v4l2-jpeg", caps, [whole, b"\xff\xd8torn", whole, whole])
@@ -105,7 +105,7 @@ def test_a_camera_of_mjpeg_is_decoded_and_a_torn_frame_is_no_end() -> None:
 
 
 @pytest.mark.parametrize("kind", ["v4l2", "decklink"])
-def test_interlaced_frames_become_whole_ones(kind: str) -> None:
+def test_interlaced_frames_are_deinterlaced(kind: str) -> None:
     lines = np.zeros((64, 96), np.uint8)
     lines[::2] = 200  # two fields of a scope that moved in between
     frame = lines.tobytes() + bytes([128]) * (64 * 96 // 2)

@@ -1,4 +1,4 @@
-"""Buffers as they leave nvinferserver: pixels, a batch meta, and on each frame its result.
+"""Buffers as nvinferserver leaves them: pixels, a batch meta, and a result on each frame.
 
 What is attached, and how it is freed: attachSegmentationMetadata and attachTensorOutputMeta of
 gst-nvinferserver/gstnvinferserver_meta_utils.cpp (github.com/NVIDIA/DeepStream).
@@ -27,11 +27,11 @@ from tests.deepstream.nvds.structures import (
 NVDS_BATCH_GST_META = 4096 + 1  # gstnvdsmeta.h
 OUTPUT = ctypes.create_string_buffer(b"probabilities")
 GAP = 171
-"""Bytes between the rows of a surface, which nobody may write."""
+"""Bytes between the rows of a surface, which must not be written."""
 released = 0
-"""How many results, copies among them, were given back since the process began."""
+"""Number of results, copies included, that were released."""
 made = 0
-"""How many were made."""
+"""Number of results that were made."""
 
 
 class _GstNvDsMeta(ctypes.Structure):
@@ -89,7 +89,7 @@ COPY = {
 
 
 def segmentation(class_map: np.ndarray, classes: int = 1) -> tuple[int, int, Any]:
-    """NvDsInferSegmentationMeta of a class map, height x width of int32, in glib's memory."""
+    """Return an NvDsInferSegmentationMeta of a class map, height x width int32, in glib's memory."""
     global made
     made += 1
     meta = NvDsInferSegmentationMeta.from_address(
@@ -101,7 +101,7 @@ def segmentation(class_map: np.ndarray, classes: int = 1) -> tuple[int, int, Any
 
 
 def tensor(probabilities: np.ndarray) -> tuple[int, int, Any]:
-    """NvDsInferTensorMeta of a probability map, height x width of float32."""
+    """Return an NvDsInferTensorMeta of a probability map, height x width float32."""
     global made
     made += 1
     meta = NvDsInferTensorMeta.from_address(glib.g_malloc0(ctypes.sizeof(NvDsInferTensorMeta)))
@@ -118,7 +118,7 @@ def tensor(probabilities: np.ndarray) -> tuple[int, int, Any]:
 def batched(
     frames: np.ndarray, results: Sequence[tuple[int, int, Any] | None], start_ns: int = 0
 ) -> Any:
-    """A GstBuffer of N x height x width x 4 pixels with NVIDIA's metadata, one result a frame."""
+    """Return a GstBuffer of N x height x width x 4 pixels with NVIDIA's metadata, one result a frame."""
     number, height, width, channels = frames.shape
     padded = np.full((number, height, pyds.pitch_of(width)), GAP, np.uint8)
     padded[:, :, : width * channels] = frames.reshape(number, height, -1)
@@ -129,11 +129,11 @@ def batched(
 
 
 def attach(buffer: int, results: Sequence[tuple[int, int, Any] | None], start_ns: int = 0) -> None:
-    """A batch meta on the GstBuffer at an address, with one frame and its result each."""
+    """Attach a batch meta to the GstBuffer at an address, with one frame for each result."""
     library = pyds.meta_library
     batch_address = library.nvds_create_batch_meta(len(results))
     batch = NvDsBatchMeta.from_address(batch_address)
-    batch.max_frames_in_batch = len(results)  # stays 0 by itself, and copying then crashes
+    batch.max_frames_in_batch = len(results)  # it is 0 by default, and copying then crashes
     for number, result in enumerate(results):
         frame_address = library.nvds_acquire_frame_meta_from_pool(batch_address)
         frame = NvDsFrameMeta.from_address(frame_address)

@@ -1,9 +1,9 @@
-"""By how much a process grows with each frame that passes the DeepStream probe.
+"""Measures by how much a process grows with each frame that passes the DeepStream probe.
 
     python -m tests.deepstream.nvds.leaks CASE FRAMES      prints JSON
 
-A process of its own: in one that did other work before, what leaks first fills the holes that this
-work left, and nothing grows.
+It runs in a process of its own: after other work, a leak first fills the freed memory, and the
+process does not grow.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from xpnet.paths import MODEL_REPOSITORY
 BATCH, STRETCHES = 25, 20
 SIZE = (48, 64)
 LEAST = 20
-"""Bytes of the least leak, a label's text; malloc makes 32 of them."""
+"""Bytes of the smallest leak, a label's text; malloc makes 32 of them."""
 
 
 def main() -> None:
-    """Plays a quarter of FRAMES to warm up, and then FRAMES."""
+    """Play a quarter of FRAMES as warm-up, and then FRAMES."""
     case, frames = sys.argv[1], int(sys.argv[2])
     probes, make = CASES[case]()
     grown = grown_a_frame(probes, make, frames)
@@ -43,12 +43,12 @@ def main() -> None:
 
 
 def grown_a_frame(probes: NvdsProbes, make: Callable[[], Any], frames: int) -> float:
-    """The median of twenty equal stretches, in bytes of resident memory a frame.
+    """Return the growth of resident memory per frame in bytes: the median of twenty equal stretches.
 
-    A leak is in each of them, while an allocator's new arena, some MiB once in a while when two
-    threads meet, is in one.
+    A leak is in every stretch, while an allocator's new arena (some MiB when two threads meet) is
+    in one.
     """
-    probes.statistics.latency_s = deque(maxlen=BATCH)  # the newest times are kept by intent
+    probes.statistics.latency_s = deque(maxlen=BATCH)  # the newest times are kept on purpose
     picture = np.full((BATCH, *SIZE, 4), 90, np.uint8)
     batches, warm = frames // BATCH, frames // BATCH // 4
     stretch = batches // STRETCHES
@@ -68,7 +68,7 @@ def grown_a_frame(probes: NvdsProbes, make: Callable[[], Any], frames: int) -> f
 
 
 def resident_bytes() -> int:
-    """Of this process."""
+    """Return the resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * 4096
 
@@ -96,7 +96,7 @@ def _tensors() -> tuple[NvdsProbes, Callable[[], Any]]:
 
 
 def _mistakes() -> tuple[NvdsProbes, Callable[[], Any]]:
-    """A traceback holds the frame's arrays until it is gone."""
+    """A traceback keeps the frame's arrays until it is released."""
 
     def broken(_: Segmentation) -> None:
         raise ValueError("a mistake in the program")

@@ -1,5 +1,7 @@
-"""The two libraries and the functions that the tests call, as nvdsmeta.h and gstnvdsmeta.h have
-them (github.com/NVIDIA/DeepStream, includes/)."""
+"""NVIDIA's two metadata libraries, with the signatures of nvdsmeta.h and gstnvdsmeta.h.
+
+Source: github.com/NVIDIA/DeepStream, includes/.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ PACKAGE = "nvidia-deepstream-videodecode-cu13"
 
 
 def folder() -> Path | None:
-    """Where the wheel put the libraries; None where it is not installed."""
+    """Return the folder of the libraries in the wheel, or None if it is not installed."""
     try:
         distribution = importlib.metadata.distribution(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
@@ -20,7 +22,7 @@ def folder() -> Path | None:
 
 
 def load() -> tuple[ctypes.CDLL, ctypes.CDLL]:
-    """libnvds_meta.so and libnvdsgst_meta.so with their signatures. Raises OSError."""
+    """Load libnvds_meta.so and libnvdsgst_meta.so with their signatures. Raises OSError."""
     libraries = folder()
     assert libraries is not None, f"pip install --no-deps {PACKAGE}: scripts/setup.sh --dev"
     meta = ctypes.CDLL(str(libraries / "libnvds_meta.so"), mode=ctypes.RTLD_GLOBAL)

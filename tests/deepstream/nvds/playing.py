@@ -1,4 +1,4 @@
-"""Plays buffers through a real GStreamer pipeline, past a probe."""
+"""Plays buffers through a real GStreamer pipeline with a probe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PIPELINE = (
 
 
 def nvds_probes(card: Card, size: tuple[int, int] = SIZE, **options: Any) -> NvdsProbes:
-    """The shipping probe over the offered pyds, for surfaces of a size."""
+    """Return the released probe with the test's pyds, for surfaces of a size."""
     pyds.surface_size, pyds.surface_pitch = size, pyds.pitch_of(size[1])
     pyds.unmapped.clear()
     pyds.synced.clear()
@@ -34,7 +34,7 @@ def nvds_probes(card: Card, size: tuple[int, int] = SIZE, **options: Any) -> Nvd
 
 @contextmanager
 def pipeline(probes: Probes, points: Iterable[tuple[str, str, str]], caps: str) -> Iterator[Any]:
-    """A playing pipeline with the probes on; `points` are element, pad and handler."""
+    """Return a playing pipeline with probes; `points` are element, pad and handler."""
     playing = Gst.parse_launch(PIPELINE.format(caps=caps))
     for element, pad, handler in points:
         playing.get_by_name(element).get_static_pad(pad).add_probe(
@@ -48,7 +48,7 @@ def pipeline(probes: Probes, points: Iterable[tuple[str, str, str]], caps: str) 
 
 
 def one_by_one(playing: Any, buffers: Iterable[Any]) -> Iterator[Any]:
-    """Pushes each buffer and gives what comes out, before the next one goes in."""
+    """Push each buffer and yield the output before the next one is pushed."""
     source, sink = playing.get_by_name("source"), playing.get_by_name("sink")
     for buffer in buffers:
         source.emit("push-buffer", buffer)
@@ -60,19 +60,19 @@ def one_by_one(playing: Any, buffers: Iterable[Any]) -> Iterator[Any]:
 
 
 def through(probes: NvdsProbes, *made: Any) -> list[Any]:
-    """Plays buffers past the DeepStream probe."""
+    """Play buffers through the DeepStream probe."""
     with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
         return list(one_by_one(playing, made))
 
 
 def pixels(buffer: Any, height: int, width: int) -> np.ndarray:
-    """N x height x width x 4."""
+    """Return the pixels of a buffer, N x height x width x 4."""
     data = buffer.extract_dup(0, buffer.get_size())
     return np.frombuffer(data, np.uint8).reshape(-1, height, width, 4)
 
 
 def surfaces(buffer: Any, height: int, width: int) -> np.ndarray:
-    """N x height x width x 4 of a buffer with gaps between its rows, which are whole."""
+    """Return N x height x width x 4 of a buffer with gaps between its rows, which must be unchanged."""
     data = buffer.extract_dup(0, buffer.get_size())
     rows = np.frombuffer(data, np.uint8).reshape(-1, height, pyds.pitch_of(width))
     assert (rows[:, :, 4 * width :] == buffers.GAP).all()

@@ -1,6 +1,6 @@
-"""The part of pyds that the probe uses: its names, over the real metadata libraries.
+"""The part of pyds that the probe uses, over the real metadata libraries.
 
-What each does: bindings/src of github.com/NVIDIA-AI-IOT/deepstream_python_apps.
+Behaviour: bindings/src of github.com/NVIDIA-AI-IOT/deepstream_python_apps.
 """
 
 from __future__ import annotations
@@ -44,19 +44,18 @@ class NvDsInferDataType:
 
 
 surface_size = (0, 0)
-"""Height and width of the surfaces: a test's buffers hold a batch of them, one after the other,
-as RGBA in system memory."""
+"""Height and width of the surfaces: a test's buffers contain a batch of them, one after the other, as
+RGBA in system memory."""
 surface_pitch = 0
 """Bytes from row to row of a surface."""
 unmapped: list[int] = []
 """Batch ids of the surfaces that were unmapped."""
 synced: list[tuple[int, int]] = []
-"""Address and batch id of the surfaces that were handed back to the hardware while mapped."""
+"""Address and batch id of the surfaces that were synchronised while mapped."""
 
 
 def pitch_of(width: int) -> int:
-    """As NVIDIA's allocator has it: rows begin at a multiple of 256 bytes; and never without a gap
-    here, so that whoever takes rows for adjacent is seen."""
+    """Return the pitch of NVIDIA's allocator, a multiple of 256 bytes, always with a gap between rows."""
     return (4 * width // 256 + 1) * 256
 
 
@@ -66,7 +65,7 @@ def gst_buffer_get_nvds_batch_meta(buffer: int) -> NvDsBatchMeta | None:
 
 
 def get_nvds_buf_surface(gst_buffer: int, batchID: int) -> np.ndarray:
-    """The buffer's own pixels, in place; like pyds it maps for reading and lets go at once."""
+    """Return the buffer's pixels, in place; like pyds it maps for reading and unmaps at once."""
     height, width = surface_size
     mapping = _MapInfo()
     assert _gst.gst_buffer_map(gst_buffer, ctypes.byref(mapping), MAP_READ)
@@ -81,7 +80,7 @@ def unmap_nvds_buf_surface(gst_buffer: int, batchID: int) -> None:
 
 
 class NvBufSurface:
-    """What a buffer of NVIDIA's memory holds: here the pixels themselves."""
+    """The content of a buffer in NVIDIA's memory: here the pixels themselves."""
 
     def __init__(self) -> None:
         self._address = 0

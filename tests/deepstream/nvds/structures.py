@@ -1,8 +1,8 @@
 """NVIDIA's structures as ctypes, by the names that pyds gives them.
 
 Fields and their order: includes/nvdsmeta.h, nvll_osd_struct.h, nvdsinfer.h and gstnvdsinfer.h of
-github.com/NVIDIA/DeepStream. A field that pyds shows otherwise than C has it (lists, strings,
-arrays) is kept under a name with an underscore, and pyds's own name is a property.
+github.com/NVIDIA/DeepStream. A field that pyds presents differently from C (lists, strings, arrays)
+has a name with an underscore, and pyds's own name is a property.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pointer, f32, f64 = ctypes.c_void_p, ctypes.c_float, ctypes.c_double
 
 
 class Meta(ctypes.Structure):
-    """Base: `cast` as pyds has it, and no attribute but those that there are."""
+    """Base with pyds's `cast`; unknown attributes cannot be set."""
 
     @classmethod
     def cast(cls, data: int) -> Any:
@@ -38,7 +38,7 @@ class _List(ctypes.Structure):
 
 
 class GList:
-    """A node of a GList, as pyds shows it."""
+    """A node of a GList, as pyds presents it."""
 
     def __init__(self, address: int) -> None:
         self._node = _List.from_address(address)
@@ -82,7 +82,7 @@ class NvDsBaseMeta(Meta):
 
 
 class MetaPool(ctypes.Structure):
-    """NvDsMetaPool, which pyds does not show; `element_size` is the library's own sizeof."""
+    """NvDsMetaPool, which pyds does not expose; `element_size` is the library's own sizeof."""
 
     _fields_ = [
         ("meta_type", i32), ("max_elements", u32), ("element_size", u32), ("empty", u32),
@@ -153,7 +153,7 @@ class NvOSD_FontParams(Meta):
 
     @font_name.setter
     def font_name(self, name: str) -> None:
-        """pyds keeps each font's name for ever: nobody frees it."""
+        """pyds keeps each font's name forever: nothing frees it."""
         kept = _FONTS.setdefault(name, ctypes.create_string_buffer(name.encode()))
         self._font_name = ctypes.addressof(kept)
 
@@ -214,7 +214,7 @@ class NvDsObjectMeta(Meta):
 
     @property
     def misc_obj_info(self) -> np.ndarray:
-        """As pyds has it: four 32-bit numbers at the address of four 64-bit ones."""
+        """As in pyds: four 32-bit numbers at the address of four 64-bit ones."""
         address = ctypes.addressof(self) + type(self)._misc_obj_info.offset
         return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(i32)), shape=(4,))
 

@@ -1,4 +1,4 @@
-"""What is missing for DeepStream gets one line: elements, Triton, pyds, plan, config, card."""
+"""Checks before a run on DeepStream: each missing part gives one line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """The plan's folder with a file in the plan's place."""
+    """The model's folder with a fake plan."""
     folder = tmp_path / "models" / "xpnet_lite"
     shutil.copytree(MODEL_REPOSITORY / "xpnet_lite", folder)
     put_plan(folder)
@@ -37,7 +37,7 @@ def repository(tmp_path: Path) -> Path:
 def config(
     repository: Path, path: Path | None = None, url: str = "", probabilities: bool = False
 ) -> tuple[Card, Any]:
-    """The checked config, parsed."""
+    """Return the checked config, parsed."""
     with infer_server_config.open_infer_config(
         path, Model(repository, "xpnet_lite"), url=url, probabilities=probabilities, jetson=False
     ) as found:
@@ -45,7 +45,7 @@ def config(
 
 
 def written(folder: Path, repository: Path, change: Any) -> Path:
-    """The config that would be made, changed."""
+    """Write the generated config with a change."""
     _, control = config(repository)
     change(control)
     path = folder / "infer.txt"
@@ -54,7 +54,7 @@ def written(folder: Path, repository: Path, change: Any) -> Path:
     return path
 
 
-def test_this_machine_has_no_deepstream(xpnet, tmp_path: Path) -> None:
+def test_missing_deepstream_gives_one_line(xpnet, tmp_path: Path) -> None:
     result = xpnet("run", CLIP, "--output", tmp_path / "o.mp4", "--platform", "deepstream")
     assert "GStreamer lacks nvstreammux, nvvideoconvert, nvdsosd" in one_line(result)
     assert list(tmp_path.iterdir()) == []
@@ -72,8 +72,10 @@ def test_pyds_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         deepstream_checks.load_pyds()
 
 
-def test_the_other_package_called_pyds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one of the package index reads the labels of NASA's Planetary Data System."""
+def test_unrelated_package_named_pyds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package of that name on the package index reads NASA's Planetary Data System labels."""
     (tmp_path / "pyds.py").write_text("class Label:\n    pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "pyds", raising=False)
@@ -84,7 +86,7 @@ def test_the_other_package_called_pyds(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, numpy: str) -> None:
-    """NVIDIA's pyds and a numpy, as far as one looks before importing them."""
+    """Pretend that NVIDIA's pyds and a version of numpy are installed."""
     found = {
         "pyds": Module("/usr/lib/python3/pyds.so", "1.0.0"),
         "numpy": Module("/usr/lib/python3/numpy/__init__.py", numpy),
@@ -92,7 +94,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, numpy: str) -> None:
     monkeypatch.setattr(deepstream_checks, "find_module", found.get)
 
 
-def test_a_numpy_that_pyds_was_not_built_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numpy_2_with_pyds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, "2.2.6")
     monkeypatch.setitem(sys.modules, "pyds", offered)
     with pytest.raises(UserError, match=r"found 2.2.6: pip install 'numpy<2'"):
@@ -114,12 +116,12 @@ def test_pyds_that_is_old_broken_or_right(monkeypatch: pytest.MonkeyPatch) -> No
         deepstream_checks.load_pyds()
 
 
-def test_a_plan_that_was_not_built() -> None:
+def test_plan_that_was_not_built_is_reported() -> None:
     with pytest.raises(UserError, match=r"model\.plan: no TensorRT plan yet.*: xpnet build"):
         config(MODEL_REPOSITORY)
 
 
-def test_a_model_whose_card_does_not_fit(repository: Path, card: Card) -> None:
+def test_model_with_another_card_is_refused(repository: Path, card: Card) -> None:
     card.at_size(512, 512).write(repository / "xpnet_lite" / "card.json")
     with pytest.raises(UserError) as caught:
         config(repository)
@@ -138,7 +140,7 @@ def test_a_model_whose_card_does_not_fit(repository: Path, card: Card) -> None:
         pass
 
 
-def test_the_config_is_made_of_the_card(
+def test_config_is_generated_from_the_card(
     repository: Path, card: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
@@ -169,13 +171,13 @@ def test_the_config_is_made_of_the_card(
         ("http://127.0.0.1:8001", "expected HOST:PORT"),
     ],
 )
-def test_a_server_that_cannot_be_asked(repository: Path, url: str, message: str) -> None:
+def test_unreachable_server_is_reported(repository: Path, url: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         config(repository, url=url)
     assert message in str(caught.value)
 
 
-def test_cuda_buffers_are_shared_by_one_rule() -> None:
+def test_cuda_buffers_are_shared_on_the_same_dgpu_machine_only() -> None:
     for url, jetson, shared in (
         ("localhost:8001", False, True), ("[::1]:8001", False, True),
         ("127.0.0.1:8001", True, False), ("10.0.0.2:8001", False, False),
@@ -183,7 +185,7 @@ def test_cuda_buffers_are_shared_by_one_rule() -> None:
         assert Server.of(url, jetson) == Server(url, shared)
 
 
-def test_the_config_is_gone_after_the_run(repository: Path) -> None:
+def test_generated_config_is_removed_after_the_run(repository: Path) -> None:
     with infer_server_config.open_infer_config(
         None, Model(repository, "xpnet_lite"), url="", probabilities=False, jetson=False
     ) as (_, path):
@@ -191,7 +193,7 @@ def test_the_config_is_gone_after_the_run(repository: Path) -> None:
     assert not path.parent.exists()
 
 
-def test_a_config_of_ones_own(tmp_path: Path, repository: Path) -> None:
+def test_own_config_is_used(tmp_path: Path, repository: Path) -> None:
     path = written(tmp_path, repository, lambda control: None)
     with infer_server_config.open_infer_config(
         path, Model(repository, "xpnet_lite"), url="", probabilities=False, jetson=False
@@ -228,7 +230,7 @@ def test_a_config_of_ones_own(tmp_path: Path, repository: Path) -> None:
     ],
     ids=["threshold", "classes", "no segmentation", "interval", "no probabilities"],
 )
-def test_a_config_that_does_not_fit(
+def test_config_that_does_not_match_the_card_is_refused(
     tmp_path: Path, repository: Path, change: Any, probabilities: bool, message: str
 ) -> None:
     path = written(tmp_path, repository, change)
@@ -237,7 +239,7 @@ def test_a_config_that_does_not_fit(
     assert message in str(caught.value)
 
 
-def test_a_config_of_another_model(tmp_path: Path, repository: Path) -> None:
+def test_config_of_another_model_is_refused(tmp_path: Path, repository: Path) -> None:
     shutil.copytree(repository / "xpnet_lite", repository / "other")
     path = written(
         tmp_path, repository,
@@ -247,7 +249,7 @@ def test_a_config_of_another_model(tmp_path: Path, repository: Path) -> None:
         config(repository, path)
 
 
-def test_a_config_that_is_not_there(tmp_path: Path, repository: Path) -> None:
+def test_missing_config_is_reported(tmp_path: Path, repository: Path) -> None:
     with pytest.raises(UserError, match=r"none.txt: no such file"):
         config(repository, tmp_path / "none.txt")
 
@@ -264,7 +266,7 @@ def test_a_jetson_is_one_that_is_detected_or_stated(monkeypatch: pytest.MonkeyPa
         assert platform.name == name
 
 
-def test_the_command_line_takes_both(xpnet, tmp_path: Path) -> None:
+def test_command_line_accepts_both_platforms(xpnet, tmp_path: Path) -> None:
     output = tmp_path / "o.mp4"
     result = xpnet("run", CLIP, "--output", output, "--platform", "deepstream-jetson")
     assert "GStreamer lacks nvstreammux" in one_line(result)

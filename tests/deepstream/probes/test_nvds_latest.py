@@ -1,4 +1,4 @@
-"""Mode `latest` on DeepStream: frames that nvinferserver leaves out show the newest mask."""
+"""Mode `latest` on DeepStream: frames that nvinferserver skips show the newest mask."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FRAME_NS = 40_000_000
 
 
 def square(left: int) -> np.ndarray:
-    """A class map with a polyp at a column."""
+    """Return a class map with a polyp at a column."""
     classes = np.full((256, 256), -1, np.int32)
     classes[100:160, left : left + 60] = 0
     return classes
@@ -36,7 +36,7 @@ def square(left: int) -> np.ndarray:
 def played(
     probes: NvdsProbes, frame: np.ndarray, masks: list[int | None], step_ns: int = FRAME_NS
 ) -> list[np.ndarray]:
-    """Frames, each with a polyp at a column as its mask, or left out; what becomes of them."""
+    """Play frames, each with a polyp at a column as its mask, or skipped; return the result."""
     made = [
         buffers.batched(
             frame[None],
@@ -49,7 +49,7 @@ def played(
         return [surfaces(buffer, *SIZE)[0].copy() for buffer in one_by_one(playing, made)]
 
 
-def test_frames_between_show_the_newest_mask_and_its_age_is_told(
+def test_skipped_frames_show_the_newest_mask_and_record_its_age(
     card: Card, frame: np.ndarray
 ) -> None:
     seen: list[Segmentation] = []
@@ -59,7 +59,7 @@ def test_frames_between_show_the_newest_mask_and_its_age_is_told(
     drawn = played(probes, frame, [20, None, None, None, 150, None])
     np.testing.assert_array_equal(drawn[1], drawn[0])
     np.testing.assert_array_equal(drawn[2], drawn[0])
-    np.testing.assert_array_equal(drawn[3], frame)  # one more than nvinferserver leaves out
+    np.testing.assert_array_equal(drawn[3], frame)  # one more than nvinferserver skips
     np.testing.assert_array_equal(drawn[5], drawn[4])
     assert not np.array_equal(drawn[4], drawn[0])
     ages = [round(1000 * age) for age in probes.statistics.mask_age_s]
@@ -72,7 +72,7 @@ def test_frames_between_show_the_newest_mask_and_its_age_is_told(
 
 
 def test_one_mask_counts_once_however_many_frames_show_it(card: Card, frame: np.ndarray) -> None:
-    """An id is given after three masks, not after three frames of one."""
+    """An id is assigned after three masks, not after three frames with one mask."""
     told: list[Any] = []
     results = PolypResults(on_polyps=lambda *arguments: told.append(arguments))
     probes = nvds_probes(card, interval=2, results=results)
@@ -80,7 +80,7 @@ def test_one_mask_counts_once_however_many_frames_show_it(card: Card, frame: np.
     assert [polyps[0].id for _, _, polyps in told] == [None] * 6 + [1] * 3
 
 
-def test_a_mask_of_more_than_a_second_ago_is_not_shown(card: Card, frame: np.ndarray) -> None:
+def test_mask_older_than_a_second_is_not_shown(card: Card, frame: np.ndarray) -> None:
     probes = nvds_probes(card, interval=2)
     drawn = played(probes, frame, [20, None, None], step_ns=600_000_000)
     np.testing.assert_array_equal(drawn[1], drawn[0])

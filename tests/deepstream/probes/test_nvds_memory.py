@@ -1,4 +1,4 @@
-"""What the DeepStream probe leaves behind after many frames: nothing."""
+"""Memory of the DeepStream probe stays constant over many frames."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.integration
 
 MAY_GROW = 20
-"""Bytes a frame: the least leak, a label's text, takes 32, and a result of nvinferserver
-thousands."""
+"""Bytes per frame: the smallest leak, a label's text, takes 32, a result of nvinferserver thousands."""
 FRAMES, FEWER = 100_000, 20_000
 
 
 def played(case: str, frames: int) -> dict[str, float]:
-    """What a process of its own counted: see tests/deepstream/nvds/leaks.py."""
+    """Return the counts of a separate process: see tests/deepstream/nvds/leaks.py."""
     command = [sys.executable, "-m", "tests.deepstream.nvds.leaks", case, str(frames)]
     result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     counted: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
@@ -28,24 +27,24 @@ def played(case: str, frames: int) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("case", ["masks", "no masks"])
-def test_a_hundred_thousand_frames_leave_no_memory_behind(case: str) -> None:
+def test_memory_stays_constant_over_many_frames(case: str) -> None:
     counted = played(case, FRAMES)
     assert counted["frames_with_polyp"] == (counted["frames"] if case == "masks" else 0)
     assert (counted["probe_errors"], counted["frames_without_mask"]) == (0, 0)
     assert counted["grown"] < MAY_GROW, counted
 
 
-def test_tensors_leave_no_memory_behind() -> None:
+def test_tensors_leave_memory_constant() -> None:
     counted = played("tensors", FEWER)
     assert counted["frames_with_polyp"] == counted["frames"]
     assert counted["grown"] < MAY_GROW, counted
 
 
-def test_mistakes_leave_no_memory_behind() -> None:
+def test_failures_leave_memory_constant() -> None:
     counted = played("mistakes", FEWER)
     assert counted["probe_errors"] == counted["frames"]
     assert counted["grown"] < MAY_GROW, counted
 
 
-def test_the_least_leak_is_seen() -> None:
+def test_smallest_leak_is_detected() -> None:
     assert played("leak", FEWER)["grown"] >= MAY_GROW

@@ -1,4 +1,4 @@
-"""The shipping DeepStream probe on NVIDIA's real metadata, on real GStreamer buffers."""
+"""The released DeepStream probe on NVIDIA's real metadata, on real GStreamer buffers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 def probability_map(card: Card) -> np.ndarray:
-    """Two soft discs, as the network makes them."""
+    """A probability map of two soft discs."""
     found = np.zeros((card.output.height, card.output.width), np.float32)
     cv2.circle(found, (150, 110), 40, 1.0, -1)
     cv2.circle(found, (40, 200), 14, 0.9, -1)
@@ -46,12 +46,12 @@ def probability_map(card: Card) -> np.ndarray:
 
 
 def class_map(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """What nvinferserver's own parser makes of one channel: class 0 above, -1 below."""
+    """Return the result of nvinferserver's parser for one channel: class 0 above, -1 below."""
     return np.where(probabilities > threshold, 0, -1).astype(np.int32)
 
 
 class Answering:
-    """An inference that always gives the same map."""
+    """An inference that always returns the same map."""
 
     def __init__(self, card: Card, probabilities: np.ndarray) -> None:
         self.card, self.probabilities = card, probabilities
@@ -65,7 +65,7 @@ class Answering:
         raise AssertionError(reason)
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing."""
 
 
 def drawn_on_the_cpu(card: Card, frame: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -151,7 +151,7 @@ def test_polyps_become_objects_of_the_frame(
     for place in (rect, box):
         assert (place.left, place.top, place.width, place.height) == large.box
     assert meta.confidence == pytest.approx(large.probability)
-    assert meta._misc_obj_info[0] == round(large.area * 1e6)  # as C reads it
+    assert meta._misc_obj_info[0] == round(large.area * 1e6)  # as C code reads it
     text = pyds.get_string(meta.text_params.display_text)
     assert text == f"polyp {large.id}  {100 * large.area:.1f} %"
     mask = meta.mask_params.get_mask_array().reshape(large.box[3], large.box[2])
@@ -196,7 +196,7 @@ def test_a_polyp_that_is_not_confirmed_is_untracked(card: Card, frame: np.ndarra
     ],
     ids=["no mask", "no tensor", "another size", "two classes", "tensor of another size"],
 )
-def test_results_that_do_not_fit_leave_the_frame_as_it_is(
+def test_results_of_another_size_leave_the_frame_unchanged(
     card: Card, frame: np.ndarray, probabilities: bool, make: Any, message: str
 ) -> None:
     probes = nvds_probes(card, probabilities=probabilities)
@@ -207,7 +207,7 @@ def test_results_that_do_not_fit_leave_the_frame_as_it_is(
     assert probes.statistics.probe_errors == 0
 
 
-def test_an_exception_is_posted_once_and_counted_and_the_frames_go_on(
+def test_exception_is_posted_once_counted_and_passes_frames(
     card: Card, frame: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_: Segmentation) -> None:
@@ -232,9 +232,7 @@ def test_an_exception_is_posted_once_and_counted_and_the_frames_go_on(
     assert len(caplog.records) == 1
 
 
-def test_a_mistake_in_one_frame_is_none_of_the_others_of_its_batch(
-    card: Card, frame: np.ndarray
-) -> None:
+def test_exception_in_one_frame_does_not_affect_the_batch(card: Card, frame: np.ndarray) -> None:
     seen: list[Segmentation] = []
 
     def broken_once(segmentation: Segmentation) -> None:
@@ -256,7 +254,7 @@ def warnings_of(playing: Any) -> list[Any]:
     return posted
 
 
-def test_a_buffer_without_metadata_is_a_mistake_that_is_told(card: Card, frame: np.ndarray) -> None:
+def test_buffer_without_metadata_is_reported(card: Card, frame: np.ndarray) -> None:
     probes = nvds_probes(card)
     made = through(probes, Gst.Buffer.new_wrapped(frame.tobytes()))
     np.testing.assert_array_equal(pixels(made[0], *SIZE)[0], frame)

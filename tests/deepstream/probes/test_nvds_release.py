@@ -1,4 +1,4 @@
-"""What the DeepStream probe gives back, and when: surfaces, tensors, metadata."""
+"""What the DeepStream probe releases, and when: surfaces, tensors, metadata."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from xpnet.card import Card
 pytestmark = pytest.mark.integration
 
 
-def test_a_jetsons_surface_is_handed_back_even_where_drawing_fails(
+def test_jetson_surface_is_unmapped_even_if_drawing_fails(
     card: Card, frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the CPU drew is synchronised for the hardware first, then unmapped."""
+    """The drawing is synchronised for the hardware first, then unmapped."""
     classes = np.zeros((256, 256), np.int32)
     probes = nvds_probes(card, jetson=True)
     made = through(
@@ -42,9 +42,7 @@ def test_a_jetsons_surface_is_handed_back_even_where_drawing_fails(
 
 
 @pytest.mark.parametrize("size", [256, 16], ids=["that fits", "that does not fit"])
-def test_a_tensor_goes_back_while_its_frame_is_still_on_its_way(
-    card: Card, frame: np.ndarray, size: int
-) -> None:
+def test_tensor_is_released_before_its_frame(card: Card, frame: np.ndarray, size: int) -> None:
     """An encoder keeps more frames than nvinferserver has output buffers."""
     gc.collect()
     outstanding = buffers.made - buffers.released
@@ -57,7 +55,7 @@ def test_a_tensor_goes_back_while_its_frame_is_still_on_its_way(
     assert probes.statistics.probe_errors == 0
 
 
-def test_the_results_go_back_to_nvidias_library(card: Card, frame: np.ndarray) -> None:
+def test_results_are_released_to_nvidias_library(card: Card, frame: np.ndarray) -> None:
     gc.collect()
     outstanding = buffers.made - buffers.released
     results = [buffers.segmentation(np.zeros((256, 256), np.int32)) for _ in range(2)]

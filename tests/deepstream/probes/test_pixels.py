@@ -1,4 +1,4 @@
-"""Writing in a probe, on real GStreamer buffers: in place, and only where it should be."""
+"""Writing in a probe on real GStreamer buffers: in place, and in the right buffer only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 
 def pulled(sink: Any, height: int, width: int) -> list[np.ndarray]:
-    """All frames of an appsink, with their padding cut off."""
+    """Return all frames of an appsink without padding."""
     frames = []
     while (sample := sink.emit("pull-sample")) is not None:
         data = sample.get_buffer().extract_dup(0, sample.get_buffer().get_size())
@@ -39,7 +39,7 @@ def whiten(height: int, width: int) -> Any:
     return probe
 
 
-def test_what_is_written_goes_on_downstream() -> None:
+def test_written_pixels_continue_downstream() -> None:
     pipeline = play(
         "videotestsrc num-buffers=3 pattern=black ! video/x-raw,format=RGBA,width=33,height=17 ! "
         "identity name=here ! appsink name=sink sync=false",
@@ -54,7 +54,7 @@ def test_what_is_written_goes_on_downstream() -> None:
         assert (frame[5:, :, :3] == 0).all()
 
 
-def test_the_other_branch_of_a_tee_keeps_its_pixels() -> None:
+def test_other_branch_of_a_tee_is_unchanged() -> None:
     pipeline = play(
         "videotestsrc num-buffers=5 pattern=black ! video/x-raw,format=RGBA,width=32,height=16 ! "
         "tee name=t ! queue ! identity name=here ! appsink name=drawn sync=false "
@@ -92,7 +92,7 @@ def test_reading_sees_pixels_and_timestamps() -> None:
     assert all((f == (255, 0, 0, 255)).all() for _, f in seen)
 
 
-def test_a_buffer_that_is_too_small_is_an_error_not_a_crash() -> None:
+def test_too_small_buffer_raises() -> None:
     errors: list[str] = []
 
     def probe(_pad: Any, info: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Polyps of frames: one mask counts once, gaps break a row, and what fails loses no polyp."""
+"""Polyps of frames: repeated masks, gaps, and failed writes."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def ids(results: PolypResults, shown: list[Segmentation | None]) -> list[Any]:
     return [None if polyps is None else [p.id for p in polyps] for polyps in told]
 
 
-def test_a_mask_that_is_shown_again_is_seen_once() -> None:
-    """Mode `latest` repeats the newest mask: one false one must not confirm itself."""
+def test_repeated_mask_is_tracked_once() -> None:
+    """Mode `latest` repeats the newest mask: a false one must not confirm itself."""
     one = mask()
     assert ids(PolypResults(), [one] * 10) == [[None]] * 10
     several = [mask(number * FRAME_NS) for number in range(CONFIRM_FRAMES)]
@@ -42,18 +42,18 @@ def test_a_repeated_mask_has_the_time_of_its_own_frame() -> None:
     results = PolypResults()
     assert ids(results, [mask(n * FRAME_NS) for n in range(CONFIRM_FRAMES)])[-1] == [1]
     late = CONFIRM_FRAMES * FRAME_NS + round((MAX_LOST_S + 0.1) * 1e9)
-    # Shown late, but of a frame that followed at once: the polyp was never out of sight.
+    # Shown late, but of a frame that followed at once: the polyp was always seen.
     shown = results.frame(mask(CONFIRM_FRAMES * FRAME_NS), late, late)
     assert shown is not None
     assert shown[0].id == 1
 
 
-def test_a_frame_without_a_mask_breaks_the_row() -> None:
+def test_frame_without_mask_interrupts_confirmation() -> None:
     gaps = [mask(0), mask(FRAME_NS), None, mask(3 * FRAME_NS), None, mask(5 * FRAME_NS)]
     assert ids(PolypResults(), gaps) == [[None], [None], None, [None], None, [None]]
 
 
-def test_without_timestamps_the_clock_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracks_expire_by_the_clock_without_timestamps(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("deepstream.probes.polyp_results.time.monotonic", lambda: now[0])
     results = PolypResults()
@@ -76,7 +76,7 @@ class FullDisk(io.StringIO):
         raise OSError(28, "No space left on device")
 
 
-def test_what_cannot_be_handed_on_is_counted_and_loses_no_polyp() -> None:
+def test_failed_writes_are_counted_and_lose_no_polyp() -> None:
     def broken(*_: Any) -> None:
         raise ValueError("a mistake of the caller")
 

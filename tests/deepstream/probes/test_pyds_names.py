@@ -1,4 +1,4 @@
-"""Every name of pyds that the probe uses, and that the tests offer, is one of pyds's own.
+"""Every name of pyds in the probe and in the tests' pyds exists in the real pyds.
 
 pyds-stubs lists them. They declare Python 3.12 and import pyds itself, so they are read as text.
 """
@@ -30,7 +30,7 @@ def stub() -> ast.Module:
 
 @pytest.fixture(scope="module")
 def names(stub: ast.Module) -> set[str]:
-    """What `from pyds import *` would give."""
+    """Return the names of `from pyds import *`."""
     for node in stub.body:
         if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "__all__":
             return set(ast.literal_eval(node.value))  # type: ignore[arg-type]
@@ -38,16 +38,18 @@ def names(stub: ast.Module) -> set[str]:
 
 
 def members(stub: ast.Module, name: str) -> set[str]:
-    """Attributes and methods of a class: declared, or told in its docstring (:ivar x:)."""
+    """Return attributes and methods of a class: declared, or named in its docstring (:ivar x:)."""
     (node,) = (n for n in stub.body if isinstance(n, ast.ClassDef) and n.name == name)
-    declared = {n.target.id for n in node.body if isinstance(n, ast.AnnAssign)}  # type: ignore[union-attr]
+    # Type: ignore[union-attr]
+    declared = {n.target.id for n in node.body if isinstance(n, ast.AnnAssign)}
     declared |= {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
-    declared |= {t.id for n in node.body if isinstance(n, ast.Assign) for t in n.targets}  # type: ignore[union-attr]
+    # Type: ignore[union-attr]
+    declared |= {t.id for n in node.body if isinstance(n, ast.Assign) for t in n.targets}
     return declared | set(re.findall(r":ivar (\w+):", ast.get_docstring(node) or ""))
 
 
 def used_names(text: str) -> set[str]:
-    """X of every `pyds.X` and `self.pyds.X`."""
+    """Return X of every `pyds.X` and `self.pyds.X`."""
     found = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute):
@@ -90,7 +92,7 @@ def test_every_function_takes_what_that_of_pyds_takes(stub: ast.Module, name: st
     assert ours == [argument.arg for argument in node.args.args]
 
 
-def test_a_name_that_there_is_not_cannot_be_set() -> None:
+def test_unknown_attribute_cannot_be_set() -> None:
     meta = pyds.NvDsObjectMeta()
     with pytest.raises(AttributeError, match="NvDsObjectMeta has no obj_lable"):
         meta.obj_lable = "polyp"

@@ -55,7 +55,7 @@ def test_deepstream_draws_and_lists_what_plain_gstreamer_does(
 
 
 @pytest.mark.parametrize("interval", [None, 3])
-def test_the_newest_mask_is_on_every_frame_in_mode_latest(
+def test_every_frame_shows_the_newest_mask_in_mode_latest(
     silent_after: list[int], settings: RunSettings, interval: int | None
 ) -> None:
     before, skipped = silent_after[0], interval or 1
@@ -82,7 +82,7 @@ def test_wrong_interval_is_refused(interval: int, mode: str, expected: str) -> N
         frames_without_inference(interval, mode)
 
 
-def test_frames_that_would_have_to_be_enlarged_are_refused(
+def test_frames_smaller_than_the_network_are_refused(
     silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path
 ) -> None:
     small = tmp_path / "small.mp4"
@@ -92,7 +92,7 @@ def test_frames_that_would_have_to_be_enlarged_are_refused(
     assert not Path(settings.output).exists()
 
 
-def test_an_inference_that_fails_half_way_leaves_a_finished_recording(
+def test_inference_failure_leaves_a_complete_recording(
     silent_after: list[int], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch, after=20)
@@ -107,7 +107,7 @@ def test_an_inference_that_fails_half_way_leaves_a_finished_recording(
     assert failure.endswith(f": stopped after {frames} frames; {settings.output} contains them")
 
 
-def test_a_live_picture_goes_on_without_masks_where_inference_fails(
+def test_live_picture_continues_without_masks_if_inference_fails(
     silent_after: list[int], settings: RunSettings, short_clip: Path,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -128,7 +128,7 @@ def test_a_live_picture_goes_on_without_masks_where_inference_fails(
     assert describe(summary)[1].startswith("identity (inference): ")
 
 
-def test_an_inference_that_never_starts_is_one_line_and_nothing_is_written(
+def test_inference_that_never_starts_gives_one_line_and_no_file(
     silent_after: list[int], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch, after=1)
@@ -138,7 +138,7 @@ def test_an_inference_that_never_starts_is_one_line_and_nothing_is_written(
     assert not list(Path(settings.output).parent.glob(".*.part"))
 
 
-def test_frames_without_a_result_go_on_and_are_counted(
+def test_frames_without_result_pass_and_are_counted(
     silent_after: list[int], settings: RunSettings
 ) -> None:
     silent_after[0] = 30
@@ -146,6 +146,8 @@ def test_frames_without_a_result_go_on_and_are_counted(
     assert (summary["frames"], summary["frames_without_mask"]) == (40, 10)
     assert open_clip(Path(settings.output), 0).frames == 40
     failure = describe(summary)[1]
-    assert failure.startswith("nvinferserver attached no mask to the frame: 10 of 40 frames have no")
+    assert failure.startswith(
+        "nvinferserver attached no mask to the frame: 10 of 40 frames have no"
+    )
     lines = Path(settings.polyps or "").read_text().splitlines()
     assert [json.loads(line)["polyps"] is None for line in lines] == [False] * 30 + [True] * 10

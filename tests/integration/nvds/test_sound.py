@@ -37,7 +37,7 @@ def stored_sound(path: Path) -> list[bytes]:
     [("a.mp4", "aac", "o.mp4"), ("a.mp4", "aac", "o.mkv"), ("a.mkv", "libmp3lame", "o.mp4"),
      ("a.mkv", "pcm_s16le", "o.mkv")],
 )  # fmt: skip
-def test_sound_goes_into_the_file_as_it_is_stored(
+def test_audio_is_copied_as_it_is_stored(
     silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
     source: str, codec: str, output: str,
 ) -> None:  # fmt: skip
@@ -52,7 +52,7 @@ def test_sound_goes_into_the_file_as_it_is_stored(
     assert len(set(wanted) & set(found)) > 0.9 * max(len(wanted), len(found))
 
 
-def test_a_flash_and_its_tone_stay_together(
+def test_audio_and_video_stay_in_sync(
     silent_after: list[int], settings: RunSettings, tmp_path: Path
 ) -> None:
     clip = tmp_path / "flash.mp4"
@@ -75,7 +75,7 @@ def heard_s(path: Path) -> float:
     return float(re.findall(r"silence_end: ([\d.]+)", said)[0])
 
 
-def test_sound_that_the_container_does_not_take_is_left_out_and_may_be_longer(
+def test_audio_that_the_container_cannot_hold_is_left_out(
     silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
@@ -87,7 +87,7 @@ def test_sound_that_the_container_does_not_take_is_left_out_and_may_be_longer(
     assert f"audio (audio/x-raw) is left out: {settings.output} cannot hold it" in caplog.text
 
 
-def test_a_run_that_is_stopped_ends_its_sound_too(
+def test_stopped_run_also_ends_its_audio(
     silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

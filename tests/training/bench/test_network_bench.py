@@ -44,7 +44,7 @@ def test_the_students_served_graph_is_the_tuned_one(xpnet, tmp_path: Path) -> No
     assert {r["graph"] for r in rows} == {"exported", "tuned"}
 
 
-def test_bad_use_is_named(xpnet) -> None:
+def test_wrong_use_gives_one_line(xpnet) -> None:
     assert "network 'vgg': expected some of" in one_line(
         xpnet("bench", "network", "--networks", "vgg")
     )

@@ -22,7 +22,7 @@ def test_a_layer_is_bound_by_the_slower_of_the_two() -> None:
     assert seconds(Layer("x", 10, 10**6), SLOW, "int8") == (1.0, "memory")
 
 
-def test_a_convolution_is_counted_by_hand() -> None:
+def test_convolution_counts_match_a_calculation_by_hand() -> None:
     net = torch.nn.Conv2d(3, 8, 3, padding=1, bias=False)
     (found,) = layers(net, 16, 32)
     assert found.multiply_adds == 3 * 8 * 9 * 16 * 32

@@ -53,7 +53,7 @@ def test_frames_are_rgb(data: Path) -> None:
     assert frame[4, 4, 0] > 200 > 50 > frame[4, 4, 2]
 
 
-def test_wrong_input_is_named(data: Path, tmp_path: Path) -> None:
+def test_wrong_input_is_reported(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none: no such folder"):
         find_pairs(data / "none", data / "masks")
     (data / "empty").mkdir()

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.data.readers import read_source
+from training.data.readers import read_data_set
 from xpnet.errors import UserError
 
 
@@ -30,7 +30,7 @@ def polypgen(tmp_path: Path) -> Path:
 
 
 def test_polypgens_own_folders(polypgen: Path) -> None:
-    source = read_source(polypgen)
+    source = read_data_set(polypgen)
     assert (source.layout, len(source.samples)) == ("PolypGen", 240)
     assert source.without_mask == source.without_image == []
     sample = next(s for s in source.samples if s.pair.stem == "3H0007")
@@ -39,7 +39,7 @@ def test_polypgens_own_folders(polypgen: Path) -> None:
 
 
 def test_the_sixth_centre_is_the_test_and_clips_stay_together(polypgen: Path) -> None:
-    source = read_source(polypgen)
+    source = read_data_set(polypgen)
     assert {s.split for s in source.samples if s.centre == "C6"} == {"test"}
     assert {s.centre for s in source.of("test")} == {"C6"}
     sides = defaultdict(set)
@@ -47,14 +47,14 @@ def test_the_sixth_centre_is_the_test_and_clips_stay_together(polypgen: Path) ->
         sides[s.group].add(s.split)
     assert all(len(splits) == 1 for splits in sides.values())
     assert {s.split for s in source.samples} == {"train", "val", "test"}
-    assert read_source(polypgen).samples == source.samples
+    assert read_data_set(polypgen).samples == source.samples
 
 
 def test_the_papers_random_split(polypgen: Path) -> None:
-    source = read_source(polypgen, "random")
+    source = read_data_set(polypgen, "random")
     assert (len(source.of("train")), len(source.of("val"))) == (190, 10)
     assert "C6" not in {s.centre for s in source.samples}
-    assert read_source(polypgen, "random").samples == source.samples
+    assert read_data_set(polypgen, "random").samples == source.samples
 
 
 @pytest.mark.parametrize("folder", ["", "PNG", "TIF"])
@@ -62,7 +62,7 @@ def test_cvc_clinicdb(tmp_path: Path, folder: str) -> None:
     for number in (2, 10, 1):
         write(tmp_path / folder / "Original" / f"{number}.tif")
         write(tmp_path / folder / "Ground Truth" / f"{number}.tif", True)
-    source = read_source(tmp_path)
+    source = read_data_set(tmp_path)
     assert source.layout == "CVC-ClinicDB"
     assert sorted(s.pair.stem for s in source.samples) == ["1", "10", "2"]
 
@@ -72,7 +72,7 @@ def test_an_index_says_split_centre_and_clip(tmp_path: Path) -> None:
         write(tmp_path / "images" / f"{stem}.jpg")
         write(tmp_path / "masks" / f"{stem}.png", True)
     (tmp_path / "index.csv").write_text("stem,centre,group,split\na,C1,x,train\nb,C2,y,val\n")
-    source = read_source(tmp_path)
+    source = read_data_set(tmp_path)
     found = {s.pair.stem: (s.split, s.centre, s.group) for s in source.samples}
     assert found == {"a": ("train", "C1", "x"), "b": ("val", "C2", "y")}
     with pytest.raises(UserError, match="no frame of split 'test', only of: train, val"):
@@ -82,6 +82,6 @@ def test_an_index_says_split_centre_and_clip(tmp_path: Path) -> None:
 
 def test_unknown_layouts_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no known layout: expected images/ and masks/"):
-        read_source(tmp_path)
+        read_data_set(tmp_path)
     with pytest.raises(UserError, match="none: no such folder"):
-        read_source(tmp_path / "none")
+        read_data_set(tmp_path / "none")

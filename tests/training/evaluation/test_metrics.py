@@ -35,7 +35,7 @@ def test_values_by_hand() -> None:
     assert found["false_alarm"] is None
 
 
-def test_empty_met_by_empty_is_perfect_and_by_anything_a_false_alarm() -> None:
+def test_empty_prediction_of_empty_mask_is_perfect() -> None:
     empty = mask([0, 0, 0, 0])
     found = scores([counts(empty, empty), counts(mask([1, 0, 0, 0]), empty)])
     assert found["dice"] == found["iou"] == 0.5
@@ -89,7 +89,7 @@ def two_polyps() -> np.ndarray:
     return true
 
 
-def test_a_polyp_is_found_when_half_of_it_is_met(two_polyps: np.ndarray) -> None:
+def test_polyp_is_found_if_half_of_it_is_covered(two_polyps: np.ndarray) -> None:
     truth = Truth(two_polyps)
     half, less = np.zeros_like(two_polyps), np.zeros_like(two_polyps)
     half[2:4, 2:6] = 1

@@ -44,7 +44,9 @@ def data(frame_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_own_masks_score_one_and_the_lonely_are_listed(xpnet, data: Path, tmp_path: Path) -> None:
+def test_own_masks_score_one_and_unpaired_files_are_listed(
+    xpnet, data: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "scores.json"
     result = xpnet("evaluate", "--data", data, "--json", out)
     assert result.returncode == 0, result.stderr
@@ -162,7 +164,7 @@ def test_the_threshold_moves_only_for_more_than_chance() -> None:
     assert chosen(wrong=1) == 0.5
 
 
-def test_options_that_go_together(xpnet, data: Path, tmp_path: Path) -> None:
+def test_options_that_require_each_other(xpnet, data: Path, tmp_path: Path) -> None:
     call = ("evaluate", "--data", data)
     assert "--card and --name go together" in one_line(xpnet(*call, "--name", "x"))
     assert "no frame of split 'nosuch'" in one_line(xpnet(*call, "--split", "nosuch"))

@@ -29,7 +29,7 @@ def _model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def test_a_value_out_of_line_stretches_no_range() -> None:
+def test_outlier_does_not_stretch_the_range() -> None:
     plain = np.linspace(0, 1, 128 * 128, dtype=np.float32).reshape(1, 1, 128, 128)
     stretched = plain.copy()
     stretched[0, 0, 64, 64] = 1000

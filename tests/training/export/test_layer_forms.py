@@ -56,7 +56,7 @@ def test_folded_batch_norms_change_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("pair", PAIR_FORMS)
 @pytest.mark.parametrize("scale", SCALE_FORMS)
-def test_every_form_of_every_place_keeps_the_function(pair: str, scale: str) -> None:
+def test_every_form_of_every_part_keeps_the_function(pair: str, scale: str) -> None:
     network = lively("student")
     forms = {
         name: pair if known == PAIR_FORMS else scale for name, known in find_parts(network).items()
@@ -64,7 +64,7 @@ def test_every_form_of_every_place_keeps_the_function(pair: str, scale: str) -> 
     assert difference(network, apply_forms(network, forms)) < 1e-5
 
 
-def test_the_forms_are_what_they_are_called() -> None:
+def test_forms_have_the_layers_of_their_names() -> None:
     network = lively("student")
     merged = apply_forms(network, {"encoders.1.0": "merge"})
     assert isinstance(merged.encoders[1][0][1], torch.nn.Identity)
@@ -75,7 +75,7 @@ def test_the_forms_are_what_they_are_called() -> None:
     assert (wide[0].groups, wide[0].kernel_size) == (32, (9, 9))
 
 
-def test_places_are_those_of_the_networks() -> None:
+def test_parts_are_those_of_the_networks() -> None:
     assert len(find_parts(student())) == 18 + 3  # nine blocks of two pairs, three grouped scales
     assert len(find_parts(teacher())) == 3
     assert find_parts(NETWORKS["lite"]()) == {}

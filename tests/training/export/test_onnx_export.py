@@ -58,7 +58,7 @@ class TracedDifferently(torch.nn.Module):
         return y * 0.999 if torch.jit.is_tracing() else y
 
 
-def test_a_graph_that_differs_is_not_written(
+def test_onnx_file_that_differs_from_torch_is_not_written(
     frames: list[np.ndarray], tmp_path: Path, card: Card
 ) -> None:
     with pytest.raises(UserError, match=r"not written: ONNX and torch differ by .* at most 1e-04"):
@@ -75,7 +75,7 @@ def test_not_a_number_is_not_written(frames: list[np.ndarray], tmp_path: Path, c
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_size_is_named(frames: list[np.ndarray], tmp_path: Path, card: Card) -> None:
+def test_wrong_size_is_reported(frames: list[np.ndarray], tmp_path: Path, card: Card) -> None:
     with pytest.raises(UserError, match="divisible by 16"):
         export_onnx(student().eval(), card.at_size(100, 100), frames[:1], tmp_path / "m.onnx")
 

@@ -51,7 +51,7 @@ def made(
     return path, convert(exported, card, frames, request.param, path)
 
 
-def test_it_is_smaller_and_close_and_carries_its_card(
+def test_converted_file_is_smaller_close_and_has_its_card(
     made: tuple[Path, Report], card: Card, frames: list[np.ndarray]
 ) -> None:
     path, report = made
@@ -110,7 +110,7 @@ def test_left_out_convolutions_read_floats(
         without_quantization(model, floats, ("none",))
 
 
-def test_bad_use_is_named(
+def test_wrong_use_gives_one_line(
     xpnet, exported: Path, card: Card, frames: list[np.ndarray], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="int4: expected one of fp32, fp16, int8, uint8"):
@@ -145,7 +145,7 @@ def test_a_graph_that_mixes_the_frames_of_a_batch_is_not_written(
 
 
 @pytest.mark.parametrize("path", sorted(MODEL_REPOSITORY.glob("*/onnx/*.onnx")), ids=str)
-def test_the_checked_in_graphs_take_eight_frames_as_one(
+def test_included_graphs_compute_eight_frames_as_single_ones(
     path: Path, frames: list[np.ndarray]
 ) -> None:
     model = OnnxInference(path)

@@ -69,7 +69,7 @@ def test_a_row_for_each_precision_and_one_for_their_fp32(xpnet, tmp_path: Path) 
     assert written[2] == REPORT
 
 
-def test_bad_reports_are_named(tmp_path: Path) -> None:
+def test_bad_reports_are_reported(tmp_path: Path) -> None:
     good = _write(tmp_path / "good.json")
     bad = tmp_path / "bad.json"
     for text, said in (("{", "not a report"), ("[1]", "not a report"), ("{}", "no 'model' in it")):

@@ -136,7 +136,7 @@ def lesson_of(settings: TrainSettings):
 def weights_of(lesson) -> dict[str, torch.Tensor]:
     return {
         f"{part}.{key}": value.clone()
-        for part, learner in (("learner", lesson.learner), ("judge", lesson.judge))
+        for part, learner in (("learner", lesson.learner), ("discriminator", lesson.discriminator))
         for key, value in learner.plain.state_dict().items()
         if key.endswith("weight")
     }
@@ -167,7 +167,7 @@ def test_without_features_the_discriminator_sees_only_the_map(
     """The second teacher has no such features: the student's must not tell it from the teacher."""
     lesson = lesson_of(tiny("distill_xpnet", teachers=teachers[1:]))
     seen = []
-    lesson.judge.plain.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
+    lesson.discriminator.plain.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
     lesson.step(0, torch.rand(4, 3, 32, 32), torch.ones(4, 1, 32, 32))
     assert seen == [None, None, None]
 
@@ -192,7 +192,7 @@ def test_the_discriminator_meets_every_teacher_however_seldom_it_is_asked(
     judged = [number for step, number in met if step % 2 == 0]
     expected = {"orderly": [0, 0, 0, 0, 0, 1, 0, 1], "alternate": [0, 1] * 4}
     assert judged == expected[order]
-    rate = lesson.judge.schedule.get_last_lr()[0]
+    rate = lesson.discriminator.schedule.get_last_lr()[0]
     assert rate < 0.1 * 1e-4  # its own cycle ends with the training
 
 

@@ -17,11 +17,11 @@ echo "NVIDIA GeForce RTX 3070 Laptop GPU, 595.1, GPU-2b"
 """
 
 
-def test_the_gpu_is_named(nvidia_smi) -> None:
+def test_gpu_and_driver_are_returned(nvidia_smi) -> None:
     assert describe_gpu("rtx") == {"gpu": "RTX 3070", "driver": "595.1"}
 
 
-def test_of_several_kinds_one_is_chosen_by_its_uuid(
+def test_gpu_of_several_kinds_is_selected_by_uuid(
     bin_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_executable(bin_dir / "nvidia-smi", TWO)
@@ -41,7 +41,7 @@ def test_of_several_kinds_one_is_chosen_by_its_uuid(
         ("exec sleep 60", "sees no GPU: .*timed out after"),
     ],
 )
-def test_a_driver_that_does_not_work_is_named(
+def test_broken_driver_is_reported(
     bin_dir: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
 ) -> None:
     write_executable(bin_dir / "nvidia-smi", f"#!/bin/sh\n{text}\n")

@@ -71,7 +71,7 @@ def _python_of_ubuntu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets.platform, "python_version", lambda: "3.12.3")
 
 
-def test_a_laptop_whose_parts_go_together(tmp_path: Path) -> None:
+def test_pc_with_matching_versions(tmp_path: Path) -> None:
     rtx(tmp_path)
     target = seen(tmp_path, "595.71.05\n595.71.05\n", Module(NVIDIA_PYDS, "1.2.2"))
     assert (target.deepstream, target.tensorrt, target.driver) == ("9.1.0", "10.16.0", "595.71.05")
@@ -80,7 +80,7 @@ def test_a_laptop_whose_parts_go_together(tmp_path: Path) -> None:
     assert all(check.ok for check in target_checks(target))
 
 
-def test_a_jetson_whose_parts_go_together(
+def test_jetson_with_matching_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     monkeypatch.setattr(targets.platform, "python_version", lambda: "3.10.12")
@@ -94,7 +94,7 @@ def test_a_jetson_whose_parts_go_together(
     assert "Jetson's Linux 36.4.0" in target_checks(target)[0].found
 
 
-def test_a_jetson_in_a_container_shows_itself_by_its_device_tree(tmp_path: Path) -> None:
+def test_jetson_in_a_container_is_detected_by_its_device_tree(tmp_path: Path) -> None:
     """NVIDIA's containers need not hold /etc/nv_tegra_release."""
     put(tmp_path, "opt/nvidia/deepstream/deepstream/version", "Version: 9.1\n")
     assert not seen(tmp_path).jetson
@@ -114,14 +114,14 @@ def only(mismatches: list[Mismatch]) -> Mismatch:
     ("name", "text", "part", "found", "mend"),
     [
         ("etc/os-release", 'VERSION_ID="22.04"\nID=ubuntu\n', "Ubuntu", "22.04, DeepStream 9.1 is "
-         "made for 24.04", "a container"),
+         "needs 24.04", "a container"),
         ("var/lib/dpkg/status", DPKG, "TensorRT", "10.3.0.30, DeepStream 9.1 needs 10.16",
          "TensorRT that comes with it"),
         ("etc/nv_tegra_release", "# R36 (release), REVISION: 4.3, GCID: 1\n", "JetPack",
          "36.4.3, DeepStream 9.1 needs 39.2", "flash JetPack 7.2"),
     ],
 )  # fmt: skip
-def test_a_part_of_another_release(
+def test_part_of_another_release_is_a_mismatch(
     name: str, text: str, part: str, found: str, mend: str, tmp_path: Path
 ) -> None:
     rtx(tmp_path)
@@ -177,7 +177,7 @@ def test_a_release_that_is_not_in_the_table(tmp_path: Path) -> None:
     assert mismatch.found.startswith("6.4.0, expected one of 7.1, 8.0")
 
 
-def test_a_machine_without_nvidias_parts_is_judged_by_nothing(tmp_path: Path) -> None:
+def test_machine_without_nvidia_software_has_no_mismatch(tmp_path: Path) -> None:
     target = seen(tmp_path)
     assert find_mismatches(target) == []
     checks = target_checks(target)
@@ -185,7 +185,7 @@ def test_a_machine_without_nvidias_parts_is_judged_by_nothing(tmp_path: Path) ->
     assert not any(c.ok or c.required or c.wrong for c in checks)
 
 
-def test_the_wrong_pyds_on_such_a_machine_is_said_and_fails_nothing(tmp_path: Path) -> None:
+def test_unrelated_pyds_without_deepstream_is_only_a_warning(tmp_path: Path) -> None:
     checks = target_checks(seen(tmp_path, pyds=Module(INDEX_PYDS, "0.2.0")))
     (wrong,) = [c for c in checks if c.wrong]
     assert not wrong.required
@@ -193,7 +193,7 @@ def test_the_wrong_pyds_on_such_a_machine_is_said_and_fails_nothing(tmp_path: Pa
     assert "mend it: pip uninstall pyds" in wrong.line()
 
 
-def test_a_wrong_part_of_a_target_fails_the_doctor(tmp_path: Path) -> None:
+def test_mismatch_on_a_target_fails_the_doctor(tmp_path: Path) -> None:
     rtx(tmp_path)
     checks = target_checks(seen(tmp_path, "580.1", Module(NVIDIA_PYDS, "1.2.2")))
     assert [c.name for c in checks if not c.ok and c.required] == ["driver"]
@@ -219,7 +219,7 @@ def test_the_page_is_that_of_the_data(part: str, lines: list[str]) -> None:
     assert found[1].splitlines() == lines
 
 
-def test_what_the_page_shows_is_what_the_doctor_says(tmp_path: Path) -> None:
+def test_doctor_output_in_the_docs_is_up_to_date(tmp_path: Path) -> None:
     rtx(tmp_path)
     put(tmp_path, "usr/lib/x86_64-linux-gnu/libnvinfer.so.10.16.0")
     put(tmp_path, "var/lib/dpkg/status", DPKG.replace("10.3.0.30", "10.3.0.26"))

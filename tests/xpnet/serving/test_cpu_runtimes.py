@@ -31,7 +31,7 @@ def run(runtime: str, precision: str | None, tensors: np.ndarray) -> np.ndarray:
     return found
 
 
-def test_in_float32_they_agree(tensors: np.ndarray) -> None:
+def test_runtimes_agree_in_float32(tensors: np.ndarray) -> None:
     ours, theirs = (run(name, "fp32", tensors) for name in RUNTIMES)
     assert ours.shape == theirs.shape == (3, 1, 256, 256)
     assert ours.max() > 0.5
@@ -53,7 +53,7 @@ def test_a_batch_is_its_frames(runtime: str, tensors: np.ndarray) -> None:
         np.testing.assert_allclose(run(runtime, None, tensor)[0], one, atol=1e-5)
 
 
-def test_openvino_sends_nothing_home() -> None:
+def test_openvino_sends_no_telemetry() -> None:
     """Its telemetry is a package of its own, that a system may have: its import is kept out."""
     code = """
 import sys
@@ -87,7 +87,7 @@ def test_names_and_card_come_from_the_file(runtime: str) -> None:
     ("installed", "bf16", "wanted"),
     [(True, True, "openvino"), (True, False, "onnxruntime"), (False, True, "onnxruntime")],
 )
-def test_openvino_is_taken_where_it_computes_bfloat16(
+def test_openvino_is_the_best_runtime_with_bfloat16(
     monkeypatch: pytest.MonkeyPatch, installed: bool, bf16: bool, wanted: str
 ) -> None:
     monkeypatch.setattr(cpu_runtimes.util, "find_spec", lambda _: object() if installed else None)
@@ -98,7 +98,7 @@ def test_openvino_is_taken_where_it_computes_bfloat16(
 @pytest.mark.parametrize(
     ("runtime", "name"), zip(RUNTIMES, ("ONNX Runtime", "OpenVINO"), strict=True)
 )
-def test_what_is_no_model_is_named(tmp_path: Path, runtime: str, name: str) -> None:
+def test_invalid_model_is_reported(tmp_path: Path, runtime: str, name: str) -> None:
     junk = tmp_path / "junk.onnx"
     junk.write_bytes(ONNX.read_bytes()[:100_000])
     with pytest.raises(UserError, match=rf"junk\.onnx: not a model that {name} can load: \S"):

@@ -99,7 +99,7 @@ def test_card_has_the_scores_that_its_readers_need(name: str) -> None:
         assert score["frames"] > 50
 
 
-def test_missing_models_are_named() -> None:
+def test_missing_models_are_reported() -> None:
     with pytest.raises(UserError, match="no model 'nosuch', found: xpnet, xpnet_frame, xpnet_lite"):
         servable_models(MODEL_REPOSITORY, ("nosuch",))
     for name in ("xpnet", "xpnet_lite"):
@@ -107,7 +107,7 @@ def test_missing_models_are_named() -> None:
             servable_models(MODEL_REPOSITORY, (name,))
 
 
-def test_missing_repository_is_named(tmp_path) -> None:
+def test_missing_repository_is_reported(tmp_path) -> None:
     with pytest.raises(UserError, match="contains no model"):
         servable_models(tmp_path, ())
     with pytest.raises(UserError, match="no such model repository"):

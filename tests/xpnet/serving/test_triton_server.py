@@ -29,7 +29,7 @@ NO_MODEL = (
         ([NO_DRIVER, NO_STUB, NO_MODEL], "failed to load 'xpnet_onnx' version 1"),
     ],
 )
-def test_the_line_that_tells_most(log: list[str], told: str) -> None:
+def test_most_informative_log_line_is_reported(log: list[str], told: str) -> None:
     server = TritonServer.__new__(TritonServer)
     server._log = deque(log)
     assert server.reason() == told
