@@ -167,7 +167,7 @@ def test_live_sources_drop_the_oldest_frame() -> None:
 
 
 def test_viewers_wait_at_most_two_seconds_for_a_key_frame() -> None:
-    """Every 50 frames there is a frame to start decoding with; nvv4l2h264enc counts those separately."""
+    """Decoding can start every 50 frames; nvv4l2h264enc counts those frames separately."""
     for graph in GRAPHS:
         for row in graph.elements:
             if row.name == "encoder":

@@ -46,7 +46,8 @@ def test_format_that_a_device_lacks_is_reported() -> None:
     with pytest.raises(UserError) as caught:
         format_among("/dev/video0", offered, 720, 1280, 60)
     assert str(caught.value).startswith(
-        "/dev/video0: no frames of 1280 x 720 at 60 frames a second: it offers 640 x 480, 1920 x 1080 ("
+        "/dev/video0: no frames of 1280 x 720 at 60 frames a second: it offers 640 x 480, "
+        "1920 x 1080 ("
     )
 
 

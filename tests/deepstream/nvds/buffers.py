@@ -89,7 +89,7 @@ COPY = {
 
 
 def segmentation(class_map: np.ndarray, classes: int = 1) -> tuple[int, int, Any]:
-    """Return an NvDsInferSegmentationMeta of a class map, height x width int32, in glib's memory."""
+    """Return an NvDsInferSegmentationMeta of a height x width int32 class map, in glib's memory."""
     global made
     made += 1
     meta = NvDsInferSegmentationMeta.from_address(
@@ -118,7 +118,7 @@ def tensor(probabilities: np.ndarray) -> tuple[int, int, Any]:
 def batched(
     frames: np.ndarray, results: Sequence[tuple[int, int, Any] | None], start_ns: int = 0
 ) -> Any:
-    """Return a GstBuffer of N x height x width x 4 pixels with NVIDIA's metadata, one result a frame."""
+    """Return a GstBuffer of N x height x width x 4 with NVIDIA's metadata, one result a frame."""
     number, height, width, channels = frames.shape
     padded = np.full((number, height, pyds.pitch_of(width)), GAP, np.uint8)
     padded[:, :, : width * channels] = frames.reshape(number, height, -1)

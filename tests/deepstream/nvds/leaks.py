@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def grown_a_frame(probes: NvdsProbes, make: Callable[[], Any], frames: int) -> float:
-    """Return the growth of resident memory per frame in bytes: the median of twenty equal stretches.
+    """Return the growth of resident memory in bytes per frame: the median of twenty stretches.
 
     A leak is in every stretch, while an allocator's new arena (some MiB when two threads meet) is
     in one.

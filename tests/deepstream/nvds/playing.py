@@ -72,7 +72,7 @@ def pixels(buffer: Any, height: int, width: int) -> np.ndarray:
 
 
 def surfaces(buffer: Any, height: int, width: int) -> np.ndarray:
-    """Return N x height x width x 4 of a buffer with gaps between its rows, which must be unchanged."""
+    """Return N x height x width x 4 of a buffer whose gaps between rows must be unchanged."""
     data = buffer.extract_dup(0, buffer.get_size())
     rows = np.frombuffer(data, np.uint8).reshape(-1, height, pyds.pitch_of(width))
     assert (rows[:, :, 4 * width :] == buffers.GAP).all()

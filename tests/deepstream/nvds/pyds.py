@@ -44,8 +44,8 @@ class NvDsInferDataType:
 
 
 surface_size = (0, 0)
-"""Height and width of the surfaces: a test's buffers contain a batch of them, one after the other, as
-RGBA in system memory."""
+"""Height and width of the surfaces: a test's buffers contain a batch of them, one after the other,
+as RGBA in system memory."""
 surface_pitch = 0
 """Bytes from row to row of a surface."""
 unmapped: list[int] = []
@@ -55,7 +55,7 @@ synced: list[tuple[int, int]] = []
 
 
 def pitch_of(width: int) -> int:
-    """Return the pitch of NVIDIA's allocator, a multiple of 256 bytes, always with a gap between rows."""
+    """Return the pitch of NVIDIA's allocator, a multiple of 256 bytes, with a gap between rows."""
     return (4 * width // 256 + 1) * 256
 
 

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.integration
 
 MAY_GROW = 20
-"""Bytes per frame: the smallest leak, a label's text, takes 32, a result of nvinferserver thousands."""
+"""Bytes per frame; the smallest leak, a label's text, takes 32."""
 FRAMES, FEWER = 100_000, 20_000
 
 
