@@ -1,4 +1,4 @@
-"""What several tests need: real frames, and the command line as a user runs it."""
+"""Fixtures of several tests: real frames, and the command line as a user runs it."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ FRAMES_OF_CLIP = 338
 
 
 def pytest_configure() -> None:
-    """A shell's background job inherits that SIGINT is ignored, and hands it to every program."""
+    """Reset SIGINT: a shell's background job ignores it, and its child processes would, too."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first: they are fast, and they tell more."""
+    """Run unit tests first: they are fast and more specific."""
     items.sort(key=lambda item: item.get_closest_marker("integration") is not None)
 
 
 @pytest.fixture(scope="session")
 def frames() -> list[np.ndarray]:
-    """Eight real frames, H x W x 3, RGB, uint8, one from each part of the demo clip."""
+    """Eight real frames, H x W x 3 uint8 RGB, one from each part of the demo clip."""
     clip = cv2.VideoCapture(str(CLIP))
     wanted = set(range(10, FRAMES_OF_CLIP, 42))
     read = [clip.read()[1] for _ in range(FRAMES_OF_CLIP)]
@@ -46,7 +46,7 @@ def frames() -> list[np.ndarray]:
 
 @pytest.fixture(scope="session")
 def frame_folder(frames: list[np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The frames as a folder of PNG files: lossless, so that masks can be compared exactly."""
+    """The frames as a folder of PNG files, which are lossless, so that masks can be compared."""
     folder = tmp_path_factory.mktemp("frames")
     for number, frame in enumerate(frames):
         cv2.imwrite(str(folder / f"{number:03}.png"), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
@@ -55,7 +55,7 @@ def frame_folder(frames: list[np.ndarray], tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 40 frames of the demo clip, with a tone as sound."""
+    """The first 40 frames of the demo clip, with a tone."""
     path = tmp_path_factory.mktemp("clip") / "short.mp4"
     ffmpeg("-i", str(CLIP), "-f", "lavfi", "-i", "sine=440", "-t", "1.6",
            "-c:v", "libx264", "-c:a", "aac", "-pix_fmt", "yuv420p", str(path))  # fmt: skip
@@ -63,19 +63,19 @@ def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ffmpeg(*arguments: str) -> None:
-    """Runs ffmpeg quietly; it makes the videos that the tests break."""
+    """Run ffmpeg without output."""
     subprocess.run(["ffmpeg", "-y", "-loglevel", "error", *arguments], check=True)
 
 
 def put_plan(folder: Path) -> Path:
-    """What stands for a TensorRT plan in a model's folder, with its card."""
+    """Put a fake TensorRT plan with a card into a model's folder."""
     plan = folder / "1" / "model.plan"
     plan.parent.mkdir(exist_ok=True)
     plan.write_bytes(b"a plan")
     card = json.loads((folder / "card.json").read_text())
     try:
         machine = describe_gpu("jetson" if detect_nvidia_software().jetson else "rtx")
-    except UserError:  # no GPU here
+    except UserError:  # without a GPU
         machine = {}
     card["graph"] = {"sha256": hashlib.sha256(b"a plan").hexdigest(), **machine}
     plan.with_name("card.json").write_text(json.dumps(card))
@@ -84,17 +84,18 @@ def put_plan(folder: Path) -> Path:
 
 @pytest.fixture
 def xpnet() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `xpnet ARGUMENTS` in a process of its own and returns what it said."""
+    """Run `xpnet ARGUMENTS` in a process of its own."""
 
     def call(*arguments: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "xpnet.cli", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)  # type: ignore[call-overload]
+        # Type: ignore[call-overload]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
 
     return call
 
 
 def one_line(result: subprocess.CompletedProcess[str]) -> str:
-    """The error line of a command that ended with exit code 2, and with nothing else."""
+    """Return the error line of a command that ended with exit code 2 and printed nothing else."""
     assert result.returncode == 2, result.stderr
     lines = [x for x in result.stderr.splitlines() if x.startswith("xpnet:")]
     assert len(lines) == 1, result.stderr

@@ -1,4 +1,4 @@
-"""An RTSP camera for tests, which can be unplugged."""
+"""An RTSP camera for tests that can be disconnected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GLib.MainLoop().run()
 
 
 class Camera:
-    """An RTSP camera in a process of its own, which can be unplugged."""
+    """An RTSP camera in a process of its own that can be disconnected."""
 
     def __init__(self, clip: Path) -> None:
         self.port, self.clip = free_tcp_port(), clip

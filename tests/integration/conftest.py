@@ -1,4 +1,4 @@
-"""The real Triton server, started once for all integration tests."""
+"""The real Triton server, started once for all integration tests of a process."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def server() -> Iterator[TritonServer]:
 
 
 @pytest.fixture
-def mortal_server() -> Iterator[TritonServer]:
-    """A server for one test alone, which may end it."""
+def own_server() -> Iterator[TritonServer]:
+    """A server for one test, which may stop it."""
     with running_server(ServerSettings(models=(DEFAULT_MODEL,), **FREE_PORTS)) as running:
         yield running
 
@@ -37,6 +37,6 @@ def card() -> Card:
 
 @pytest.fixture(scope="session")
 def in_process() -> Iterator[OnnxInference]:
-    inference = OnnxInference(ONNX, AUTO)  # as the server computes
+    inference = OnnxInference(ONNX, AUTO)  # the runtime of the server
     yield inference
     inference.close()

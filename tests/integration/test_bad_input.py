@@ -1,4 +1,4 @@
-"""What users hand to `xpnet run`: a clear line and exit code 2, or a finished output."""
+"""Bad input of `xpnet run`: one line and exit code 2, or a complete output."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_clip_is_rotated_as_its_metadata_says(short_clip: Path, tmp_path: Path) 
 
 
 def test_interlaced_clip_is_deinterlaced(tmp_path: Path) -> None:
-    """Fields of black and of white: combs where they stay together, one colour where not."""
+    """Black and white fields: striped if interlaced, one colour if deinterlaced."""
     clip = tmp_path / "fields.mp4"
     ffmpeg("-f", "lavfi", "-i", "color=s=320x240:r=50:d=0.4", "-vf",
            "geq=lum='16+219*mod(N,2)':cb=128:cr=128,tinterlace=4", "-c:v", "libx264",
@@ -206,7 +206,7 @@ def test_interlaced_clip_is_deinterlaced(tmp_path: Path) -> None:
 
 
 def test_disk_that_fills_up(xpnet, short_clip: Path, tmp_path: Path) -> None:
-    """A limit on the size of files fails a write half-way, as a full disk does."""
+    """A limit on the file size makes a write fail, as a full disk does."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

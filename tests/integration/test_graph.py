@@ -1,4 +1,4 @@
-"""The real graph on real frames: right masks, every frame, sound kept, nothing half-written."""
+"""The real graph on real frames: correct masks, every frame, audio kept, complete files."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_own_server_sound_and_summary(short_clip: Path, tmp_path: Path) -> None:
     made = open_clip(output, 0)
     assert (made.width, made.height, made.frames, made.has_audio) == (720, 404, 40, True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.json", "out.jsonl", "out.mp4"]
-    # As a player counts: the file's own timestamps begin at two frames, for its B-frames.
+    # Stream time: the file's own timestamps start at two frames, for its B-frames.
     times = [json.loads(line)["time"] for line in polyps.read_text().splitlines()]
     assert times == pytest.approx([number / 25 for number in range(40)])
     lines, failure = describe(summary)
@@ -125,18 +125,18 @@ def test_latest_shows_every_frame(
     )
     summary = run(settings, seen.append)
     assert summary["frames"] == open_clip(tmp_path / "out.mp4", 0).frames == 40
-    # Inference is slower than the clip, so masks are shown again, in order.
+    # Inference is slower than the clip, so masks are repeated, in order.
     stamps = [s.timestamp_ns for s in seen]
     assert stamps == sorted(stamps)
     assert len(set(stamps)) < len(stamps)
     assert summary["frames_without_mask"] + len(seen) == 40
-    # Held back to the clip's own rate (1.56 s): unpaced, the frames pass in a fraction of it.
+    # Paced at the clip's rate (1.56 s): without pacing the frames pass in a fraction of it.
     assert summary["seconds"] > 1.0
 
 
 @pytest.mark.parametrize("mode", ["every", "latest"])
 def test_server_that_dies_leaves_a_complete_clip(
-    mortal_server: TritonServer, short_clip: Path, tmp_path: Path, mode: str
+    own_server: TritonServer, short_clip: Path, tmp_path: Path, mode: str
 ) -> None:
     seen = 0
 
@@ -144,22 +144,28 @@ def test_server_that_dies_leaves_a_complete_clip(
         nonlocal seen
         seen += 1
         if seen == 10:
-            mortal_server.kill()
+            own_server.kill()
 
     settings = RunSettings(
-        short_clip, tmp_path / "o.mp4", mode, platform=GStreamerSettings(url=mortal_server.grpc_url)
+        short_clip,
+        tmp_path / "o.mp4",
+        mode,
+        platform=GStreamerSettings(url=own_server.grpc_url),
     )
     summary = run(settings, kill_at_the_tenth)
     assert summary["frames"] == open_clip(tmp_path / "o.mp4", 0).frames == 40
     if mode == "every":
         assert 25 <= summary["frames_without_mask"] <= 30
     failure = describe(summary)[1]
-    assert mortal_server.grpc_url in failure
+    assert own_server.grpc_url in failure
     assert "o.mp4 is complete" in failure
 
 
 def test_a_server_that_stalls_does_not_stop_the_video(
-    mortal_server: TritonServer, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_server: TritonServer,
+    short_clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("xpnet.serving.triton_client.TIMEOUT_S", 1.0)
     monkeypatch.setattr("deepstream.probes.triton_probe.INFERENCE_TIMEOUT_S", 2.0)
@@ -169,15 +175,17 @@ def test_a_server_that_stalls_does_not_stop_the_video(
         nonlocal seen
         seen += 1
         if seen == 10:
-            os.killpg(mortal_server.process_group, signal.SIGSTOP)
+            os.killpg(own_server.process_group, signal.SIGSTOP)
 
     summary = run(
         RunSettings(
-            short_clip, tmp_path / "o.mp4", platform=GStreamerSettings(url=mortal_server.grpc_url)
+            short_clip,
+            tmp_path / "o.mp4",
+            platform=GStreamerSettings(url=own_server.grpc_url),
         ),
         freeze_at_the_tenth,
     )
-    os.killpg(mortal_server.process_group, signal.SIGCONT)
+    os.killpg(own_server.process_group, signal.SIGCONT)
     assert summary["frames"] == 40
     assert summary["frames_without_mask"] >= 25
 
@@ -199,14 +207,14 @@ def test_frames_continue_if_a_probe_fails(short_clip: Path, tmp_path: Path) -> N
 def test_stalled_source_leaves_a_complete_file(
     short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sixth frame never leaves the decoder, and nobody looks at a progress bar."""
+    """The sixth frame never leaves the decoder; without a progress bar."""
     monkeypatch.setattr("deepstream.player.STALL_S", 2.0)
     passed = 0
 
     def hold(_pad: object, _info: object) -> Gst.PadProbeReturn:
         nonlocal passed
         passed += 1
-        # Dropping what follows, end of stream apart, is what a source that stalls looks like.
+        # Dropping all buffers but the end of stream looks like a stalled source.
         return Gst.PadProbeReturn.OK if passed <= 5 else Gst.PadProbeReturn.DROP
 
     build = Graph.__init__

@@ -1,4 +1,4 @@
-"""Live sources and outputs on real GStreamer: RTSP in and out, and what never comes."""
+"""Live sources and outputs on real GStreamer: RTSP in and out, missing and silent sources."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IN_PROCESS = {"platform": GStreamerSettings("onnxruntime"), "height": 202, "widt
 
 
 def repeated(clip: Path, times: int) -> Path:
-    """The clip so many times over, without sound, beside it."""
+    """Return a clip repeated several times, without audio."""
     longer = clip.parent / f"{times}-times.mp4"
     ffmpeg("-stream_loop", str(times - 1), "-i", str(clip), "-c", "copy", "-an", str(longer))
     return longer
@@ -44,7 +44,7 @@ def repeated(clip: Path, times: int) -> Path:
 
 @pytest.fixture
 def camera(short_clip: Path) -> Iterator[str]:
-    """The short clip, three times, as an RTSP camera on loopback; its address."""
+    """The address of the short clip, three times, as an RTSP camera on loopback."""
     clip = repeated(short_clip, 3)
     server = GstRtspServer.RTSPServer.new()
     server.set_address("127.0.0.1")
@@ -68,7 +68,7 @@ def test_an_rtsp_camera_is_recorded_with_masks(camera: str, tmp_path: Path, mode
     output = tmp_path / "o.mp4"
     summary = run(RunSettings(camera, output, mode, **IN_PROCESS))
     assert summary["ending"] == "complete", summary
-    # A live source that is ahead of inference loses frames.
+    # A live source that is faster than inference loses frames.
     assert 5 < summary["frames"] <= 120
     assert summary["frames_with_polyp"] > 0
     made = open_clip(output, 0)
@@ -123,7 +123,7 @@ def test_missing_camera_gives_one_line(xpnet, tmp_path: Path) -> None:
 def test_camera_without_frames_gives_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes the connection, and says nothing."""
+    """The server accepts the connection and sends nothing."""
     monkeypatch.setattr("deepstream.player.STALL_S", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"rtsp://127.0.0.1:{mute.getsockname()[1]}/scope"
@@ -159,7 +159,7 @@ def test_unplugged_scope_is_reconnected(
     assert summary["ending"] == "complete", summary
     assert len(seen) > 15
     assert seen == sorted(seen)
-    assert max(b - a for a, b in itertools.pairwise(seen)) > 5e9  # the time went on
+    assert max(b - a for a, b in itertools.pairwise(seen)) > 5e9  # the stream's time continued
     told = [record.getMessage() for record in caplog.records]
     assert sum("reconnecting" in line for line in told) == 1, told
     assert sum(line.endswith("/scope: reconnected") for line in told) == 1, told
@@ -244,7 +244,7 @@ def test_polyps_are_posted_to_the_bus(short_clip: Path, tmp_path: Path) -> None:
     ours = [s for s in posted if s.get_name() == "xpnet-polyps"]
     assert len(ours) == 40
     lines = lines_of(tmp_path / "p.jsonl")
-    start = ours[0].get_uint64("timestamp")[1]  # the buffers' own, which begin anywhere
+    start = ours[0].get_uint64("timestamp")[1]  # the buffers' own timestamps, which start anywhere
     for structure, line in zip(ours, lines, strict=True):
         assert structure.get_uint64("timestamp")[1] - start == round(line["time"] * 1e9)
         assert json.loads(structure.get_string("polyps")) == line["polyps"]

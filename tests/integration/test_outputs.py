@@ -1,4 +1,4 @@
-"""Where the picture may go: what is refused, and what is warned of."""
+"""Outputs: which are refused, and which give a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real server: what it answers, and how it starts, stops and fails."""
+"""The real server: its results, and how it starts, stops and fails."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_shared_memory_gives_the_same_numbers_as_in_process(
 ) -> None:
     inference = TritonInference(server.grpc_url, DEFAULT_MODEL, card)
     tensors = [frame_to_tensor(f, card.input.height, card.input.width) for f in frames]
-    # More requests than slots: they wait for one another, and none gets another's answer.
+    # More requests than slots: they wait for each other, and none gets the result of another.
     answers = [inference.submit(t) for t in tensors]
     for tensor, answer in zip(tensors, answers, strict=True):
         np.testing.assert_allclose(
@@ -86,16 +86,16 @@ def test_shared_memory_is_freed(server: TritonServer, card: Card) -> None:
     ours = f"xpnet-{os.getpid()}-*"
     before = list(Path("/dev/shm").glob(ours))
     inference = TritonInference(server.grpc_url, DEFAULT_MODEL, card)
-    inference.submit(np.zeros((1, *card.input.shape[1:]), np.float32))  # still under way
+    inference.submit(np.zeros((1, *card.input.shape[1:]), np.float32))  # still pending
     assert len(list(Path("/dev/shm").glob(ours))) == len(before) + 1
     inference.close()
     assert list(Path("/dev/shm").glob(ours)) == before
 
 
-def test_a_killed_server_leaves_no_shared_memory(mortal_server: TritonServer) -> None:
-    prefix = f"{mortal_server.shm_prefix}*"
+def test_a_killed_server_leaves_no_shared_memory(own_server: TritonServer) -> None:
+    prefix = f"{own_server.shm_prefix}*"
     assert list(Path("/dev/shm").glob(prefix))
-    mortal_server.kill()
+    own_server.kill()
     assert not list(Path("/dev/shm").glob(prefix))
 
 
@@ -170,15 +170,15 @@ def test_wrong_model_and_wrong_card_are_reported(server: TritonServer, card: Car
 
 
 def test_dead_backend_fails_at_once_and_is_logged_once(
-    mortal_server: TritonServer, card: Card, caplog: pytest.LogCaptureFixture
+    own_server: TritonServer, card: Card, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The server lives and calls the model ready, but the process that runs it is gone."""
+    """The server runs and reports the model as ready, but the process of its backend is gone."""
     tensor = np.zeros((1, *card.input.shape[1:]), np.float32)
-    inference = TritonInference(mortal_server.grpc_url, DEFAULT_MODEL, card)
+    inference = TritonInference(own_server.grpc_url, DEFAULT_MODEL, card)
     inference.submit(tensor).result()
     for status in Path("/proc").glob("[0-9]*/stat"):
         name, _, rest = status.read_text().partition(") ")
-        if "triton_python" in name and int(rest.split()[2]) == mortal_server.process_group:
+        if "triton_python" in name and int(rest.split()[2]) == own_server.process_group:
             os.kill(int(status.parent.name), signal.SIGKILL)
     with pytest.raises(InferenceError, match="not healthy"):
         inference.submit(tensor).result(timeout=20)
@@ -187,7 +187,7 @@ def test_dead_backend_fails_at_once_and_is_logged_once(
             inference.submit(tensor).result(timeout=0)
         time.sleep(0.1)
     assert len(caplog.records) == 1
-    assert "frames continue without masks without masks" in caplog.text
+    assert "frames continue without masks" in caplog.text
     inference.close()
 
 
@@ -213,7 +213,7 @@ def test_dead_server_fails_at_once_and_is_found_again(card: Card) -> None:
                 time.sleep(0.2)
         else:
             pytest.fail("the client did not find the new server")
-        # A connection that lost its server looks for it ever more seldom.
+        # A broken gRPC connection is retried ever less often.
         assert inference._client is not lost
         inference.close()
 

@@ -1,4 +1,4 @@
-"""The commands that only tell, and how the command line ends."""
+"""Commands that print information, and how the command line ends."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_closed_pipe_is_no_error() -> None:
 
 
 def test_without_standard_streams() -> None:
-    """As some starters of services have it: no file that is opened may get their numbers."""
+    """Some service managers close them: a file that is opened must not get their numbers."""
     probe = (
         "import os, sys\n"
         "from xpnet.cli import main\n"

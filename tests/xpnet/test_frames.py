@@ -47,7 +47,7 @@ def test_invalid_frame_is_refused(frame: np.ndarray) -> None:
 
 
 def disc(size: int) -> np.ndarray:
-    """Distance to the edge of a disc, as a soft map of size x size, 0.5 on the edge."""
+    """Return the distance to the edge of a disc as a soft map, 0.5 on the edge."""
     y, x = (np.mgrid[:size, :size] + 0.5) / size - 0.5
     return np.clip(0.5 + (0.31 - np.hypot(x, y)) * 8, 0, 1).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Polyps as data: what is measured of each, and ids that stay."""
+"""Polyps as data: measurements, and ids that stay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from xpnet.polyps import (
 
 
 def discs(*places: tuple[int, int, int]) -> Mask:
-    """A mask of 200 x 300 with discs at x, y with a radius."""
+    """Return a mask of 200 x 300 with discs at x, y with a radius."""
     mask = np.zeros((200, 300), np.uint8)
     for x, y, radius in places:
         cv2.circle(mask, (x, y), radius, 1, -1)

@@ -1,8 +1,8 @@
-"""DeepStream's graph as far as it goes without a GPU: from settings to files.
+"""Runs of DeepStream's graph without a GPU, from settings to files.
 
-NVIDIA's elements cannot be had here, so the platform's table has plain ones in their places, and a
-probe does what nvinferserver does: it runs the model and leaves real NVIDIA metadata on the frame.
-Settings, checks, description, graph, player, the DeepStream probe and the results are what ships.
+Plain elements replace NVIDIA's in the platform's table, and a probe does what nvinferserver does:
+it runs the model and attaches real NVIDIA metadata to the frame. Settings, checks, description,
+graph, player, the DeepStream probe and the results are the released code.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from xpnet.serving.onnx_inference import OnnxInference
 MODEL = "xpnet_lite"
 
 
-def shown(path: Path) -> Iterator[np.ndarray]:
-    """The frames of a clip."""
+def video_frames(path: Path) -> Iterator[np.ndarray]:
+    """Yield the frames of a clip."""
     clip = cv2.VideoCapture(str(path))
     while True:
         ok, frame = clip.read()
@@ -44,7 +44,7 @@ def shown(path: Path) -> Iterator[np.ndarray]:
 
 
 def plain_table() -> Table:
-    """DeepStream's table with plain elements where NVIDIA's stand."""
+    """Return DeepStream's table with plain elements in place of NVIDIA's."""
     plain, nvidia = element_tables.GSTREAMER_TABLE, element_tables.DEEPSTREAM_TABLE
     (overlay, drawn) = nvidia["overlay"]
     return {
@@ -53,15 +53,15 @@ def plain_table() -> Table:
         "frame": plain["frame"],
         "source.rtsp": plain["source.rtsp"],
         "inference.every": (
-            Row("identity", "inference", probes=(("src", "leave_metadata"),)),
+            Row("identity", "inference", probes=(("src", "attach_metadata"),)),
             Row("queue", "inflight"),
         ),
         "inference.latest": (
-            Row("identity", "inference", probes=(("src", "leave_metadata"),)),
+            Row("identity", "inference", probes=(("src", "attach_metadata"),)),
             Row("queue", "inflight"),
         ),
         "inference.none": (
-            Row("identity", "muxed", probes=(("src", "leave_nothing"),)),
+            Row("identity", "muxed", probes=(("src", "attach_no_result"),)),
             Row("queue", "inflight"),
         ),
         "encoder.software-live": plain["encoder.software-live"],
@@ -87,18 +87,17 @@ def with_platform(settings: RunSettings, **changes: Any) -> RunSettings:
 
 
 @pytest.fixture
-def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> list[int]:
-    """Puts the stand-ins in place; from its number on, frames get no result."""
+def frames_with_result(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> list[int]:
+    """Install the replacements; frames get no result once the counter reaches zero."""
     limit = [10**9]
 
     class WithServer(NvdsProbes):
-        """Beside the probe, what nvinferserver does to a frame, and to those it leaves out
-        (GstNvInferServerImpl::processFullFrame)."""
+        """The released probe, and nvinferserver's part (GstNvInferServerImpl::processFullFrame)."""
 
-        def leave_metadata(self, _pad: Any, info: Any) -> None:
+        def attach_metadata(self, _pad: Any, info: Any) -> None:
             self.passed = getattr(self, "passed", -1) + 1
             if self.passed % (self.interval + 1) > 0:
-                self.leave_nothing(_pad, info)
+                self.attach_no_result(_pad, info)
                 return
             pyds.surface_size, pyds.surface_pitch = (self.height, self.width), 4 * self.width
             size = self.card.input
@@ -114,8 +113,8 @@ def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> 
             stamp = timestamp_ns(info) or 0
             buffers.attach(buffer_address(info), [result if limit[0] >= 0 else None], stamp)
 
-        def leave_nothing(self, _pad: Any, info: Any) -> None:
-            """A frame of nvstreammux alone."""
+        def attach_no_result(self, _pad: Any, info: Any) -> None:
+            """Attach the metadata of nvstreammux only."""
             buffers.attach(buffer_address(info), [None], timestamp_ns(info) or 0)
 
     monkeypatch.setitem(element_tables.TABLES, element_tables.DGPU, plain_table())
@@ -126,8 +125,8 @@ def silent_after(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInference) -> 
     return limit
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """nvinferserver's answer to an inference that fails: an error on the bus, and no more flow."""
+def fail_inference(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Make inference fail as nvinferserver does: an error on the bus, and no further frames."""
     table = plain_table()
     broken = replace(table["inference.every"][0], properties={"error-after": str(after)})
     table = {**table, "inference.every": (broken, *table["inference.every"][1:])}

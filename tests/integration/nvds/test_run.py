@@ -1,4 +1,4 @@
-"""`xpnet run --platform deepstream`, on the stand-ins of conftest.py."""
+"""`xpnet run --platform deepstream` with the replacements of conftest.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepstream.run import RunSettings, run
 from deepstream.run_summary import describe
 from tests.conftest import ffmpeg
 from tests.integration.camera import Camera, free_tcp_port
-from tests.integration.nvds.conftest import failing, shown, with_platform
+from tests.integration.nvds.conftest import fail_inference, video_frames, with_platform
 from xpnet.errors import UserError
 from xpnet.serving.cpu_runtimes import best_runtime
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.mark.parametrize("probabilities", [True, False], ids=["probabilities", "class map"])
 def test_deepstream_draws_and_lists_what_plain_gstreamer_does(
-    silent_after: list[int], settings: RunSettings, tmp_path: Path, probabilities: bool
+    frames_with_result: list[int], settings: RunSettings, tmp_path: Path, probabilities: bool
 ) -> None:
     summary = run(with_platform(settings, probabilities=probabilities))
     plain = run(
@@ -44,9 +44,11 @@ def test_deepstream_draws_and_lists_what_plain_gstreamer_does(
     )
     if probabilities:
         assert ours == theirs
-        pairs = zip(shown(tmp_path / "o.mp4"), shown(tmp_path / "plain.mp4"), strict=True)
+        pairs = zip(
+            video_frames(tmp_path / "o.mp4"), video_frames(tmp_path / "plain.mp4"), strict=True
+        )
         assert [bool((mine == other).all()) for mine, other in pairs] == [True] * 40
-    else:  # cut at the network's size, so an edge may lie a pixel away
+    else:  # thresholded at the network's size, so edges may differ by a pixel
         for mine, other in zip(ours, theirs, strict=True):
             assert [p["id"] for p in mine] == [p["id"] for p in other]
             for a, b in zip(mine, other, strict=True):
@@ -56,11 +58,11 @@ def test_deepstream_draws_and_lists_what_plain_gstreamer_does(
 
 @pytest.mark.parametrize("interval", [None, 3])
 def test_every_frame_shows_the_newest_mask_in_mode_latest(
-    silent_after: list[int], settings: RunSettings, interval: int | None
+    frames_with_result: list[int], settings: RunSettings, interval: int | None
 ) -> None:
-    before, skipped = silent_after[0], interval or 1
+    before, skipped = frames_with_result[0], interval or 1
     summary = run(replace(with_platform(settings, interval=interval), mode="latest"))
-    assert before - silent_after[0] == 40 // (skipped + 1)  # masks that were computed
+    assert before - frames_with_result[0] == 40 // (skipped + 1)  # number of computed masks
     assert (summary["frames"], summary["frames_without_mask"]) == (40, 0)
     assert (summary["ending"], summary["mode"], summary["interval"]) == (
         "complete", "latest", skipped,
@@ -83,7 +85,7 @@ def test_wrong_interval_is_refused(interval: int, mode: str, expected: str) -> N
 
 
 def test_frames_smaller_than_the_network_are_refused(
-    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path
+    frames_with_result: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path
 ) -> None:
     small = tmp_path / "small.mp4"
     ffmpeg("-i", str(short_clip), "-vf", "scale=320:180", "-t", "0.2", str(small))
@@ -93,14 +95,14 @@ def test_frames_smaller_than_the_network_are_refused(
 
 
 def test_inference_failure_leaves_a_complete_recording(
-    silent_after: list[int], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+    frames_with_result: list[int], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing(monkeypatch, after=20)
+    fail_inference(monkeypatch, after=20)
     summary = run(settings)
     assert summary["ending"] == "broken graph"
     frames = summary["frames"]
     assert frames == 19
-    assert len(list(shown(Path(settings.output)))) == frames
+    assert len(list(video_frames(Path(settings.output)))) == frames
     assert len(Path(settings.polyps or "").read_text().splitlines()) == frames
     failure = describe(summary)[1]
     assert failure.startswith("identity (inference): ")
@@ -108,10 +110,10 @@ def test_inference_failure_leaves_a_complete_recording(
 
 
 def test_live_picture_continues_without_masks_if_inference_fails(
-    silent_after: list[int], settings: RunSettings, short_clip: Path,
+    frames_with_result: list[int], settings: RunSettings, short_clip: Path,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    failing(monkeypatch, after=10)
+    fail_inference(monkeypatch, after=10)
     camera = Camera(short_clip)
     try:
         address = f"rtsp://127.0.0.1:{free_tcp_port()}/masks"
@@ -129,9 +131,9 @@ def test_live_picture_continues_without_masks_if_inference_fails(
 
 
 def test_inference_that_never_starts_gives_one_line_and_no_file(
-    silent_after: list[int], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+    frames_with_result: list[int], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    failing(monkeypatch, after=1)
+    fail_inference(monkeypatch, after=1)
     with pytest.raises(UserError, match=r"identity \(inference\): .*no frame was processed"):
         run(settings)
     assert not Path(settings.output).exists()
@@ -139,9 +141,9 @@ def test_inference_that_never_starts_gives_one_line_and_no_file(
 
 
 def test_frames_without_result_pass_and_are_counted(
-    silent_after: list[int], settings: RunSettings
+    frames_with_result: list[int], settings: RunSettings
 ) -> None:
-    silent_after[0] = 30
+    frames_with_result[0] = 30
     summary = run(settings)
     assert (summary["frames"], summary["frames_without_mask"]) == (40, 10)
     assert open_clip(Path(settings.output), 0).frames == 40

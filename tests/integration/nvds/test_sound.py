@@ -1,4 +1,4 @@
-"""Sound on DeepStream: from file to file as it is stored, on the stand-ins of conftest.py."""
+"""Audio on DeepStream: copied from file to file, with the replacements of conftest.py."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pytest
 from deepstream.io.source import open_clip
 from deepstream.run import RunSettings, run
 from tests.conftest import ffmpeg
-from tests.integration.nvds.conftest import failing, shown
+from tests.integration.nvds.conftest import fail_inference, video_frames
 
 pytestmark = pytest.mark.integration
 
 
-def sounding(clip: Path, path: Path, codec: str, seconds: float) -> Path:
-    """A clip with a tone."""
+def clip_with_audio(clip: Path, path: Path, codec: str, seconds: float) -> Path:
+    """Return a clip with a tone."""
     ffmpeg("-i", str(clip), "-f", "lavfi", "-i", "sine=300", "-map", "0:v", "-map", "1:a",
            "-t", str(seconds), "-c:v", "copy", "-c:a", codec, str(path))  # fmt: skip
     return path
 
 
-def stored_sound(path: Path) -> list[bytes]:
-    """A hash of each packet of a file's sound, as it is stored."""
+def audio_packets(path: Path) -> list[bytes]:
+    """Return a hash of each stored audio packet of a file."""
     asked = ["ffmpeg", "-loglevel", "error", "-i", str(path), "-map", "0:a", "-c", "copy",
              "-f", "framehash", "-"]  # fmt: skip
     lines = subprocess.run(asked, capture_output=True, check=True).stdout.splitlines()
@@ -38,22 +38,22 @@ def stored_sound(path: Path) -> list[bytes]:
      ("a.mkv", "pcm_s16le", "o.mkv")],
 )  # fmt: skip
 def test_audio_is_copied_as_it_is_stored(
-    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
+    frames_with_result: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
     source: str, codec: str, output: str,
 ) -> None:  # fmt: skip
-    clip = sounding(short_clip, tmp_path / source, codec, 1.6)
+    clip = clip_with_audio(short_clip, tmp_path / source, codec, 1.6)
     summary = run(replace(settings, input=clip, output=tmp_path / output))
     assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
     assert summary["audio"] is True
-    assert len(list(shown(tmp_path / output))) == 40
-    wanted, found = stored_sound(clip), stored_sound(tmp_path / output)
-    # A packet before the beginning, of the encoder's delay, may be told or not.
+    assert len(list(video_frames(tmp_path / output))) == 40
+    wanted, found = audio_packets(clip), audio_packets(tmp_path / output)
+    # A packet before the start, from the encoder's delay, may be listed or not.
     assert [x for x in wanted if x in found] == [x for x in found if x in wanted]
     assert len(set(wanted) & set(found)) > 0.9 * max(len(wanted), len(found))
 
 
 def test_audio_and_video_stay_in_sync(
-    silent_after: list[int], settings: RunSettings, tmp_path: Path
+    frames_with_result: list[int], settings: RunSettings, tmp_path: Path
 ) -> None:
     clip = tmp_path / "flash.mp4"
     ffmpeg("-f", "lavfi", "-i", "color=black:s=320x256:r=25,drawbox=color=white:t=fill:"
@@ -61,14 +61,14 @@ def test_audio_and_video_stay_in_sync(
            "aevalsrc='if(between(t,0.6,0.8),sin(5529*t),0)':s=44100", "-t", "1.2", "-bf", "2",
            str(clip))  # fmt: skip
     run(replace(settings, input=clip, mode="latest"))
-    assert heard_s(Path(settings.output)) == pytest.approx(heard_s(clip), abs=0.01)
-    flashes = [number for number, frame in enumerate(shown(Path(settings.output)))
+    assert audio_start_s(Path(settings.output)) == pytest.approx(audio_start_s(clip), abs=0.01)
+    flashes = [number for number, frame in enumerate(video_frames(Path(settings.output)))
                if frame.mean() > 128]  # fmt: skip
-    assert flashes[0] / 25 == pytest.approx(heard_s(clip), abs=0.04)
+    assert flashes[0] / 25 == pytest.approx(audio_start_s(clip), abs=0.04)
 
 
-def heard_s(path: Path) -> float:
-    """When a file's sound begins."""
+def audio_start_s(path: Path) -> float:
+    """Return when the audio of a file starts."""
     asked = ["ffmpeg", "-i", str(path), "-af", "silencedetect=n=-30dB:d=0.1", "-vn", "-f", "null",
              "-"]  # fmt: skip
     said = subprocess.run(asked, capture_output=True, text=True, check=True).stderr
@@ -76,10 +76,10 @@ def heard_s(path: Path) -> float:
 
 
 def test_audio_that_the_container_cannot_hold_is_left_out(
-    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
+    frames_with_result: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    long = sounding(short_clip, tmp_path / "long.mkv", "pcm_s16le", 5)
+    long = clip_with_audio(short_clip, tmp_path / "long.mkv", "pcm_s16le", 5)
     summary = run(replace(settings, input=long))
     assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
     assert summary["audio"] is False
@@ -88,11 +88,11 @@ def test_audio_that_the_container_cannot_hold_is_left_out(
 
 
 def test_stopped_run_also_ends_its_audio(
-    silent_after: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
+    frames_with_result: list[int], settings: RunSettings, short_clip: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    failing(monkeypatch, after=20)
-    clip = sounding(short_clip, tmp_path / "a.mp4", "aac", 1.6)
+    fail_inference(monkeypatch, after=20)
+    clip = clip_with_audio(short_clip, tmp_path / "a.mp4", "aac", 1.6)
     summary = run(replace(settings, input=clip))
     assert (summary["ending"], summary["frames"]) == ("broken graph", 19)
     assert open_clip(Path(settings.output), 0).has_audio

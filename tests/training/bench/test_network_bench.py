@@ -1,4 +1,4 @@
-"""The comparison of runtimes: every row is there and ran, and the served one is marked."""
+"""The comparison of runtimes: every row is measured, and the served one is marked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xpnet.serving.cpu_runtimes import computes_bf16
 
 
 def test_every_runtime_is_timed(xpnet, tmp_path: Path) -> None:
-    """But for torch.compile, whose compiler takes minutes on a busy machine."""
+    """Except torch.compile, whose compiler takes minutes on a busy machine."""
     file = tmp_path / "rows.json"
     result = xpnet("bench", "network", "--sizes", 64, "--networks", "lite", "--rounds", 2,
                    "--runtimes", "onnxruntime", "openvino", "--json", file)  # fmt: skip

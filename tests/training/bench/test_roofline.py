@@ -1,4 +1,4 @@
-"""The roofline against figures counted by hand, and as the command draws it."""
+"""The roofline against values calculated by hand, and its command."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_convolution_counts_match_a_calculation_by_hand() -> None:
 
 @pytest.mark.parametrize(("make", "megabytes"), [(unet, 329), (student, 668)])
 def test_activations_moved_at_512_in_fp16(make, megabytes: int) -> None:
-    """The student moves twice the U-Net's bytes, though it has a quarter of the arithmetic."""
+    """The student moves twice the U-Net's bytes with a quarter of its arithmetic."""
     weights = sum(p.numel() for n, p in make().named_parameters() if p.dim() == 4)
     moved = sum(layer.values for layer in layers(make(), 512, 512)) - weights
     assert moved * 2 / 1e6 == pytest.approx(megabytes, abs=1)

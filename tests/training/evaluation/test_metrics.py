@@ -22,7 +22,8 @@ def random_masks(number: int = 20) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def test_values_by_hand() -> None:
     rows = [
-        counts(mask([1, 0, 1, 0]), mask([1, 1, 0, 0])),  # hit, missed, false, background: 1 each
+        # One each of true positive, false negative, false positive, true negative
+        counts(mask([1, 0, 1, 0]), mask([1, 1, 0, 0])),
         counts(mask([1, 0, 0, 0]), mask([1, 0, 0, 0])),
     ]
     found = scores(rows)
@@ -46,7 +47,7 @@ def test_empty_prediction_of_empty_mask_is_perfect() -> None:
 
 
 def test_dice_and_iou_are_those_of_monai() -> None:
-    """Training chooses its epoch with MONAI's metrics, the card is written with ours."""
+    """Training selects its epoch with MONAI's metrics, the card contains ours."""
     pairs = random_masks()
     found = scores([counts(p, t) for p, t in pairs])
     predicted, true = (
@@ -82,7 +83,7 @@ def test_wrong_use() -> None:
 
 @pytest.fixture
 def two_polyps() -> np.ndarray:
-    """20 x 20: a polyp of 16 pixels (4 % of the frame) and one of 2 (half a per cent)."""
+    """20 x 20 with a polyp of 16 pixels (4 % of the frame) and one of 2 (0.5 %)."""
     true = np.zeros((20, 20), np.uint8)
     true[2:6, 2:6] = 1
     true[10, 10:12] = 1
@@ -121,7 +122,7 @@ def test_counts_by_size(two_polyps: np.ndarray) -> None:
     truth = Truth(two_polyps)
     predicted = two_polyps.copy()
     predicted[2:6, 2:6] = 0
-    predicted[15:20, 0:8] = 1  # 10 % of the frame, nothing there
+    predicted[15:20, 0:8] = 1  # 10 % of the frame, without a polyp
     table = count([truth.compare(predicted), Truth(np.zeros((5, 5), np.uint8)).compare(
         np.zeros((5, 5), np.uint8))])  # fmt: skip
     assert (table["small"]["polyps"], table["small"]["found"]) == (1, 1)

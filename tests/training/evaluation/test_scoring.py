@@ -1,4 +1,4 @@
-"""`xpnet evaluate`, `table` and `panel` on real frames, with the models that are served."""
+"""`xpnet evaluate`, `table` and `panel` on real frames with the served models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WEIGHTS = ROOT / "training" / "weights"
 
 @pytest.fixture(scope="module")
 def data(frame_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real frames with the model's own masks as truth, so that the right score is known: 1."""
+    """Real frames with the model's own masks as true masks, so that the correct score is 1."""
     root = tmp_path_factory.mktemp("own")
     (root / "masks").mkdir()
     (root / "images").symlink_to(frame_folder)
@@ -148,7 +148,7 @@ def test_the_served_models_are_made_of_the_checked_in_weights() -> None:
 
 
 def test_the_threshold_moves_only_for_more_than_chance() -> None:
-    """Sixty frames whose map says 0.7 on the polyp, and 0.6 beside it where `wrong`."""
+    """Sixty frames whose map is 0.7 on the polyp, and 0.6 beside it where `wrong`."""
     true = np.zeros((8, 8), np.uint8)
     true[2:6, 2:6] = 1
 
@@ -157,7 +157,8 @@ def test_the_threshold_moves_only_for_more_than_chance() -> None:
         for number in range(60):
             beside = 0.6 if number < wrong else 0.1
             probabilities = np.where(true > 0, 0.7, beside)
-            scored.add(None, true, lambda t, p=probabilities: (p > t).astype(np.uint8), 0.5)  # type: ignore[arg-type]
+            # Type: ignore[arg-type]
+            scored.add(None, true, lambda t, p=probabilities: (p > t).astype(np.uint8), 0.5)
         return best_threshold(scored)
 
     assert chosen(wrong=60) == 0.6

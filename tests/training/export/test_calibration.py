@@ -1,4 +1,4 @@
-"""Ranges for INT8: of what the convolutions read, and not of its few extremes."""
+"""Ranges for INT8: of the convolutions' inputs, without extremes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.export.calibration import QUANTILE, activation_ranges
 
 
 def _model() -> onnx.ModelProto:
-    """frames -> conv -> doubled -> conv, whose input is an output of the graph, too."""
+    """frames -> conv -> doubled -> conv, whose input is also an output of the graph."""
     shape = ["batch", 1, 128, 128]
     one = helper.make_tensor("one", TensorProto.FLOAT, (1, 1, 1, 1), [1.0])
     minus_two = helper.make_tensor("minus_two", TensorProto.FLOAT, (1,), [-2.0])
@@ -38,7 +38,7 @@ def test_outlier_does_not_stretch_the_range() -> None:
     assert found.keys() == {"frames", "doubled"}
     assert found["frames"] == pytest.approx((0, 1), abs=3e-4)
     assert found["doubled"] == pytest.approx((-2, 0), abs=6e-4)
-    assert len(model.graph.output) == 2  # the model itself is as it was
+    assert len(model.graph.output) == 2  # the model itself is unchanged
     assert 0.999 <= QUANTILE < 1
 
 

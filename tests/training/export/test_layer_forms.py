@@ -1,4 +1,4 @@
-"""Every rewrite of the deploy graph computes what the network computes."""
+"""Every rewrite of layers keeps the network's function."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from xpnet.serving.cpu_runtimes import best_runtime
 
 
 def lively(name: str) -> torch.nn.Module:
-    """A network whose batch norms are not the identity."""
+    """Return a network whose batch norms are not the identity."""
     torch.manual_seed(1)
     network = NETWORKS[name]()
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_forms_have_the_layers_of_their_names() -> None:
 
 
 def test_parts_are_those_of_the_networks() -> None:
-    assert len(find_parts(student())) == 18 + 3  # nine blocks of two pairs, three grouped scales
+    assert len(find_parts(student())) == 18 + 3  # nine blocks of two pairs, three grouped branches
     assert len(find_parts(teacher())) == 3
     assert find_parts(NETWORKS["lite"]()) == {}
 

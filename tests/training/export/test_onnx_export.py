@@ -47,7 +47,7 @@ def test_checked_in_weights_export_and_agree(frames: list[np.ndarray], tmp_path:
 
 
 class TracedDifferently(torch.nn.Module):
-    """What an exporter's mistake looks like: the graph is not the function."""
+    """An exporter's error: the graph is not the function."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,8 @@ def test_onnx_file_that_differs_from_torch_is_not_written(
     frames: list[np.ndarray], tmp_path: Path, card: Card
 ) -> None:
     with pytest.raises(UserError, match=r"not written: ONNX and torch differ by .* at most 1e-04"):
-        export_onnx(TracedDifferently().eval(), card, frames[:1], tmp_path / "m.onnx")  # type: ignore[arg-type]
+        # Type: ignore[arg-type]
+        export_onnx(TracedDifferently().eval(), card, frames[:1], tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

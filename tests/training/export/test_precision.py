@@ -1,4 +1,4 @@
-"""FP16 and INT8 graphs: they run, they agree with FP32, and they say what they are."""
+"""FP16 and INT8 graphs: they run, agree with FP32, and carry their reports."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_converted_file_is_smaller_close_and_has_its_card(
     assert report.mean_difference < 0.02
     model = OnnxInference(path)
     model.close()
-    assert model.card.input == card.input  # float32, as FP32's own
+    assert model.card.input == card.input  # float32, as in FP32's card
     assert model.card.graph["precision"] == report.precision
     assert model.card.graph["left_out"] == list(report.left_out)
     written = json.loads(path.with_suffix(".report.json").read_text())
@@ -76,7 +76,7 @@ def test_the_types_are_what_the_name_says(made: tuple[Path, Report]) -> None:
         assert types[onnx.TensorProto.FLOAT16] > 50
         assert kinds["QuantizeLinear"] == 0
         quiet = logging.getLogger("modelopt.onnx.autocast").getEffectiveLevel()
-        assert quiet >= logging.ERROR  # it told each step twice
+        assert quiet >= logging.ERROR  # it printed each step twice
         return
     made_by = {out: node.op_type for node in model.graph.node for out in node.output}
     convs = [node for node in model.graph.node if node.op_type == "Conv"]

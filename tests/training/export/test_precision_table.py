@@ -1,4 +1,4 @@
-"""`xpnet export precisions`: many reports as one table."""
+"""`xpnet export precisions`: several reports as one table."""
 
 from __future__ import annotations
 

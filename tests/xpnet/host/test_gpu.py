@@ -1,4 +1,4 @@
-"""Which GPU a plan is built on, by what nvidia-smi says."""
+"""The GPU of this machine from nvidia-smi's output."""
 
 from __future__ import annotations
 

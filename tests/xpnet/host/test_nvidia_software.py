@@ -1,4 +1,4 @@
-"""`xpnet doctor` on targets that are made up below a folder, and the page of compatibility."""
+"""`xpnet doctor` on made-up targets below a folder, and the page about compatibility."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def seen(
 
 
 def rtx(root: Path, deepstream: str = "9.1.0") -> None:
-    """An RTX laptop in DeepStream's Triton container."""
+    """Make an RTX PC in DeepStream's Triton container."""
     put(root, "opt/nvidia/deepstream/deepstream/version", f"Version: {deepstream}\nGCID: 1\n")
     put(root, "opt/nvidia/deepstream/deepstream/lib/gst-plugins/libnvdsgst_inferserver.so")
     put(root, "opt/tritonserver/lib/libtritonserver.so")
@@ -95,7 +95,7 @@ def test_jetson_with_matching_versions(
 
 
 def test_jetson_in_a_container_is_detected_by_its_device_tree(tmp_path: Path) -> None:
-    """NVIDIA's containers need not hold /etc/nv_tegra_release."""
+    """NVIDIA's containers may lack /etc/nv_tegra_release."""
     put(tmp_path, "opt/nvidia/deepstream/deepstream/version", "Version: 9.1\n")
     assert not seen(tmp_path).jetson
     put(tmp_path, "proc/device-tree/compatible", "nvidia,p3768-0000+p3767-0000\0nvidia,tegra234\0")

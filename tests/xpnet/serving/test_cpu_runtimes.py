@@ -1,4 +1,4 @@
-"""Both runtimes of a CPU compute what an ONNX file says, and refuse what is none."""
+"""Both CPU runtimes compute an ONNX file correctly, and refuse invalid files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_batch_is_its_frames(runtime: str, tensors: np.ndarray) -> None:
 
 
 def test_openvino_sends_no_telemetry() -> None:
-    """Its telemetry is a package of its own, that a system may have: its import is kept out."""
+    """OpenVINO's telemetry is a separate package that a system may have: its import is blocked."""
     code = """
 import sys
 

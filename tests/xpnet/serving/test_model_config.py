@@ -1,4 +1,4 @@
-"""The checked-in model repository: parses as the server parses it, and says what its cards say."""
+"""The checked-in model repository: parsed as the server does, and equal to its cards."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_graphs_of_plans_fit_their_model_and_lose_nothing(name: str, precision: 
     assert made.graph["precision"] == precision
     report = json.loads(path.with_suffix(".report.json").read_text(encoding="utf-8"))
     assert report["left_out"] == made.graph["left_out"]
-    assert made.scores == {}  # those of FP32 are not its own
+    assert made.scores == {}  # the scores of FP32 are not its own
     scores = report["scores"]["kvasir-seg"]
     assert scores["fp32"]["frames"] == scores[precision]["frames"] == 1000
     limit = {"fp16": 0.002, "int8": 0.01}[precision]

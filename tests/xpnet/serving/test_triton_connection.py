@@ -11,7 +11,7 @@ from xpnet.serving.triton_connection import check_model
 
 
 class Server:
-    """What a server says of a model; the real one is asked in tests/integration."""
+    """A fake server's description of a model; tests/integration uses the real one."""
 
     def __init__(self, card: Card, ready: bool = True) -> None:
         self.card, self.ready = card, ready

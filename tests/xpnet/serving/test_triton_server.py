@@ -1,4 +1,4 @@
-"""What the server is started with, and which line of its log is told where it does not start."""
+"""The server's command line and environment, and the log line that explains a failure."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_most_informative_log_line_is_reported(log: list[str], told: str) -> Non
 
 
 def test_without_a_path_the_stub_still_finds_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As services and cron jobs may start us; an empty PATH kept it waiting for 90 s."""
+    """Services and cron jobs may start it so; an empty PATH made it wait for 90 s."""
     started: dict[str, Any] = {}
 
     class Process:
