@@ -153,6 +153,7 @@ def new_card(name: str, network: str, parameters: int, size: int, **fields: Any)
         network: Name of the network in training.models.zoo.
         parameters: Number of parameters.
         size: Height and width of the input in pixels.
+        **fields: Further fields of the card.
     """
     return Card(
         name=name,

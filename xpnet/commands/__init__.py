@@ -1,1 +1,1 @@
-"""The commands of `xpnet`, by what they are for; each imports its package when it runs."""
+"""The commands of `xpnet`, one module for each verb; a command imports its package when it runs."""

@@ -1,4 +1,4 @@
-"""`xpnet bench`: what a machine reaches, and what it could."""
+"""`xpnet bench`: benchmarks of networks, of the server and of a Jetson."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def add_network(commands: Any) -> None:
         "--runtimes",
         nargs="+",
         default=["onnxruntime", "openvino", "torch.compile"],
-        help="of onnxruntime, openvino and torch.compile, which takes minutes to compile "
+        help="some of onnxruntime, openvino and torch.compile, which takes minutes to compile "
         "(default: all three)",
     )
     net.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
@@ -69,7 +69,7 @@ def add_network(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NETWORK=FILE",
-        help="file of `xpnet export tune`: time that form of the network, too",
+        help="file of `xpnet export tune`: also time that form of the network",
     )
     net.add_argument("--json", type=Path, metavar="FILE", help="write all rows as JSON")
     add_repository(net)
@@ -152,7 +152,7 @@ def bench(_args: argparse.Namespace) -> int:
 
 
 def roofline(args: argparse.Namespace) -> int:
-    """`xpnet bench roofline`."""
+    """Run `xpnet bench roofline`."""
     from xpnet.figures import check_figure
 
     try:
@@ -179,7 +179,7 @@ def roofline(args: argparse.Namespace) -> int:
 
 
 def network(args: argparse.Namespace) -> int:
-    """`xpnet bench network`."""
+    """Run `xpnet bench network`."""
     try:
         from training.bench.network_bench import as_markdown, bench_network
         from training.export.layer_forms import read_forms
@@ -209,7 +209,7 @@ def network(args: argparse.Namespace) -> int:
 
 
 def server(args: argparse.Namespace) -> int:
-    """`xpnet bench server`."""
+    """Run `xpnet bench server`."""
     from xpnet.bench.server_bench import BenchSettings, bench_server
     from xpnet.bench.server_report import as_markdown, draw
     from xpnet.figures import check_figure
@@ -247,7 +247,7 @@ def server(args: argparse.Namespace) -> int:
 
 
 def tegrastats(args: argparse.Namespace) -> int:
-    """`xpnet bench tegrastats`."""
+    """Run `xpnet bench tegrastats`."""
     from xpnet.bench.tegrastats import draw, format_summary, read_log, summarise
     from xpnet.figures import check_figure
 

@@ -27,7 +27,7 @@ def add_build(commands: Any) -> None:
         "onnx",
         type=Path,
         nargs="*",
-        help="files of `xpnet export`, of which the fastest is kept (default: the model's own)",
+        help="files of `xpnet export`; the fastest is kept (default: the model's own)",
     )
     p.add_argument(
         "--target",
@@ -35,43 +35,47 @@ def add_build(commands: Any) -> None:
         required=True,
         help="rtx: a PC with an NVIDIA GPU; jetson: a Jetson with JetPack",
     )
-    p.add_argument("--model", help="model of the repository whose plan is built")
+    p.add_argument("--model", help="model of the repository to build the plan of")
     p.add_argument(
         "--precision",
         nargs="+",
         default=["fp16"],
-        help="of the model's own graphs: fp32, fp16, int8; of several the fastest is kept "
+        help="precision of the model's own graphs: fp32, fp16, int8; the fastest is kept "
         "(default: fp16)",
     )
-    p.add_argument("--dla", type=int, metavar="CORE", help="of a Jetson Orin: 0 or 1")
     p.add_argument(
-        "--timing-cache", type=Path, help="makes a second build fast (default: in the repository)"
+        "--dla", type=int, metavar="CORE", help="build for a DLA of a Jetson Orin: 0 or 1"
+    )
+    p.add_argument(
+        "--timing-cache",
+        type=Path,
+        help="timing cache, which makes a second build fast (default: in the repository)",
     )
     p.add_argument(
         "--if-needed",
         action="store_true",
-        help="keep the plan that is there, if it was built for this GPU and TensorRT",
+        help="skip the build if the existing plan was built for this GPU and TensorRT",
     )
     p.add_argument(
         "--ahead-of-time",
         action="store_true",
-        help="a TensorRT-RTX engine for --sm, on a machine that need not have such a GPU",
+        help="build a TensorRT-RTX engine for --sm; needs no such GPU",
     )
     p.add_argument("--sm", type=int, help="compute capability times ten: 75, 80, 86, 89 or 120")
-    p.add_argument("--output", type=Path, help="that engine; its summary goes beside it")
+    p.add_argument("--output", type=Path, help="engine to write; its summary is written beside it")
     p.add_argument(
         "--score",
         action="append",
         default=[],
         metavar="NAME=DIR[:SPLIT]",
-        help="score the plan on this set, into its card; may be repeated",
+        help="score the plan on this set and record it in the card; may be repeated",
     )
     add_repository(p)
     add_frames(p)
 
 
 def build(args: argparse.Namespace) -> int:
-    """`xpnet build`."""
+    """Run `xpnet build`."""
     return _ahead_of_time(args) if args.ahead_of_time else _plan(args)
 
 
@@ -94,7 +98,9 @@ def _plan(args: argparse.Namespace) -> int:
     from xpnet.tensorrt.plan_builder import PlanSettings, build_plan
 
     if args.model is None or args.sm is not None or args.output is not None:
-        raise UserError("a plan goes into the repository: give --model, and no --sm or --output")
+        raise UserError(
+            "a plan is written to the repository: give --model, and no --sm or --output"
+        )
     scores = _scores(args.score)
     card = build_plan(
         PlanSettings(

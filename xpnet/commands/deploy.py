@@ -26,7 +26,7 @@ def add_deploy(commands: Any) -> None:
         deploy,
     )
     p.add_argument(
-        "--platform", choices=tuple(TARGETS), help="rtx: a GPU of its own; jetson: a Jetson"
+        "--platform", choices=tuple(TARGETS), help="rtx: a discrete GPU; jetson: a Jetson"
     )
     p.add_argument(
         "--source",
@@ -34,7 +34,7 @@ def add_deploy(commands: Any) -> None:
         default=[],
         metavar="SOURCE",
         help="file, /dev/videoN (V4L2, also SDI cards with such a driver) or rtsp://...; "
-        "repeated: several scopes in tiles",
+        "several: one tile for each",
     )
     p.add_argument(
         "--sink",
@@ -47,20 +47,22 @@ def add_deploy(commands: Any) -> None:
     p.add_argument(
         "--triton",
         choices=("inprocess", "grpc", "none"),
-        help="inprocess: the plan in the graph's process; grpc: in a server of its own; none: with "
+        help="inprocess: the plan in the graph's process; grpc: in a separate server; none: with "
         "nvinfer",
     )
     p.add_argument("--url", help="Triton's gRPC for --triton grpc (default: 127.0.0.1:8001)")
     p.add_argument("--model", help="TensorRT plan: xpnet_lite (default) or xpnet")
-    p.add_argument("--size", metavar="WxH", help="of cameras and picture (default: 1920x1080)")
-    p.add_argument("--fps", type=float, help="of cameras, as 59.94 (default: 30)")
+    p.add_argument("--size", metavar="WxH", help="size of cameras and picture (default: 1920x1080)")
+    p.add_argument("--fps", type=float, help="frame rate of cameras, such as 59.94 (default: 30)")
     p.add_argument(
-        "--software-encoder", action="store_true", help="x264: an Orin Nano has no other"
+        "--software-encoder",
+        action="store_true",
+        help="encode with x264; an Orin Nano has no hardware encoder",
     )
     p.add_argument(
         "--probabilities",
         action="store_true",
-        help="nvinferserver hands them on beside its mask: for a graph of one's own",
+        help="nvinferserver also attaches the probability map, for a graph of your own",
     )
     p.add_argument(
         "--output",
@@ -76,13 +78,13 @@ def add_deploy(commands: Any) -> None:
         "--platform, --source, --sink and --triton are required",
     )
     p.add_argument(
-        "--check", type=Path, nargs="+", metavar="FILE", help="check such files, write nothing"
+        "--check", type=Path, nargs="+", metavar="FILE", help="check these files and write nothing"
     )
     add_repository(p)
 
 
 def deploy(args: argparse.Namespace) -> int:
-    """`xpnet deploy`."""
+    """Run `xpnet deploy`."""
     from deepstream.app_config.config_check import Checker
     from deepstream.app_config.config_writer import warnings, write
     from deepstream.app_config.deployment import EXAMPLES
@@ -135,7 +137,7 @@ def _deployment(args: argparse.Namespace) -> Any:
 
 
 def _warn_of_plan(platform: str, model: str, repository: Path) -> None:
-    """A plan is built on the target: its absence is no error where files are only written."""
+    """Warn if the plan is missing; it is built on the target, while files can be written now."""
     from deepstream.app_config.config_writer import plan_file
     from deepstream.app_config.infer_config import plan_command
     from xpnet.card import read_card

@@ -32,6 +32,6 @@ def add_distill(commands: Any) -> None:
 
 
 def distill(args: argparse.Namespace) -> int:
-    """`xpnet distill`."""
+    """Run `xpnet distill`."""
     given = {"teachers": args.teacher} if args.teacher else {}
     return start_training(args, f"distill_{args.model}", given)

@@ -39,7 +39,7 @@ def add_doctor(commands: Any) -> None:
 
 
 def info(args: argparse.Namespace) -> int:
-    """`xpnet doctor info`."""
+    """Run `xpnet doctor info`."""
     from xpnet.host.versions import as_lines, cards, versions
 
     try:
@@ -54,7 +54,7 @@ def info(args: argparse.Namespace) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """`xpnet doctor`: 1 where something is missing that the demo needs."""
+    """Run `xpnet doctor`: 1 where something is missing that the demo needs."""
     from xpnet.host.installation import Check, as_json, checks
 
     needed, how = "xpnet run", "scripts/setup.sh"

@@ -1,4 +1,4 @@
-"""`xpnet evaluate`, `table` and `panel`: how good a model is, in figures and in pictures."""
+"""`xpnet evaluate` and its table, curves and panel: scores of models."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def add_evaluate(commands: Any) -> None:
     p.add_argument(
         "--file",
         type=Path,
-        help="an .onnx, .plan, .engine or .safetensors file, instead of a served model's",
+        help="score this .onnx, .plan, .engine or .safetensors file instead of a model",
     )
     p.add_argument(
         "--url",
         default="",
         metavar="HOST:PORT",
-        help="score the model that a running Triton serves, instead",
+        help="score the model that a running Triton serves",
     )
     p.add_argument(
         "--runtime",
         default=RUNTIMES[0],
         choices=(AUTO, *RUNTIMES),
-        help="what computes an ONNX file; auto: as it is served here (default: %(default)s)",
+        help="runtime of an ONNX file; auto: the one that serves here (default: %(default)s)",
     )
     _add_repository_and_json(p)
     p.add_argument("--card", type=Path, help="record the scores in this card, under --name")
@@ -50,7 +50,7 @@ def add_evaluate(commands: Any) -> None:
     p.add_argument(
         "--choose-threshold",
         action="store_true",
-        help="put the threshold of the highest Dice into --card; --split val only",
+        help="record the threshold with the highest Dice in --card; --split val only",
     )
 
 
@@ -78,7 +78,10 @@ def add_curves(commands: Any) -> None:
         curves,
     )
     p.add_argument(
-        "scores", type=Path, nargs="+", help="files of `evaluate --json`, one a model, named by it"
+        "scores",
+        type=Path,
+        nargs="+",
+        help="files of `xpnet evaluate --json`, one for each model; the name becomes the title",
     )
     p.add_argument("--output", type=Path, required=True, help="picture: .png, .svg or .pdf")
 
@@ -117,7 +120,7 @@ def _add_repository_and_json(p: argparse.ArgumentParser) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """`xpnet evaluate`."""
+    """Run `xpnet evaluate`."""
     from training.data.readers import read_data_set
     from training.evaluation.scoring import (
         as_lines,
@@ -128,9 +131,11 @@ def evaluate(args: argparse.Namespace) -> int:
     from training.evaluation.scoring import evaluate as score
 
     if bool(args.card) != bool(args.name):
-        raise UserError("--card and --name go together")
+        raise UserError("--card and --name require each other")
     if args.choose_threshold and not (args.card and args.split == "val"):
-        raise UserError("--choose-threshold needs --card and --split val: no test may choose it")
+        raise UserError(
+            "--choose-threshold needs --card and --split val: a test set must not choose it"
+        )
     check_distinct((args.json,), (path for path in (args.card, args.file) if path))
     if args.json:
         check_writable(args.json)
@@ -153,7 +158,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def table(args: argparse.Namespace) -> int:
-    """`xpnet evaluate table`."""
+    """Run `xpnet evaluate table`."""
     from training.evaluation.score_table import as_json, as_markdown
     from xpnet.card import read_card
 
@@ -173,7 +178,7 @@ def table(args: argparse.Namespace) -> int:
 
 
 def curves(args: argparse.Namespace) -> int:
-    """`xpnet evaluate curves`."""
+    """Run `xpnet evaluate curves`."""
     try:
         from training.evaluation.curves import draw_curves
     except ImportError as error:
@@ -184,7 +189,9 @@ def curves(args: argparse.Namespace) -> int:
     for path in args.scores:
         try:
             if path.stem in models:
-                raise UserError(f"{path}: a second file of this name: each names its curve")
+                raise UserError(
+                    f"{path}: two files have this name, which is the title of the curve"
+                )
             models[path.stem] = dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{path}: not the scores of `evaluate --json`: {error}") from error
@@ -193,13 +200,13 @@ def curves(args: argparse.Namespace) -> int:
 
 
 def panel(args: argparse.Namespace) -> int:
-    """`xpnet evaluate panel`."""
+    """Run `xpnet evaluate panel`."""
     from training.data.readers import read_data_set
     from training.evaluation.panel import draw, write_picture
 
     check_writable(args.output)
     if bool(args.frame) == bool(args.worst) or args.worst < 0:
-        raise UserError("give --frame STEM, once or more, or --worst N, N at least 1")
+        raise UserError("expected --frame STEM (may be repeated) or --worst N with N at least 1")
     columns = {}
     for word in args.model:
         name, equals, file = word.partition("=")

@@ -1,4 +1,4 @@
-"""`xpnet export`, `precisions` and `tune`: weights to ONNX, in the form and precision wanted."""
+"""`xpnet export`, `export precisions`, `export tune` and `export pack`: from weights to files."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ def add_export(commands: Any) -> None:
     p.add_argument(
         "--output",
         type=Path,
-        help="write this ONNX file only, no repository; with several precisions the folder in "
-        "which each becomes PRECISION.onnx",
+        help="write only this ONNX file, not the repository; with several precisions a folder for "
+        "PRECISION.onnx files",
     )
     p.add_argument("--size", type=int, help="height and width in pixels (default: the card's)")
     p.add_argument(
         "--plan-size",
         type=int,
-        help="height and width of the TensorRT plan (default: as the ONNX model)",
+        help="height and width of the TensorRT plan (default: that of the ONNX model)",
     )
     p.add_argument(
         "--precision",
         nargs="+",
         default=["fp32"],
         help="fp32, or some of fp16, int8 (for TensorRT) and uint8 (for a CPU), with --output; "
-        "several come from one FP32 file, which is scored once",
+        "several are made from one FP32 file, which is scored once",
     )
     p.add_argument(
         "--calibration",
         type=Path,
         metavar="DIR",
-        help="data set whose train frames INT8 is calibrated on (default: frames of --frames)",
+        help="data set whose train frames calibrate INT8 (default: frames of --frames)",
     )
     p.add_argument(
         "--score",
         action="append",
         default=[],
         metavar="NAME=DIR[:SPLIT]",
-        help="score it and FP32 on this set, for the report; may be repeated",
+        help="score the file and FP32 on this set, for the report; may be repeated",
     )
     add_repository(p)
     p.add_argument(
         "--forms",
         metavar="FILE",
-        help="of `xpnet export tune`: the form of each part; 'none': as trained (default: those of "
+        help="file of `xpnet export tune`; 'none': layers as trained (default: the files of "
         "training/export/forms, for a CPU with fp32 and uint8, for a GPU with fp16 and int8)",
     )
     add_frames(p)
@@ -94,18 +94,18 @@ def add_tune(commands: Any) -> None:
         "--runtime",
         default=AUTO,
         choices=(AUTO, *RUNTIMES),
-        help="what measures; auto: what serves on this machine (default: %(default)s)",
+        help="runtime to measure; auto: the one that serves on this machine (default: %(default)s)",
     )
     p.add_argument(
         "--device",
         metavar="NAME",
-        help="of `xpnet bench roofline`, such as 'RTX 3070 Laptop': count for it, in fp16, instead",
+        help="device of `xpnet bench roofline`, such as 'RTX 3070 Laptop': estimate for it in fp16",
     )
     add_frames(p)
 
 
 def export(args: argparse.Namespace) -> int:
-    """`xpnet export`."""
+    """Run `xpnet export`."""
     check_distinct((args.output,), (args.weights,))
     try:
         from training.export.onnx_export import export_onnx, export_repository
@@ -156,13 +156,13 @@ def _export_precision(args: argparse.Namespace) -> int:
 
 
 def _outputs(precisions: list[str], output: Path) -> dict[str, Path]:
-    """The file of each precision."""
+    """Return the file of each precision."""
     if len(precisions) == 1:
         return {precisions[0]: output}
     if len(set(precisions)) < len(precisions):
         raise UserError(f"--precision {' '.join(precisions)}: one is named twice")
     if not output.is_dir():
-        raise UserError(f"--output {output}: no such folder, in which several precisions are put")
+        raise UserError(f"--output {output}: no such folder for several precisions")
     return {precision: output / f"{precision}.onnx" for precision in precisions}
 
 
@@ -183,7 +183,7 @@ def _forms(args: argparse.Namespace, network: str) -> dict[str, str]:
 
 
 def precisions(args: argparse.Namespace) -> int:
-    """`xpnet export precisions`."""
+    """Run `xpnet export precisions`."""
     try:
         from training.export.precision_table import as_markdown, read_reports
     except ImportError as error:
@@ -198,7 +198,7 @@ def precisions(args: argparse.Namespace) -> int:
 
 
 def tune(args: argparse.Namespace) -> int:
-    """`xpnet export tune`."""
+    """Run `xpnet export tune`."""
     try:
         from training.bench.roofline import find_device
         from training.export.form_search import (
@@ -243,12 +243,12 @@ def add_pack(commands: Any) -> None:
 
 
 def pack(args: argparse.Namespace) -> int:
-    """`xpnet export pack`."""
+    """Run `xpnet export pack`."""
     check_distinct((args.output,), (args.weights,))
     try:
-        from training.models.weight_files import pack as store
+        from training.models.weight_files import pack_weights
     except ImportError as error:
         raise not_installed(str(error.name), "packing weights", TRAIN_HINT) from error
-    store(args.weights, args.output)
+    pack_weights(args.weights, args.output)
     print(args.output)
     return 0

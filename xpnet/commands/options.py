@@ -10,7 +10,7 @@ from typing import Any
 from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY
 
 TRAIN_HINT = "scripts/setup.sh --train"
-"""What installs the packages of training, export and panels."""
+"""The command that installs the packages of training, export and panels."""
 
 
 def add_command(
@@ -55,7 +55,7 @@ def add_frames(parser: argparse.ArgumentParser) -> None:
         "--frames",
         type=Path,
         default=DEMO_CLIP,
-        help="clip whose frames the network is given (default: the demo's)",
+        help="clip with frames for the network (default: the demo clip)",
     )
 
 
@@ -76,14 +76,13 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         "--interval",
         type=int,
         metavar="N",
-        help="mode latest on deepstream: after each frame with a mask of its own N frames show it, "
-        "too (default: 1)",
+        help="mode latest on deepstream: frames to skip after each processed one (default: 1)",
     )
     parser.add_argument(
         "--fps",
         type=float,
-        help="rate of a folder of images (default: 25), or to ask a V4L2 device for (default: "
-        "its own)",
+        help="frame rate of a folder of images (default: 25), or to request from a V4L2 device "
+        "(default: its own)",
     )
     parser.add_argument(
         "--height", type=int, default=1080, help="of a live source's frames (default: %(default)s)"

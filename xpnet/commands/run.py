@@ -40,7 +40,7 @@ def add_run(commands: Any) -> None:
         choices=GRAPHS,
         default=GSTREAMER,
         help="deepstream: NVIDIA's elements and pyds; deepstream-jetson: the same where a Jetson "
-        "does not show itself, as in some containers (default: %(default)s)",
+        "cannot be detected, as in some containers (default: %(default)s)",
     )
     p.add_argument(
         "--backend",
@@ -53,7 +53,7 @@ def add_run(commands: Any) -> None:
         default="",
         metavar="HOST:PORT",
         help="gRPC address of a running Triton (default: start one for this run; on deepstream, "
-        "serve in the graph's own process)",
+        "run Triton inside the graph)",
     )
     p.add_argument(
         "--model",
@@ -64,19 +64,25 @@ def add_run(commands: Any) -> None:
         "--infer-config",
         type=Path,
         metavar="FILE",
-        help="deepstream: nvinferserver's config (default: made from the model's card)",
+        help="deepstream: config of nvinferserver (default: generated from the model's card)",
     )
     p.add_argument(
         "--probabilities",
         action="store_true",
-        help="deepstream: take the network's probabilities, not nvinferserver's mask: smoother "
-        "edges; a config of your own needs output_tensor_meta for it",
+        help="deepstream: use the network's probabilities instead of nvinferserver's mask, for "
+        "smoother edges; an own config needs output_tensor_meta",
     )
     p.add_argument(
-        "--colour", default="00e5ff", metavar="RRGGBB", help="of the masks (default: %(default)s)"
+        "--colour",
+        default="00e5ff",
+        metavar="RRGGBB",
+        help="colour of the masks (default: %(default)s)",
     )
     p.add_argument(
-        "--opacity", type=float, default=0.18, help="of the fill, 0 to 1 (default: %(default)s)"
+        "--opacity",
+        type=float,
+        default=0.18,
+        help="opacity of the fill, 0 to 1 (default: %(default)s)",
     )
     p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
     p.add_argument(

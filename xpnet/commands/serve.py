@@ -37,7 +37,7 @@ def add_serve(commands: Any) -> None:
 
 
 def serve(args: argparse.Namespace) -> int:
-    """`xpnet serve`: until Ctrl-C or the server's own end."""
+    """Run `xpnet serve`: until Ctrl-C or the server's own end."""
     settings = ServerSettings(
         args.repository, tuple(args.model), args.host, args.http_port, args.grpc_port,
         args.metrics_port,

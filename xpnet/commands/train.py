@@ -1,4 +1,4 @@
-"""`xpnet train`, `distill`, `ablation`, `data` and `pack`: from frames to weights."""
+"""`xpnet train`, `train check-data` and `train ablation`: from frames to weights."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def add_ablation(commands: Any) -> None:
         action="append",
         default=[],
         metavar="WEIGHTS",
-        help="safetensors of teacher 1, 2 and 3, in this order; without one, its rows are left out",
+        help="safetensors of teacher 1, 2 and 3, in this order; rows without teacher are left out",
     )
     p.add_argument(
         "--score",
@@ -83,6 +83,7 @@ def add_ablation(commands: Any) -> None:
 
 
 def add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
+    """Add the options that all trainings share: settings file and overrides."""
     p.add_argument(
         "--config",
         default=default,
@@ -120,12 +121,12 @@ def check_data(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    """`xpnet train`."""
+    """Run `xpnet train`."""
     return start_training(args, args.job, {})
 
 
 def ablation(args: argparse.Namespace) -> int:
-    """`xpnet train ablation`."""
+    """Run `xpnet train ablation`."""
     try:
         from training.ablation import run_ablation
         from training.evaluation.scored_sets import parse_set
@@ -141,6 +142,16 @@ def ablation(args: argparse.Namespace) -> int:
 
 
 def start_training(args: argparse.Namespace, job: str, given: dict[str, Any]) -> int:
+    """Start a training.
+
+    Args:
+        args: Options of the command.
+        job: A job of training.settings.
+        given: Settings that the command adds.
+
+    Returns:
+        The exit code.
+    """
     try:
         from training.jobs import train as start
         from training.settings import parse_overrides, read_settings

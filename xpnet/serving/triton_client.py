@@ -27,6 +27,8 @@ TIMEOUT_S = 10.0
 """A result that takes longer counts as lost."""
 RETRY_S = 1.0
 """Interval between attempts to reach a lost server."""
+AVAILABLE_AGAIN = "is available again"
+"""End of the log message about a server that answers after a failure."""
 
 
 class TritonInference:
@@ -177,7 +179,7 @@ class TritonInference:
                 if not self._closed:
                     client, self._client = self._client, client
                     self._failure = ""
-                    log.warning("Triton at %s is available again", self.url)
+                    log.warning("Triton at %s %s", self.url, AVAILABLE_AGAIN)
         finally:
             if client is not None:  # the old connection, or the new one if it is not used
                 client.close()
