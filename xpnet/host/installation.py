@@ -40,15 +40,15 @@ class Check:
         """Return the check as a line for a person."""
         if self.ok:
             return f"  ok       {self.name:<24}{self.found}"
-        mark, breaks, mend = "MISSING", "without it no", "get it"
+        mark, breaks, fix = "MISSING", "needed for", "install"
         if self.wrong:
-            mark, breaks, mend = "WRONG  ", "endangers", "mend it"
+            mark, breaks, fix = "WRONG  ", "affects", "fix"
         elif not self.required:
             mark = "absent "
         indent = "\n" + " " * 35
         return (
             f"  {mark}  {self.name:<24}{self.found}"
-            f"{indent}{breaks}: {self.needed}{indent}{mend}: {self.how}"
+            f"{indent}{breaks}: {self.needed}{indent}{fix}: {self.how}"
         )
 
 
@@ -124,9 +124,7 @@ def target_checks(target: NvidiaSoftware) -> list[Check]:
     Args:
         target: What was detected on this machine.
     """
-    jetson = (
-        f"Jetson's Linux {target.l4t or 'of a version not told here'}" if target.jetson else None
-    )
+    jetson = f"Jetson's Linux {target.l4t or 'of an unknown version'}" if target.jetson else None
     pyds = f"{target.pyds.version}" if target.pyds else None
     server = "with Triton" if target.triton else "without Triton"
     found = (
@@ -150,6 +148,6 @@ def target_checks(target: NvidiaSoftware) -> list[Check]:
     ]
     on_target = target.deepstream is not None
     return rows + [
-        Check(m.name, False, m.found, m.breaks, m.mend, required=on_target, wrong=True)
+        Check(m.name, False, m.found, m.breaks, m.fix, required=on_target, wrong=True)
         for m in wrong
     ]

@@ -66,7 +66,7 @@ class Mismatch:
     name: str
     found: str
     breaks: str
-    mend: str
+    fix: str
 
 
 def run_quietly(command: tuple[str, ...]) -> str:
@@ -182,8 +182,8 @@ def _system_mismatches(target: NvidiaSoftware, release: Release) -> list[Mismatc
         ("TensorRT", target.tensorrt, tensorrt, "the TensorRT that comes with it"),
     )
     found = [
-        Mismatch(part, f"{here}, {name} needs {wanted}", name, mend)
-        for part, here, wanted, mend in rows
+        Mismatch(part, f"{here}, {name} needs {wanted}", name, fix)
+        for part, here, wanted, fix in rows
         if here and wanted and not matches_version_prefix(here, wanted)
     ]
     if not target.jetson and target.driver and release.driver:

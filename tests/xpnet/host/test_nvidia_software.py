@@ -102,7 +102,7 @@ def test_jetson_in_a_container_is_detected_by_its_device_tree(tmp_path: Path) ->
     target = seen(tmp_path)
     assert (target.jetson, target.l4t) == (True, None)
     assert "driver" not in [m.name for m in find_mismatches(target)]
-    assert target_checks(target)[0].found == "Jetson's Linux of a version not told here"
+    assert target_checks(target)[0].found == "Jetson's Linux of an unknown version"
 
 
 def only(mismatches: list[Mismatch]) -> Mismatch:
@@ -111,7 +111,7 @@ def only(mismatches: list[Mismatch]) -> Mismatch:
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "part", "found", "mend"),
+    ("name", "text", "part", "found", "fix"),
     [
         ("etc/os-release", 'VERSION_ID="22.04"\nID=ubuntu\n', "Ubuntu", "22.04, DeepStream 9.1 is "
          "needs 24.04", "a container"),
@@ -122,13 +122,13 @@ def only(mismatches: list[Mismatch]) -> Mismatch:
     ],
 )  # fmt: skip
 def test_part_of_another_release_is_a_mismatch(
-    name: str, text: str, part: str, found: str, mend: str, tmp_path: Path
+    name: str, text: str, part: str, found: str, fix: str, tmp_path: Path
 ) -> None:
     rtx(tmp_path)
     put(tmp_path, name, text)
     mismatch = only(find_mismatches(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2"))))
     assert (mismatch.name, mismatch.found) == (part, found)
-    assert mend in mismatch.mend
+    assert fix in mismatch.fix
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_nvinferserver_without_triton(tmp_path: Path) -> None:
     (tmp_path / "opt/tritonserver/lib/libtritonserver.so").unlink()
     mismatch = only(find_mismatches(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2"))))
     assert mismatch.found == "the plugin is installed, libtritonserver.so is not"
-    assert "9.1-triton-multiarch" in mismatch.mend
-    assert "--triton none" in mismatch.mend
+    assert "9.1-triton-multiarch" in mismatch.fix
+    assert "--triton none" in mismatch.fix
 
 
 @pytest.mark.parametrize(
-    ("deepstream", "pyds", "numpy", "found", "mend"),
+    ("deepstream", "pyds", "numpy", "found", "fix"),
     [
         ("9.1.0", None, "1.26.4", "not installed", "--build-bindings"),
         ("8.0.0", None, "1.26.4", "not installed", "--version 1.2.2"),
@@ -162,13 +162,13 @@ def test_nvinferserver_without_triton(tmp_path: Path) -> None:
     ],
 )
 def test_pyds(
-    deepstream: str, pyds: Module | None, numpy: str, found: str, mend: str, tmp_path: Path
+    deepstream: str, pyds: Module | None, numpy: str, found: str, fix: str, tmp_path: Path
 ) -> None:
     rtx(tmp_path, deepstream)
     mismatches = find_mismatches(seen(tmp_path, "595.71.05", pyds, numpy))
     mismatch = only([m for m in mismatches if m.name == "pyds"])
     assert found in mismatch.found
-    assert mend in mismatch.mend
+    assert fix in mismatch.fix
 
 
 def test_a_release_that_is_not_in_the_table(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_unrelated_pyds_without_deepstream_is_only_a_warning(tmp_path: Path) -> 
     (wrong,) = [c for c in checks if c.wrong]
     assert not wrong.required
     assert "WRONG    pyds" in wrong.line()
-    assert "mend it: pip uninstall pyds" in wrong.line()
+    assert "fix: pip uninstall pyds" in wrong.line()
 
 
 def test_mismatch_on_a_target_fails_the_doctor(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ PAGE = ROOT / "docs" / "compatibility.md"
 
 @pytest.mark.parametrize(
     ("part", "lines"),
-    [("releases", releases_table()), ("traps", known_issues_table()), ("sources", sources_list())],
+    [("releases", releases_table()), ("issues", known_issues_table()), ("sources", sources_list())],
 )
 def test_the_page_is_that_of_the_data(part: str, lines: list[str]) -> None:
     found = re.search(rf"<!-- {part} -->\n(.*?)<!-- end of {part} -->", PAGE.read_text(), re.DOTALL)
