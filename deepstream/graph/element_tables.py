@@ -1,17 +1,14 @@
-"""What differs between the platforms: their elements and properties, stage by stage, as data.
+"""Elements and properties of each platform, by stage.
 
-    source.KIND     from a file, a folder of images, an RTSP stream, a V4L2 device or an SDI card
-    frame           frames of one size and form, whatever comes
-    inference.MODE  `every`: each frame its own mask; `latest`: the newest mask, at the clip's rate
-                    (on DeepStream: of the frames that inference does not leave out);
-                    `none`: what is left on DeepStream where nvinferserver gave up
-    overlay         where the masks are drawn
-    encoder.KIND    H.264, in hardware or software
-    sink.KIND       a file, the screen, or RTP to the RTSP server
-    sound           beside the picture, into the muxer; on DeepStream as it is stored in the file
+    source.KIND     file, folder of images, RTSP stream, V4L2 device or SDI card frame
+    frames of one size and format inference.MODE  `every`: each frame gets its own mask; `latest`:
+    the newest mask, at the source's frame rate (on DeepStream: of the frames that inference
+    processes); `none`: on DeepStream, after nvinferserver failed overlay         draws the masks
+    encoder.KIND    H.264, in hardware or software sink.KIND       file, screen, or RTP for the RTSP
+    server sound           audio branch into the muxer; on DeepStream as it is stored in the file
 
-Names and properties are NVIDIA's and GStreamer's own; where each was looked up stands in
-tests/deepstream/graph/known_elements.py, and a test compares the two.
+Names and properties are NVIDIA's and GStreamer's. tests/deepstream/graph/known_elements.py lists
+the source of each, and a test compares them.
 """
 
 from __future__ import annotations
@@ -28,10 +25,10 @@ X264_LIVE = {
     "key-int-max": "50"
 }  # fmt: skip
 UNBOUNDED = {"max-size-bytes": "0", "max-size-time": "0"}
-# A live source that is ahead of inference loses its oldest frame: old pictures help nobody.
-FRESH = Row("queue", "fresh", {"leaky": "downstream", "max-size-buffers": "1", **UNBOUNDED})
+# If a live source is faster than inference, its oldest frame is dropped.
+LEAKY_QUEUE = Row("queue", "fresh", {"leaky": "downstream", "max-size-buffers": "1", **UNBOUNDED})
 
-PARSE = Row("h264parse", properties={"config-interval": "-1"})  # its headers before each key frame
+PARSE = Row("h264parse", properties={"config-interval": "-1"})  # headers before each key frame
 FILE = (
     Row("h264parse"),
     Row("{muxer}", "muxer"),
@@ -54,38 +51,38 @@ RAW = (
 JPEG = (
     V4L2,
     Row("capsfilter", "asked", {"caps": "image/jpeg,width={width},height={height}{rate}"}),
-    Row("jpegdec", properties={"max-errors": "-1"}),  # a frame torn on its way is no end
+    Row("jpegdec", properties={"max-errors": "-1"}),  # a broken frame does not end the stream
 )
 DECKLINK = Row("decklinkvideosrc", "source", {"device-number": "{device}", "mode": "auto"})
-WHOLE = (
-    Row("videoconvert"),  # for what the next one does not take
+DEINTERLACE = (
+    Row("videoconvert"),  # formats that deinterlace does not accept
     Row("deinterlace", properties={"mode": "auto"}),  # 1080i is common over SDI
-    FRESH,
+    LEAKY_QUEUE,
 )
-DRAWN = Row("queue", "drawn", {"max-size-buffers": "4", **UNBOUNDED})
+DRAWN_QUEUE = Row("queue", "drawn", {"max-size-buffers": "4", **UNBOUNDED})
 
 GSTREAMER_TABLE: Table = {
     "source.file": (
         Row("uridecodebin", "source", {"uri": "{uri}"}, delayed=True),
         Row("videoconvert"),
-        # A recorder's 1080i or 576i made whole, as many frames as the file has.
+        # Deinterlace 1080i or 576i; one frame for each pair of fields.
         Row("deinterlace", properties={"mode": "auto", "fields": "top"}),
-        Row("videoflip", properties={"video-direction": "auto"}),  # as the file asks for
+        Row("videoflip", properties={"video-direction": "auto"}),  # rotate as the metadata says
     ),
     "source.images": (Row("appsrc", "source"),),
     "source.rtsp": (
-        # Its own default holds every frame back for two seconds.
+        # The default latency is two seconds.
         Row("rtspsrc", "source", {"location": "{uri}", "latency": "{latency_ms}"}, delayed=True),
         Row("decodebin", "decoder", delayed=True),
-        FRESH,
+        LEAKY_QUEUE,
     ),
-    "source.v4l2": (*RAW, *WHOLE),
-    "source.v4l2-jpeg": (*JPEG, *WHOLE),
-    "source.decklink": (DECKLINK, *WHOLE),
+    "source.v4l2": (*RAW, *DEINTERLACE),
+    "source.v4l2-jpeg": (*JPEG, *DEINTERLACE),
+    "source.decklink": (DECKLINK, *DEINTERLACE),
     "frame": (
         Row("videoconvert", "input", head=True),
         Row("videoscale", properties={"add-borders": "true"}),
-        # A free aspect ratio would change with the input's size, and no muxer takes that.
+        # Without it the aspect ratio would follow the input's size, which no muxer accepts.
         Row(
             "capsfilter",
             "canvas",
@@ -103,7 +100,7 @@ GSTREAMER_TABLE: Table = {
     ),
     "overlay": (
         Row("identity", "overlay", {"silent": "true"}, probes=(("src", "frame_leaves"),)),
-        DRAWN,
+        DRAWN_QUEUE,
     ),
     "encoder.software": (
         Row("videocrop", properties={"right": "{odd_width}", "bottom": "{odd_height}"}),
@@ -133,28 +130,28 @@ GSTREAMER_TABLE: Table = {
 }  # fmt: skip
 
 NVMM = "video/x-raw(memory:NVMM)"
-CAPTURED = (
-    *WHOLE,
+DEINTERLACE_AND_UPLOAD = (
+    *DEINTERLACE,
     Row("nvvideoconvert", properties={"nvbuf-memory-type": "{memory}"}),
     Row("capsfilter", properties={"caps": f"{NVMM},format=NV12"}),
 )
 NVURISRCBIN = {"uri": "{uri}", "disable-audio": "true"}
-HARDWARE = (
+NVENC = (
     Row("nvvideoconvert"),
     Row("capsfilter", properties={"caps": f"{NVMM},format=I420"}),
-    # Who joins a stream, or seeks in a file, needs an IDR frame: one in 256 unless told.
+    # A viewer that joins, or seeks, needs an IDR frame; by default only one frame in 256 is one.
     Row(
         "nvv4l2h264enc",
         "encoder",
         {"bitrate": "{bits}", "iframeinterval": "50", "idrinterval": "50"},
     ),
 )
-FROM_GPU = (
+COPY_FROM_GPU = (
     Row("nvvideoconvert"),
     Row("capsfilter", properties={"caps": "video/x-raw,format=I420"}),
 )
 
-CANVAS = (
+RGBA_CANVAS = (
     Row("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
     Row("nvvideoconvert", properties={"nvbuf-memory-type": "{memory}"}),
     Row("capsfilter", "canvas", {"caps": f"{NVMM},format=RGBA"}),
@@ -169,11 +166,11 @@ DEEPSTREAM_TABLE: Table = {
             {**NVURISRCBIN, "latency": "{latency_ms}", "rtsp-reconnect-interval": "5"},
             delayed=True,
         ),
-        FRESH,
+        LEAKY_QUEUE,
     ),
-    "source.v4l2": (*RAW, *CAPTURED),
-    "source.v4l2-jpeg": (*JPEG, *CAPTURED),
-    "source.decklink": (DECKLINK, *CAPTURED),
+    "source.v4l2": (*RAW, *DEINTERLACE_AND_UPLOAD),
+    "source.v4l2-jpeg": (*JPEG, *DEINTERLACE_AND_UPLOAD),
+    "source.decklink": (DECKLINK, *DEINTERLACE_AND_UPLOAD),
     "frame": (
         Row(
             "nvstreammux",
@@ -183,9 +180,9 @@ DEEPSTREAM_TABLE: Table = {
                 "width": "{width}",
                 "height": "{height}",
                 "live-source": "{live}",
-                "batched-push-timeout": "40000",  # microseconds: a frame of 25 a second
+                "batched-push-timeout": "40000",  # microseconds: one frame at 25 fps
                 "nvbuf-memory-type": "{memory}",
-                "enable-padding": "true",  # borders rather than a stretched picture
+                "enable-padding": "true",  # borders instead of stretching
             },
             sink_pad="sink_0",
             head=True,
@@ -193,7 +190,7 @@ DEEPSTREAM_TABLE: Table = {
     ),
     "inference.every": (
         Row("nvinferserver", "inference", {"config-file-path": "{infer_config}"}),
-        *CANVAS,
+        *RGBA_CANVAS,
     ),
     "inference.latest": (
         Row(
@@ -201,9 +198,9 @@ DEEPSTREAM_TABLE: Table = {
             "inference",
             {"config-file-path": "{infer_config}", "interval": "{interval}"},
         ),
-        *CANVAS,
+        *RGBA_CANVAS,
     ),
-    "inference.none": CANVAS,
+    "inference.none": RGBA_CANVAS,
     "overlay": (
         Row(
             "nvdsosd",
@@ -211,20 +208,20 @@ DEEPSTREAM_TABLE: Table = {
             {"display-text": "true", "display-bbox": "false", "display-mask": "false"},
             probes=(("sink", "frame_leaves"),),
         ),
-        DRAWN,
+        DRAWN_QUEUE,
     ),
-    "encoder.hardware": HARDWARE,
-    "encoder.hardware-live": HARDWARE,
-    "encoder.software": (*FROM_GPU, Row("x264enc", "encoder", X264_FILE)),
-    "encoder.software-live": (*FROM_GPU, Row("x264enc", "encoder", X264_LIVE)),
+    "encoder.hardware": NVENC,
+    "encoder.hardware-live": NVENC,
+    "encoder.software": (*COPY_FROM_GPU, Row("x264enc", "encoder", X264_FILE)),
+    "encoder.software-live": (*COPY_FROM_GPU, Row("x264enc", "encoder", X264_LIVE)),
     "sink.file": FILE,
     "sink.rtsp": RTSP,
-    # NVIDIA's containers have no decoders of sound, so it is not decoded.
+    # NVIDIA's containers have no audio decoders, so audio is copied.
     "sound": (
         Row("filesrc", "listening", {"location": "{path}"}, apart=True),
         Row("parsebin", "streams", delayed=True),
         Row("queue", "sound", head=True),
-        Row("capsfilter", properties={"caps": "{audio_format}"}),  # tells the muxer which pad
+        Row("capsfilter", properties={"caps": "{audio_format}"}),  # selects the muxer's pad
     ),
     "sink.screen": (
         Row("nvvideoconvert"),

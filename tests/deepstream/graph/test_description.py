@@ -12,7 +12,7 @@ import pytest
 
 from deepstream.graph.description import Description, Row, describe
 from deepstream.graph.drawing import as_dot
-from deepstream.graph.element_tables import FRESH, TABLES
+from deepstream.graph.element_tables import LEAKY_QUEUE, TABLES
 from deepstream.graph.pipeline import describe_graph
 from deepstream.graph.pipeline_builder import _media, build
 from deepstream.gstreamer import GObject, Gst
@@ -163,7 +163,7 @@ def test_every_probe_has_its_handler(probes: type[Probes]) -> None:
 def test_live_sources_drop_the_oldest_frame() -> None:
     for table in TABLES.values():
         for kind in LIVE:
-            assert FRESH in table[f"source.{kind}"], kind
+            assert LEAKY_QUEUE in table[f"source.{kind}"], kind
 
 
 def test_viewers_wait_at_most_two_seconds_for_a_key_frame() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deepstream.graph.description import Row, describe
-from deepstream.graph.element_tables import FRESH
+from deepstream.graph.element_tables import LEAKY_QUEUE
 from deepstream.graph.pipeline_builder import build
 from deepstream.gstreamer import Gst
 from deepstream.io.live_source import ENDED, LiveSource
@@ -29,7 +29,7 @@ TABLE = {
 @contextmanager
 def started(*source: Row) -> Iterator[tuple[Any, LiveSource]]:
     """Return a playing graph behind the elements of a live source."""
-    table = {**TABLE, "source.test": (*source, FRESH)}
+    table = {**TABLE, "source.test": (*source, LEAKY_QUEUE)}
     description = describe("test", table, "test", "screen", "every", "", {})
     pipeline = build(description)
     live = LiveSource(pipeline, description)
@@ -117,7 +117,7 @@ def test_disconnected_device_delivers_after_restart() -> None:
 def test_nvurisrcbin_reconnects_by_itself() -> None:
     source = Row("identity", "source", {"rtsp-reconnect-interval": "5"})
     description = describe(
-        "test", {**TABLE, "source.test": (source, FRESH)}, "test", "screen", "every", "", {}
+        "test", {**TABLE, "source.test": (source, LEAKY_QUEUE)}, "test", "screen", "every", "", {}
     )
     plain = replace(description, elements=(Row("appsrc", "source"), *description.elements[1:]))
     pipeline = build(plain)

@@ -113,7 +113,7 @@ def only(mismatches: list[Mismatch]) -> Mismatch:
 @pytest.mark.parametrize(
     ("name", "text", "part", "found", "fix"),
     [
-        ("etc/os-release", 'VERSION_ID="22.04"\nID=ubuntu\n', "Ubuntu", "22.04, DeepStream 9.1 is "
+        ("etc/os-release", 'VERSION_ID="22.04"\nID=ubuntu\n', "Ubuntu", "22.04, DeepStream 9.1 "
          "needs 24.04", "a container"),
         ("var/lib/dpkg/status", DPKG, "TensorRT", "10.3.0.30, DeepStream 9.1 needs 10.16",
          "TensorRT that comes with it"),
