@@ -1,11 +1,14 @@
 """Elements and properties of each platform, by stage.
 
-    source.KIND     file, folder of images, RTSP stream, V4L2 device or SDI card frame
-    frames of one size and format inference.MODE  `every`: each frame gets its own mask; `latest`:
-    the newest mask, at the source's frame rate (on DeepStream: of the frames that inference
-    processes); `none`: on DeepStream, after nvinferserver failed overlay         draws the masks
-    encoder.KIND    H.264, in hardware or software sink.KIND       file, screen, or RTP for the RTSP
-    server sound           audio branch into the muxer; on DeepStream as it is stored in the file
+    source.KIND     file, folder of images, RTSP stream, V4L2 device or SDI card
+    frame           frames of one size and format
+    inference.MODE  `every`: each frame gets its own mask; `latest`: the newest mask, at the
+                    source's frame rate (on DeepStream: of the frames that inference processes);
+                    `none`: on DeepStream, after nvinferserver failed
+    overlay         draws the masks
+    encoder.KIND    H.264, in hardware or software
+    sink.KIND       file, screen, or RTP for the RTSP server
+    sound           audio branch into the muxer; on DeepStream as it is stored in the file
 
 Names and properties are NVIDIA's and GStreamer's. tests/deepstream/graph/known_elements.py lists
 the source of each, and a test compares them.
