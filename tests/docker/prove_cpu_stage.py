@@ -1,13 +1,17 @@
-"""Builds and runs the Dockerfile's stage `cpu` without Docker: in a chroot of an empty Debian.
+"""Build and run stage `cpu` of the Dockerfile without Docker, in a chroot of an empty Debian.
 
     sudo .venv/bin/python -m tests.docker.prove_cpu_stage [FOLDER]
 
-Every instruction of the stage is read from the Dockerfile and carried out there, one by one. Then
-its command runs as compose.yaml has it run: as the image's user, on a read-only root file system,
-in memory and volumes of its own, without a network; and `xpnet serve` with its health check.
-Needs root, debootstrap, util-linux and iproute2. Of this machine only the way to the packages
-comes in (tests/docker/empty_debian.py), and goes again. Where an engine runs, tests/docker/prove_images.py
-proves more.
+1. Make an empty Debian with debootstrap, and copy this machine's package settings into it.
+2. Execute each instruction of the stage, as read from the Dockerfile.
+3. Remove the package settings.
+4. Run the stage's command as compose.yaml does: as the image's user, on a read-only root file
+   system, with its memory file systems and volume, without a network. Then run `xpnet serve` with
+   the image's health check.
+5. Print a table.
+
+Needs root, debootstrap, util-linux and iproute2. With a Docker engine, use
+tests/docker/prove_images.py, which checks more.
 """
 
 from __future__ import annotations
@@ -29,22 +33,38 @@ from pathlib import Path
 import yaml
 from dockerfile_parse import DockerfileParser
 
-from tests.docker.empty_debian import check_debootstrap, empty_debian, proxies, take_settings_away
+from tests.docker.empty_debian import (
+    check_debootstrap,
+    make_empty_debian,
+    proxy_variables,
+    remove_settings,
+)
 from xpnet.errors import UserError
+from xpnet.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-NEEDED = ("unshare", "nsenter", "ip", "git")
-PATHS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PROGRAMS = ("unshare", "nsenter", "ip", "git")
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-READY_S = 60
+READY_TIMEOUT_S = 60
 
 
 @dataclass
 class Image:
-    """What the instructions leave behind: the file system and the settings of a container."""
+    """The result of the instructions: a root file system and the settings of a container.
+
+    Attributes:
+        root: Folder of the root file system.
+        env: Environment variables.
+        workdir: Working directory in the image.
+        user: UID:GID.
+        entrypoint: First words of the command line.
+        command: Default arguments.
+        health: Command of the health check.
+        stop: Signal that stops the container.
+    """
 
     root: Path
-    env: dict[str, str] = field(default_factory=lambda: {"PATH": PATHS})
+    env: dict[str, str] = field(default_factory=lambda: {"PATH": DEFAULT_PATH})
     workdir: str = "/"
     user: str = "0:0"
     entrypoint: list[str] = field(default_factory=list)
@@ -54,11 +74,11 @@ class Image:
 
 
 def main() -> int:
-    """Debian, the instructions, the command, the server; ends with a table for the docs."""
+    """Parse the options, run the proof, return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "build" / "cpu-stage")
     folder = parser.parse_args().folder.absolute()
-    missing = [program for program in NEEDED if not shutil.which(program)]
+    missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing:
         return fail(f"needs {', '.join(missing)}")
     if (folder / "root").exists():
@@ -70,195 +90,260 @@ def main() -> int:
 
 
 def prove(folder: Path) -> int:
-    """All of it; raises UserError where no empty Debian can be made."""
+    """Run all steps, print the table and return the exit code.
+
+    Args:
+        folder: Folder for the root file system and the volume.
+
+    Raises:
+        UserError: An empty Debian cannot be made on this machine.
+    """
     check_debootstrap()
     image, rows = Image(folder / "root"), []
-    steps = [("FROM", "debootstrap --variant=minbase"), *stage_instructions("cpu")]
-    for number, (instruction, words) in enumerate(steps, 1):
+    instructions = [("FROM", "debootstrap --variant=minbase"), *stage_instructions("cpu")]
+    for number, (instruction, value) in enumerate(instructions, 1):
         start = time.monotonic()
-        print(f"[{number}/{len(steps)}] {instruction} {words}", flush=True)
+        print(f"[{number}/{len(instructions)}] {instruction} {value}", flush=True)
         if instruction == "FROM":
-            empty_debian(image.root)
+            make_empty_debian(image.root)
         else:
-            carry_out(image, instruction, words)
-        rows.append((f"{instruction} {words}", time.monotonic() - start))
-    take_settings_away(image.root)
-    proofs = (
-        ("root in it", run_intruder),
-        ("its command", run_command),
-        ("`serve`, HEALTHCHECK, STOPSIGNAL", run_server),
+            execute_instruction(image, instruction, value)
+        rows.append((f"{instruction} {value}", time.monotonic() - start))
+    remove_settings(image.root)
+    checks = (
+        ("writes as root", check_root_cannot_write),
+        ("its command", check_command),
+        ("`serve`, HEALTHCHECK, STOPSIGNAL", check_server),
     )
-    for what, proof in proofs:
+    for name, check in checks:
         start = time.monotonic()
-        print(f"{what}: read-only, without a network", flush=True)
-        said = proof(image, folder)
-        rows.append((f"{what}: {said}", time.monotonic() - start))
+        print(f"{name}: read-only, without a network", flush=True)
+        found = check(image, folder)
+        rows.append((f"{name}: {found}", time.monotonic() - start))
     print("\n| instruction | seconds |\n|---|---|")
-    print("\n".join(f"| {words.replace('|', '/')} | {seconds:.1f} |" for words, seconds in rows))
+    print("\n".join(f"| {text.replace('|', '/')} | {seconds:.1f} |" for text, seconds in rows))
     return 0
 
 
-def fail(line: str) -> int:
-    """One line to stderr; the exit code."""
-    print(f"prove_cpu_stage: {line}", file=sys.stderr)
+def fail(message: str) -> int:
+    """Print one error line and return the exit code 2."""
+    print(f"prove_cpu_stage: {message}", file=sys.stderr)
     return 2
 
 
 def stage_instructions(stage: str) -> Iterator[tuple[str, str]]:
-    """The instructions of a stage and of those that it stands on, in order, without FROM."""
+    """Yield the instructions of a stage and of the stages that it is built on, without FROM.
+
+    Args:
+        stage: Name of a stage in the Dockerfile.
+
+    Yields:
+        The instruction, such as RUN, and its value.
+    """
     stages: dict[str, list[tuple[str, str]]] = {}
-    for row in DockerfileParser(fileobj=(ROOT / "Dockerfile").open("rb")).structure:
-        instruction, words = row["instruction"], row["value"]
+    with (ROOT / "Dockerfile").open("rb") as file:
+        rows = DockerfileParser(fileobj=file).structure
+    for row in rows:
+        instruction, value = row["instruction"], row["value"]
         if instruction == "FROM":
-            base, _, name = words.split()
+            base, _, name = value.split()
             stages[name] = current = list(stages.get(base, []))
         elif instruction not in {"COMMENT", "ARG"}:
-            current.append((instruction, words))
+            current.append((instruction, value))
     yield from stages[stage]
 
 
-def carry_out(image: Image, instruction: str, words: str) -> None:
-    """One instruction of the Dockerfile."""
+def execute_instruction(image: Image, instruction: str, value: str) -> None:
+    """Execute one instruction of the Dockerfile.
+
+    Args:
+        image: The image, which is changed.
+        instruction: The instruction, such as RUN.
+        value: Its value.
+    """
     if instruction == "RUN":
-        inside(image, ["/bin/sh", "-c", words])
+        run_in_image(image, ["/bin/sh", "-c", value])
     elif instruction == "COPY":
-        *sources, target = words.split()
-        copy(sources, image.root / image.workdir.lstrip("/") / target)
+        *sources, target = value.split()
+        copy_sources(sources, image.root / image.workdir.lstrip("/") / target)
     elif instruction == "ENV":
-        for pair in shlex.split(words):
-            name, _, value = pair.partition("=")
-            image.env[name] = value.replace("$PATH", image.env["PATH"])
+        for pair in shlex.split(value):
+            name, _, text = pair.partition("=")
+            image.env[name] = text.replace("$PATH", image.env["PATH"])
     elif instruction == "WORKDIR":
-        image.workdir = words
-        (image.root / words.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        image.workdir = value
+        (image.root / value.lstrip("/")).mkdir(parents=True, exist_ok=True)
     elif instruction == "USER":
-        image.user = words
+        image.user = value
     elif instruction == "HEALTHCHECK":
-        image.health = json.loads(words.partition(" CMD ")[2])
+        image.health = json.loads(value.partition(" CMD ")[2])
     elif instruction == "STOPSIGNAL":
-        image.stop = signal.Signals[words]
+        image.stop = signal.Signals[value]
     elif instruction == "ENTRYPOINT":
-        image.entrypoint = json.loads(words)
+        image.entrypoint = json.loads(value)
     elif instruction == "CMD":
-        image.command = json.loads(words)
+        image.command = json.loads(value)
     elif instruction not in {"VOLUME", "EXPOSE"}:
-        raise SystemExit(fail(f"{instruction}: not one of the instructions that this knows"))
+        raise SystemExit(fail(f"{instruction}: this instruction is not supported"))
 
 
-def copy(sources: list[str], target: Path) -> None:
-    """COPY: of the context what git holds, which is what .dockerignore leaves (a test compares)."""
-    listing = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
-    held = subprocess.run(listing, check=True, capture_output=True, text=True).stdout.splitlines()
+def copy_sources(sources: list[str], target: Path) -> None:
+    """Copy files as COPY does. The context is what git tracks; a test compares .dockerignore.
+
+    Args:
+        sources: Files in the repository, or `.`.
+        target: Folder in the root file system.
+    """
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     for source in sources:
-        for name in held if source == "." else [source]:
-            to = target / (name if source == "." else Path(name).name)
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, to, follow_symlinks=False)
+        for name in listing.splitlines() if source == "." else [source]:
+            copy = target / (name if source == "." else Path(name).name)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy, follow_symlinks=False)
 
 
-def inside(image: Image, command: list[str]) -> None:
-    """Runs one command in the image, with /proc, devices and this machine's way to packages."""
-    env = {**proxies(), **image.env}
-    call = entering(image, ["--mount"], mounts(image.root, {}), env, command)
+def run_in_image(image: Image, command: list[str]) -> None:
+    """Run a command of RUN in the image, with /proc, devices and proxies.
+
+    Args:
+        image: The image.
+        command: The command.
+    """
+    env = {**proxy_variables(), **image.env}
+    call = chroot_command(image, ["--mount"], mount_script(image.root, {}), env, command)
     result = subprocess.run(call, check=False)
     if result.returncode:
         raise SystemExit(fail(f"{shlex.join(command)}: exit code {result.returncode}"))
 
 
-def mounts(root: Path, more: dict[str, str]) -> str:
-    """Shell lines that make /proc, /dev and `more` (a path to its tmpfs options or folder)."""
+def mount_script(root: Path, mounts: dict[str, str]) -> str:
+    """Return shell commands that mount /proc, /dev and others in a root file system.
+
+    Args:
+        root: Folder of the root file system.
+        mounts: Options of a tmpfs, or an absolute folder to bind, by path in the image.
+    """
     lines = [f"mount -t proc proc {root}/proc", f"mount -t tmpfs -o mode=755 dev {root}/dev"]
     for name in DEVICES:
         lines += [f"touch {root}/dev/{name}", f"mount --bind /dev/{name} {root}/dev/{name}"]
     lines += [f"mkdir {root}/dev/shm", f"mount -t tmpfs shm {root}/dev/shm"]
     lines += [f"ln -s /proc/self/fd {root}/dev/fd"]
-    for path, what in more.items():
-        kind = f"--bind {what}" if what.startswith("/") else f"-t tmpfs -o {what} tmp"
-        lines.append(f"mount {kind} {root}{path}")
+    for path, source in mounts.items():
+        options = f"--bind {source}" if source.startswith("/") else f"-t tmpfs -o {source} tmp"
+        lines.append(f"mount {options} {root}{path}")
     return "\n".join(lines)
 
 
-def entering(
-    image: Image, spaces: list[str], before: str, env: dict[str, str], command: list[str]
+def chroot_command(
+    image: Image, namespaces: list[str], before: str, env: dict[str, str], command: list[str]
 ) -> list[str]:
-    """The call that runs a command in the image, in namespaces of its own, which end with it."""
-    settings = [f"{name}={value}" for name, value in env.items()]
-    in_folder = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', image.workdir, *command]
+    """Return a command that runs another one in the image, in namespaces that end with it.
+
+    Args:
+        image: The image.
+        namespaces: Options of unshare.
+        before: Shell commands that run in the namespaces before chroot.
+        env: Environment variables of the command.
+        command: The command in the image.
+    """
+    variables = [f"{name}={value}" for name, value in env.items()]
+    in_workdir = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', image.workdir, *command]
     chroot = ["chroot", f"--userspec={image.user}", str(image.root), "/usr/bin/env", "-i"]
-    return ["unshare", *spaces, "/bin/sh", "-ec", f'{before}\nexec "$@"', "sh",
-            *chroot, *settings, *in_folder]  # fmt: skip
+    return ["unshare", *namespaces, "/bin/sh", "-ec", f'{before}\nexec "$@"', "sh",
+            *chroot, *variables, *in_workdir]  # fmt: skip
 
 
-def container(image: Image, folder: Path, command: list[str]) -> list[str]:
-    """The call that runs a command as compose.yaml's service `cart-cpu` does."""
-    composed = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
-    service = composed["services"]["cart-cpu"]
+def container_command(image: Image, folder: Path, arguments: list[str]) -> list[str]:
+    """Return a command that runs the image as the service `cart-cpu` of compose.yaml.
+
+    Args:
+        image: The image.
+        folder: Folder that gets the volume `data`.
+        arguments: Arguments of the entry point.
+    """
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    service = compose["services"]["cart-cpu"]
     memory = dict(entry.split(":", 1) for entry in service["tmpfs"])
     data = folder / "data"
     data.mkdir(exist_ok=True)
     os.chown(data, *map(int, image.user.split(":")))
-    # Read-only after the folders of the mounts, which are there already, and before the command.
+    # The root is made read-only before the mounts, whose folders exist already.
     root = image.root
     before = [f"mount --bind {root} {root}"]
     before += [f"mount -o remount,bind{',ro' if service['read_only'] else ''} {root}"]
-    before += ["ip link set lo up", mounts(root, {**memory, "/data": str(data)})]
-    spaces = ["--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child"]
-    return entering(image, spaces, "\n".join(before), image.env, [*image.entrypoint, *command])
+    before += ["ip link set lo up", mount_script(root, {**memory, "/data": str(data)})]
+    namespaces = ["--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child"]
+    command = [*image.entrypoint, *arguments]
+    return chroot_command(image, namespaces, "\n".join(before), image.env, command)
 
 
-def run_intruder(image: Image, folder: Path) -> str:
-    """Even root may write nowhere but into memory and volumes: what is written is listed."""
+def check_root_cannot_write(image: Image, folder: Path) -> str:
+    """Check that even root can write only to memory and to the volume.
+
+    Args:
+        image: The image.
+        folder: Folder of the proof.
+    """
     places = ("/", "/etc", "/usr/bin", image.workdir, f"{image.workdir}/xpnet", "/tmp", "/data")
-    tries = "\n".join(f'touch {place}/intruder 2> /dev/null && echo "{place}"' for place in places)
+    writes = "\n".join(f'touch {place}/file 2> /dev/null && echo "{place}"' for place in places)
     root = replace(image, user="0:0", entrypoint=[])
-    call = container(root, folder, ["/bin/sh", "-c", f"{tries}\ntrue"])
+    call = container_command(root, folder, ["/bin/sh", "-c", f"{writes}\ntrue"])
     result = subprocess.run(call, capture_output=True, text=True, check=True)
     if result.stdout.split() != ["/tmp", "/data"]:
         raise SystemExit(fail(f"root could write to {result.stdout.split()}"))
-    return "could write to /tmp and /data alone"
+    return "could write only to /tmp and /data"
 
 
-def run_command(image: Image, folder: Path) -> str:
-    """The image's own command: masks on the demo clip."""
-    result = subprocess.run(
-        container(image, folder, image.command), capture_output=True, text=True, check=False
-    )
+def check_command(image: Image, folder: Path) -> str:
+    """Run the image's command, which draws masks on the demo clip.
+
+    Args:
+        image: The image.
+        folder: Folder of the proof.
+    """
+    call = container_command(image, folder, image.command)
+    result = subprocess.run(call, capture_output=True, text=True, check=False)
     print(result.stdout + result.stderr)
     if result.returncode or not (folder / "data/demo.mp4").stat().st_size:
         raise SystemExit(fail(f"the command ended with exit code {result.returncode}"))
     return "; ".join(result.stdout.strip().splitlines())
 
 
-def run_server(image: Image, folder: Path) -> str:
-    """`serve`, until the image's health check says that it is ready; and stopped as Docker does."""
-    call = container(image, folder, ["serve"])
-    # Of a shell's background job it would inherit that SIGINT is ignored.
-    default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, preexec_fn=default)
+def check_server(image: Image, folder: Path) -> str:
+    """Run `xpnet serve` until the health check passes, then stop it as Docker does.
+
+    Args:
+        image: The image.
+        folder: Folder of the proof.
+    """
+    call = container_command(image, folder, ["serve"])
+    # A background job of a shell inherits that SIGINT is ignored.
+    reset_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, preexec_fn=reset_sigint)
     try:
         start = time.monotonic()
-        for _ in range(READY_S):
+        for _ in range(READY_TIMEOUT_S):
             time.sleep(1)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            enter = ["nsenter", f"--target={children[0]}", "--mount", "--pid", "--net", "chroot",
-                     str(image.root), "/usr/bin/env", "-i", f"PATH={image.env['PATH']}", "/bin/sh",
-                     "-c", 'cd "$0" && exec "$@"', image.workdir, *image.health]  # fmt: skip
-            if not subprocess.run(enter, capture_output=True, check=False).returncode:
+            health = ["nsenter", f"--target={children[0]}", "--mount", "--pid", "--net", "chroot",
+                      str(image.root), "/usr/bin/env", "-i", f"PATH={image.env['PATH']}",
+                      "/bin/sh", "-c", 'cd "$0" && exec "$@"', image.workdir,
+                      *image.health]  # fmt: skip
+            if not subprocess.run(health, capture_output=True, check=False).returncode:
                 break
         else:
-            raise SystemExit(fail(f"not healthy after {READY_S} s"))
-        ready = time.monotonic() - start
-        time.sleep(1)  # xpnet looks ten times a second whether Triton is ready
+            raise SystemExit(fail(f"not healthy after {READY_TIMEOUT_S} s"))
+        seconds = time.monotonic() - start
+        time.sleep(1)  # xpnet checks ten times a second whether Triton is ready
         os.kill(int(children[0]), image.stop)
-        code = process.wait(READY_S)
+        code = process.wait(READY_TIMEOUT_S)
     finally:
         process.kill()
         process.wait()
     if code:
-        raise SystemExit(
-            fail(f"ended with exit code {code} after {signal.Signals(image.stop).name}")
-        )
-    return f"healthy after {ready:.0f} s; ended in order"
+        raise SystemExit(fail(f"exit code {code} after {signal.Signals(image.stop).name}"))
+    return f"healthy after {seconds:.0f} s; exit code 0"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The proof of stage `cpu`: that it reads the Dockerfile as Docker does, and refuses the rest."""
+"""The proof of stage `cpu` reads the Dockerfile as Docker does, and rejects what it cannot do."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.docker.prove_cpu_stage import PATHS, Image, carry_out, stage_instructions
+from tests.docker.prove_cpu_stage import (
+    DEFAULT_PATH,
+    Image,
+    execute_instruction,
+    stage_instructions,
+)
+from xpnet.paths import ROOT
 
 
 @pytest.fixture
@@ -19,14 +24,14 @@ def image(tmp_path: Path) -> Image:
     return Image(tmp_path / "root")
 
 
-def test_a_stage_holds_those_below_it() -> None:
+def test_stage_includes_the_instructions_of_its_base() -> None:
     cpu, test = list(stage_instructions("cpu")), list(stage_instructions("test"))
     assert test[: len(cpu)] == cpu
     assert ("COPY", "requirements.txt ./") in cpu
 
 
-def test_settings_of_an_image(image: Image) -> None:
-    for instruction, words in (
+def test_instructions_set_the_settings_of_the_image(image: Image) -> None:
+    for instruction, value in (
         ("ENV", "PATH=/opt/bin:$PATH HOME=/tmp"),
         ("WORKDIR", "/opt/xpnet"),
         ("USER", "10001:10001"),
@@ -35,28 +40,31 @@ def test_settings_of_an_image(image: Image) -> None:
         ("ENTRYPOINT", '["xpnet"]'),
         ("CMD", '["serve"]'),
     ):
-        carry_out(image, instruction, words)
-    assert image.env == {"PATH": f"/opt/bin:{PATHS}", "HOME": "/tmp"}
+        execute_instruction(image, instruction, value)
+    assert image.env == {"PATH": f"/opt/bin:{DEFAULT_PATH}", "HOME": "/tmp"}
     assert (image.workdir, image.user, image.stop) == ("/opt/xpnet", "10001:10001", signal.SIGINT)
     assert (image.entrypoint, image.command) == (["xpnet"], ["serve"])
     assert image.health == ["docker/healthcheck.sh"]
+
+
+def test_unsupported_instruction_ends_the_proof(image: Image) -> None:
     with pytest.raises(SystemExit, match="2"):
-        carry_out(image, "SHELL", '["/bin/bash"]')
+        execute_instruction(image, "SHELL", '["/bin/bash"]')
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no git checkout")
-def test_what_is_copied_is_what_git_holds(image: Image) -> None:
-    carry_out(image, "WORKDIR", "/opt/xpnet")
-    carry_out(image, "COPY", "scripts/common.sh scripts/setup.sh scripts/")
-    place = image.root / "opt" / "xpnet"
-    assert sorted(p.name for p in (place / "scripts").iterdir()) == ["common.sh", "setup.sh"]
-    assert os.access(place / "scripts" / "setup.sh", os.X_OK)
-    carry_out(image, "COPY", ". .")
-    assert (place / "xpnet" / "cli.py").read_bytes() == (ROOT / "xpnet" / "cli.py").read_bytes()
-    assert not {".git", ".venv", ".triton", "build"} & {p.name for p in place.iterdir()}
+def test_copy_takes_the_files_that_git_tracks(image: Image) -> None:
+    execute_instruction(image, "WORKDIR", "/opt/xpnet")
+    execute_instruction(image, "COPY", "scripts/common.sh scripts/setup.sh scripts/")
+    folder = image.root / "opt" / "xpnet"
+    assert sorted(p.name for p in (folder / "scripts").iterdir()) == ["common.sh", "setup.sh"]
+    assert os.access(folder / "scripts" / "setup.sh", os.X_OK)
+    execute_instruction(image, "COPY", ". .")
+    assert (folder / "xpnet" / "cli.py").read_bytes() == (ROOT / "xpnet" / "cli.py").read_bytes()
+    assert not {".git", ".venv", ".triton", "build"} & {p.name for p in folder.iterdir()}
 
 
-def test_a_folder_that_holds_a_proof_is_refused(tmp_path: Path) -> None:
+def test_folder_of_an_earlier_proof_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     command = [sys.executable, "-m", "tests.docker.prove_cpu_stage", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
