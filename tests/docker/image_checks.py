@@ -224,7 +224,7 @@ def parse_frames(output: str) -> str:
 
 def parse_rate(output: str) -> str:
     """Return the part of a graph's output that has its frame rate; CheckFailed if it has none."""
-    match = re.search(r"[\d.]+ (?:fps|frames a second)", output)
+    match = re.search(r"[\d.]+ fps", output)
     if match is None:
         raise CheckFailed(f"expected a frame rate: {last_line(output)}")
     return match[0]

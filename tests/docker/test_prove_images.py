@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deepstream.run_summary import describe
+from deepstream.run_summary import format_summary
 from tests.docker import docker_engine, image_checks, prove_images
 from tests.docker.docker_engine import CheckFailed
 from tests.docker.empty_debian import CERTIFICATES, select_pip_settings
@@ -111,7 +111,7 @@ def test_failed_step_is_in_the_table_and_does_not_stop_the_proof() -> None:
 
 def graph_output(frames: int, frames_with_polyp: int) -> str:
     """Return what `xpnet run` prints at its end, as in the log of a container."""
-    lines, failure = describe(
+    lines, failure = format_summary(
         {
             "output": "/data/demo.mp4",
             "frames": frames,
