@@ -1,6 +1,6 @@
 """Install NVIDIA's perf_analyzer into .triton/perf_analyzer; run by `scripts/setup.sh --bench`.
 
-There is no package of perf_analyzer alone, but the wheels of tritonclient 2.40 to 2.51 contain it.
+perf_analyzer has no package of its own, but the wheels of tritonclient 2.40 to 2.51 contain it.
 The two libraries that it loads are linked from the Triton server in .triton.
 """
 
