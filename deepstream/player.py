@@ -84,7 +84,7 @@ def play(
     Raises:
         UserError: No frame was decoded, the output cannot be written, or the graph hangs.
     """
-    with output.opened() as sink:
+    with output.open() as sink:
         for inference in (True, False):
             description = describe(sink, inference)
             require_elements(row.factory for row in description.elements)
@@ -95,7 +95,7 @@ def play(
                 outcome = player.run()
             finally:
                 graph.pipeline.set_state(Gst.State.NULL)
-            shown = source.live and output.kind != "file"  # a viewer waits for the picture
+            shown = source.is_live and output.kind != "file"  # a viewer waits for the picture
             if not (shown and player.failed_element == INFERENCE):
                 break
             log.warning("%s; the video continues without masks", outcome.reason)
@@ -125,14 +125,14 @@ class _Player:
         with tqdm(
             total=self.source.frames or None,
             unit=" frames",
-            desc=Path(self.source.where).name,
+            desc=Path(self.source.display_name).name,
             disable=None,
         ) as bar:
             while not self._poll(bar):
                 pass
         if self.probes.statistics.frames == 0:
             reason = self.reason or "the stream ended at once"
-            raise UserError(f"{self.source.where}: no frame could be decoded: {reason}")
+            raise UserError(f"{self.source.display_name}: no frame could be decoded: {reason}")
         self._check_length()
         return Outcome(self.ending, self.reason)
 
@@ -176,11 +176,13 @@ class _Player:
         name = self.graph.failed_element(message)
         no_frames = self.probes.statistics.frames == 0
         if name in ("sink", "muxer"):
-            raise UserError(f"{self.output.where}: cannot be written: {error.message}")
-        if name in self.graph.description.sources:
+            raise UserError(f"{self.output.display_name}: cannot be written: {error.message}")
+        if name in self.graph.description.source_elements:
             if no_frames:
-                raise UserError(f"{self.source.where}: no frame could be decoded: {error.message}")
-            if self.source.live and self.ending is Ending.COMPLETE:
+                raise UserError(
+                    f"{self.source.display_name}: no frame could be decoded: {error.message}"
+                )
+            if self.source.is_live and self.ending is Ending.COMPLETE:
                 self._disconnect(error.message, RETRY_S)
                 return
             self._end(Ending.BROKEN_INPUT, error.message)
@@ -218,8 +220,8 @@ class _Player:
 
     def _handle_stall(self, reason: str, frames: int) -> None:
         if frames == 0 or self.ending is not Ending.COMPLETE:
-            raise UserError(f"{self.source.where}: {reason} after {frames} frames: stopped")
-        if not self.source.live:
+            raise UserError(f"{self.source.display_name}: {reason} after {frames} frames: stopped")
+        if not self.source.is_live:
             self._end(Ending.BROKEN_INPUT, reason)
         elif not self.disconnected:
             self._disconnect(reason, 0)
@@ -227,14 +229,14 @@ class _Player:
     def _disconnect(self, reason: str, seconds: float) -> None:
         """Keep the graph running until the source is back: a scope may be unplugged and return."""
         if not self.disconnected:
-            log.warning("%s: %s; reconnecting", self.source.where, reason)
+            log.warning("%s: %s; reconnecting", self.source.display_name, reason)
             self.disconnected, self.arrived = True, math.inf
         self.retry_s = min(self.retry_s, time.monotonic() + seconds)
 
     def _reconnect(self, live: LiveSource) -> None:
         """Open the source again until frames arrive."""
         if live.arrived > self.arrived:
-            log.info("%s: reconnected", self.source.where)
+            log.info("%s: reconnected", self.source.display_name)
             self.disconnected, self.retry_s = False, math.inf
         elif time.monotonic() > self.retry_s:
             self.retry_s = time.monotonic() + self.stall_s
@@ -243,7 +245,7 @@ class _Player:
 
     def _check_length(self) -> None:
         """Report a file that is shorter than its container says, even if no element complains."""
-        if self.source.images or self.source.live or self.ending is not Ending.COMPLETE:
+        if self.source.images or self.source.is_live or self.ending is not Ending.COMPLETE:
             return
         if self.source.has_audio and self.graph.element("sound") is None:
             return  # the longer of the two may be the audio, which was not played

@@ -93,7 +93,7 @@ def run(
         if path is not None:
             check_writable(path)
     platform = open_platform(settings.platform, settings.mode)
-    source = platform.canvas(
+    source = platform.adjust_source(
         open_source(
             settings.input, settings.fps, settings.height, settings.width, platform.rotates_video
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from deepstream.graph.pipeline import has_sound
+from deepstream.graph.pipeline import has_output_audio
 from deepstream.io.output import Output
 from deepstream.io.source import VideoSource
 from deepstream.platforms.base import OpenPlatform, Platform
@@ -35,8 +35,8 @@ def summarize(
     """
     results, card = opened.probes.results, opened.card
     return {
-        "input": source.where,
-        "output": output.where,
+        "input": source.display_name,
+        "output": output.display_name,
         "ending": outcome.ending.value,
         "reason": outcome.reason,
         "platform": platform.name,
@@ -48,7 +48,7 @@ def summarize(
         "frame_size": [source.height, source.width],
         "clip_fps": round(source.fps, 3),
         "clip_seconds": round(source.seconds, 3),
-        "audio": has_sound(platform.name, source, output.muxer),
+        "audio": has_output_audio(platform.name, source, output.muxer),
         **opened.probes.statistics.summary(),
         "polyps_error": results.error if results else "",
         "polyps_errors": results.errors if results else 0,
@@ -57,7 +57,7 @@ def summarize(
     }
 
 
-def describe(summary: dict[str, Any]) -> tuple[list[str], str]:
+def format_summary(summary: dict[str, Any]) -> tuple[list[str], str]:
     """Return a summary as lines for a person, and one line about what failed.
 
     Args:
@@ -69,7 +69,7 @@ def describe(summary: dict[str, Any]) -> tuple[list[str], str]:
     latency = summary["latency_ms"] or {}
     frames, polyps = summary["frames"], summary["frames_with_polyp"]
     plural = "" if frames == 1 else "s"
-    rate = f"{summary['fps']:g} frames a second; " if frames > 1 else ""
+    rate = f"{summary['fps']:g} fps; " if frames > 1 else ""
     lines = [
         f"{summary['output']}: {frames} frame{plural}, {polyps} with a polyp",
         f"{rate}latency p50 {latency.get('p50')} ms, "

@@ -1,1 +1,1 @@
-"""Networks, trainings, export and evaluation; the parts with torch need the train extra."""
+"""Training, evaluation and export of the networks; most modules need the train extra."""

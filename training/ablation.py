@@ -1,8 +1,8 @@
-"""`xpnet train ablation`: what each way of teaching gives, under one equal budget.
+"""`xpnet train ablation`: compare the choices of teachers with equal budgets.
 
-The paper's student is trained alone, by each teacher, by both in each order, and with the third
-teacher: the same frames, steps, schedule and seed each time. Every run resumes, and what is done
-is not done again, so the whole may take several sittings.
+The paper's student is trained without teachers, with each teacher, with teachers 1 and 2 in each
+order, and with teacher 3: always with the same frames, steps, schedule and seed. An interrupted
+ablation resumes; finished variants are not trained again.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.data.readers import read_source
+from training.data.readers import DataSet, read_data_set
 from training.evaluation.scored_sets import ScoredSet, score
 from training.jobs import train
 from training.models.torch_inference import TorchInference
-from training.settings import read_job
+from training.settings import TrainSettings, read_settings
 from xpnet.errors import UserError
 from xpnet.files import check_writable, write_text
 
@@ -26,14 +26,20 @@ log = logging.getLogger("xpnet.ablation")
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of teaching: which teachers, by number from 1, and the settings that differ."""
+    """One row of the ablation.
+
+    Attributes:
+        name: Name of the row.
+        teachers: Numbers of its teachers, from 1.
+        changes: Settings that differ from those of the other variants.
+    """
 
     name: str
     teachers: tuple[int, ...]
     changes: dict[str, Any]
 
 
-BY_MAP = {"adversarial": 0.0, "output_loss": 1.0}
+OUTPUT_LOSS_ONLY = {"adversarial": 0.0, "output_loss": 1.0}
 VARIANTS = (
     Variant("alone", (), {}),
     Variant("alone, scope augmentation", (), {"augmentation": "scope"}),
@@ -42,14 +48,14 @@ VARIANTS = (
     Variant("both, orderly", (1, 2), {"order": "orderly"}),
     Variant("both, alternate", (1, 2), {"order": "alternate"}),
     Variant("both, random", (1, 2), {"order": "random"}),
-    Variant("teacher 3, by its map alone", (3,), BY_MAP),
+    Variant("teacher 3, by its map alone", (3,), OUTPUT_LOSS_ONLY),
     Variant("teacher 3, by its map and adversarial", (3,), {"output_loss": 1.0}),
     Variant("all three, alternate, by map and adversarial", (1, 2, 3),
             {"order": "alternate", "output_loss": 1.0}),
 )  # fmt: skip
 
 
-def ablation(
+def run_ablation(
     config: str,
     overrides: dict[str, Any],
     teachers: list[str],
@@ -57,69 +63,68 @@ def ablation(
     output: Path,
     only: list[str],
 ) -> str:
-    """Trains and scores every variant whose teachers are given; the table as Markdown.
+    """Train and score all variants whose teachers are given; return the table as Markdown.
 
-    `teachers` are the weights of teacher 1, 2 and 3, in this order. `output` is a folder: a run
-    of each variant, and `ablation.json` with all scores, written after each. `only` names the
-    variants to do, all of them when empty; so several processes may share the work and a folder.
+    Several processes may share a folder if each has its own `only`.
+
+    Args:
+        config: Settings file, as in training.settings.read_settings.
+        overrides: Settings for all variants.
+        teachers: Safetensors files of teachers 1, 2 and 3, in this order; may be shorter.
+        sets: Data sets to score on.
+        output: Folder of the runs and of `ablation.json`, which is written after each score.
+        only: Names of the variants to train; empty for all.
 
     Raises:
-        UserError: as training.jobs and training.evaluation.scoring, an unknown variant, or the folder
-            cannot be written.
+        UserError: A variant is unknown, the settings or a data set cannot be used, a training
+            fails, or the folder cannot be written.
     """
     unknown = [name for name in only if name not in {v.name for v in VARIANTS}]
     if unknown:
         names = "; ".join(v.name for v in VARIANTS)
-        raise UserError(f"--only '{unknown[0]}': no such variant; there are: {names}")
-    base = read_job("student", config, overrides)
+        raise UserError(f"--only '{unknown[0]}': no such variant; known: {names}")
+    base = read_settings("student", config, overrides)
     if base.devices != 1 or base.nodes != 1:
-        raise UserError("an ablation runs in one process: devices and nodes are 1")
-    sources = {s.name: read_source(s.folder, base.split) for s in sets}
+        raise UserError(
+            f"devices {base.devices}, nodes {base.nodes}: expected 1 and 1 for an ablation"
+        )
+    data_sets = {s.name: read_data_set(s.folder, base.split) for s in sets}
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{output}: cannot be made: {error.strerror}") from error
+        raise UserError(f"{output}: cannot be created: {error.strerror}") from error
     results = output / "ablation.json"
     check_writable(results)
     for variant in VARIANTS:
         if only and variant.name not in only:
             continue
         if any(number > len(teachers) for number in variant.teachers):
-            log.info("%s: left out, its teacher was not given", variant.name)
+            log.info("%s: skipped; its teacher was not given", variant.name)
             continue
-        weights = train(_settings(variant, config, overrides, teachers, output))
-        log_lines = (weights.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        row = {
-            "minutes": round(sum(json.loads(x)["seconds"] for x in log_lines) / 60, 1),
-            "epochs": len(log_lines),
-            "scores": _read_results(results).get(variant.name, {}).get("scores", {}),
-        }
-        for wanted in sets:
-            known = row["scores"].get(wanted.name, {})
-            if known.get("of") != str(wanted.folder.resolve()):
-                found = _score(weights, sources[wanted.name], wanted.split)
-                row["scores"][wanted.name] = {"of": str(wanted.folder.resolve()), **found}
-                # Read anew: another process may have added its rows meanwhile.
-                rows = {**_read_results(results), variant.name: row}
-                write_text(results, json.dumps(rows, indent=2) + "\n")
+        weights = train(_variant_settings(variant, config, overrides, teachers, output))
+        _score_variant(variant, weights, sets, data_sets, results)
     return as_markdown(_read_results(results))
 
 
 def as_markdown(rows: dict[str, Any]) -> str:
-    """Dice of each variant on each set, with 95 % intervals, and the minutes it took."""
+    """Format the Dice of each variant and set, with 95 % intervals, and the training time.
+
+    Args:
+        rows: Content of `ablation.json`.
+    """
     sets = list(dict.fromkeys(name for row in rows.values() for name in row["scores"]))
     lines = [
-        f"| the student, taught by | {' | '.join(f'Dice {name}' for name in sets)} | minutes |",
+        f"| training of the student | {' | '.join(f'Dice {name}' for name in sets)} | minutes |",
         f"|{'---|' * (len(sets) + 2)}",
     ]
     names = [v.name for v in VARIANTS if v.name in rows]
     for name in names:
         row = rows[name]
         cells = []
-        for wanted in sets:
-            found = row["scores"].get(wanted)
-            low, high = found["interval"] if found else (0.0, 0.0)
-            cells.append(f"{found['dice']:.3f} ({low:.3f}-{high:.3f})" if found else "")
+        for set_name in sets:
+            scores = row["scores"].get(set_name)
+            low, high = scores["interval"] if scores else (0.0, 0.0)
+            cells.append(f"{scores['dice']:.3f} ({low:.3f}-{high:.3f})" if scores else "")
         lines.append(f"| {name} | {' | '.join(cells)} | {row['minutes']:.0f} |")
     return "\n".join(lines) + "\n"
 
@@ -133,21 +138,43 @@ def _read_results(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not the results of an ablation: {error}") from error
 
 
-def _settings(
+def _variant_settings(
     variant: Variant, config: str, overrides: dict[str, Any], teachers: list[str], output: Path
-) -> Any:
+) -> TrainSettings:
     job = "distill_xpnet" if variant.teachers else "student"
     chosen = {"teachers": [teachers[n - 1] for n in variant.teachers]} if variant.teachers else {}
     folder = output / variant.name.replace(",", "").replace(" ", "-")
-    return read_job(job, config, {**overrides, **chosen, **variant.changes, "output": str(folder)})
+    changes = {**overrides, **chosen, **variant.changes, "output": str(folder)}
+    return read_settings(job, config, changes)
 
 
-def _score(weights: Path, source: Any, split: str | None) -> dict[str, Any]:
-    scores = score(TorchInference(weights), source, split)
-    return {
-        "frames": scores["frames"],
-        "dice": scores["dice"],
-        "interval": scores["intervals"]["dice"],
-        "iou": scores["iou"],
-        "polyps": scores["polyps"]["all"],
+def _score_variant(
+    variant: Variant,
+    weights: Path,
+    sets: list[ScoredSet],
+    data_sets: dict[str, DataSet],
+    results: Path,
+) -> None:
+    """Score a trained variant on the sets without a score, and write its row."""
+    log_lines = (weights.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    row = {
+        "minutes": round(sum(json.loads(x)["seconds"] for x in log_lines) / 60, 1),
+        "epochs": len(log_lines),
+        "scores": _read_results(results).get(variant.name, {}).get("scores", {}),
     }
+    for scored_set in sets:
+        folder = str(scored_set.folder.resolve())
+        if row["scores"].get(scored_set.name, {}).get("of") == folder:
+            continue
+        scores = score(TorchInference(weights), data_sets[scored_set.name], scored_set.split)
+        row["scores"][scored_set.name] = {
+            "of": folder,
+            "frames": scores["frames"],
+            "dice": scores["dice"],
+            "interval": scores["intervals"]["dice"],
+            "iou": scores["iou"],
+            "polyps": scores["polyps"]["all"],
+        }
+        # Read the file again: another process may have added rows.
+        rows = {**_read_results(results), variant.name: row}
+        write_text(results, json.dumps(rows, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Starting a training: its settings, data, devices and lesson put together."""
+"""Start of a training: devices, data, network and method from the settings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from training.data.dataset import PolypDataset, steps_per_epoch
-from training.data.dataset_check import sound
-from training.data.readers import read_source
+from training.data.dataset_check import checked_pairs
+from training.data.readers import read_data_set
 from training.methods.distillation import Distillation
 from training.methods.pix2pix import Pix2Pix
 from training.methods.supervised import Supervised
 from training.models.weight_files import load_weights
-from training.models.zoo import Network, fresh
+from training.models.zoo import Network, create_network
 from training.settings import DistillSettings, Pix2PixSettings, TrainSettings
-from training.trainer import Lesson, Trainer
+from training.trainer import Trainer, TrainingMethod
 from xpnet.card import read_card
 from xpnet.errors import UserError
 from xpnet.files import check_writable
@@ -28,10 +28,11 @@ log = logging.getLogger("xpnet.training")
 
 
 def train(settings: TrainSettings) -> Path:
-    """Trains what the settings say, from its checkpoint where there is one.
+    """Train a network, from its checkpoint if there is one, and return the path of its weights.
 
-    Returns the path of the best weights. Raises UserError as training.trainer, training.data.dataset_check
-    and training.data.readers do, and where a device is asked for that is not there.
+    Raises:
+        UserError: A device is not available, the data set cannot be used, the checkpoint belongs
+            to another run, a loss is not finite, or a file cannot be written.
     """
     fabric = make_fabric(settings)
     fabric.launch()
@@ -39,28 +40,37 @@ def train(settings: TrainSettings) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be made: {error.strerror}") from error
+        raise UserError(f"{folder}: cannot be created: {error.strerror}") from error
     check_writable(folder / "checkpoint.pt")
-    train_set, val_set = _datasets(settings)
+    train_set, val_set = load_datasets(settings)
     torch.manual_seed(settings.seed)
-    network = fresh(settings.network)
-    before = {}
+    network = create_network(settings.network)
+    provenance = {}
     if settings.init:
         load_weights(network, Path(settings.init))
-        before = {"before": read_card(Path(settings.init).with_suffix(".json")).training}
+        provenance = {"before": read_card(Path(settings.init).with_suffix(".json")).training}
     if len(train_set) < fabric.world_size:
         raise UserError(
-            f"{settings.data}: {len(train_set)} frames to train on, "
+            f"{settings.data}: {len(train_set)} training frames, "
             f"expected at least one for each of {fabric.world_size} processes"
         )
     steps = steps_per_epoch(len(train_set), settings.batch, fabric.world_size)
-    lesson = make_lesson(fabric, settings, network, steps)
-    lesson.notes |= before
-    return Trainer(fabric, settings, lesson, train_set, val_set).run()
+    method = make_method(fabric, settings, network, steps)
+    method.provenance |= provenance
+    return Trainer(fabric, settings, method, train_set, val_set).run()
 
 
-def make_lesson(fabric: Fabric, settings: TrainSettings, network: Network, steps: int) -> Lesson:
-    """The lesson that belongs to the kind of settings; `steps` of one epoch."""
+def make_method(
+    fabric: Fabric, settings: TrainSettings, network: Network, steps: int
+) -> TrainingMethod:
+    """Build the training method for the type of the settings.
+
+    Args:
+        fabric: Devices and precision.
+        settings: Settings of the training.
+        network: Network to train.
+        steps: Steps per epoch.
+    """
     if isinstance(settings, DistillSettings):
         return Distillation(fabric, settings, network, steps)
     if isinstance(settings, Pix2PixSettings):
@@ -69,20 +79,20 @@ def make_lesson(fabric: Fabric, settings: TrainSettings, network: Network, steps
 
 
 def make_fabric(settings: TrainSettings) -> Fabric:
-    """The devices and their arithmetic.
+    """Build Fabric for the devices and the precision of the settings.
 
     Raises:
-        UserError: the devices are not there.
+        UserError: A device is not available.
     """
-    many = settings.devices != 1 or settings.nodes != 1
+    is_distributed = settings.devices != 1 or settings.nodes != 1
     try:
         return Fabric(
             accelerator=settings.accelerator,
             devices=settings.devices or "auto",
             num_nodes=settings.nodes,
-            # Steps without the discriminator leave the adapters of a student unused.
-            strategy="ddp_find_unused_parameters_true" if many else "auto",
-            precision=precision(settings),  # type: ignore[arg-type]
+            # Steps without the discriminator do not use the adapters of a student.
+            strategy="ddp_find_unused_parameters_true" if is_distributed else "auto",
+            precision=choose_precision(settings),  # type: ignore[arg-type]
         )
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise UserError(
@@ -90,8 +100,8 @@ def make_fabric(settings: TrainSettings) -> Fabric:
         ) from error
 
 
-def precision(settings: TrainSettings) -> str:
-    """Fabric's name of the arithmetic; `auto` takes bfloat16 where the device multiplies in it."""
+def choose_precision(settings: TrainSettings) -> str:
+    """Return Fabric's name of the precision; `auto` is bfloat16 if the device computes in it."""
     if settings.precision != "auto":
         return settings.precision
     if settings.accelerator != "cpu" and torch.cuda.is_available():
@@ -101,17 +111,22 @@ def precision(settings: TrainSettings) -> str:
     return "bf16-mixed" if "avx512_bf16" in cpu_flags() else "32-true"
 
 
-def _datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:
-    source = read_source(Path(settings.data), settings.split)
-    wanted = [*source.of("train"), *source.of("val")]
-    kept = sound(source, wanted, settings.skip_bad)
-    if len(kept) < len(wanted):
-        log.warning("%s: %d pairs left out", source.root, len(wanted) - len(kept))
+def load_datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:
+    """Check and read the frames of `train` (augmented) and `val`.
+
+    Raises:
+        UserError: The data set is missing, has bad pairs without `skip_bad`, or a split is empty.
+    """
+    data_set = read_data_set(Path(settings.data), settings.split)
+    samples = [*data_set.in_split("train"), *data_set.in_split("val")]
+    kept = checked_pairs(data_set, samples, settings.skip_bad)
+    if len(kept) < len(samples):
+        log.warning("%s: skipped %d bad pairs", data_set.root, len(samples) - len(kept))
 
     def dataset(split: str, augmentation: str) -> PolypDataset:
         pairs = [s.pair for s in kept if s.split == split]
         if not pairs:
-            raise UserError(f"{source.root}: no sound frame of split '{split}'")
+            raise UserError(f"{data_set.root}: no usable frame of split '{split}'")
         return PolypDataset(pairs, settings.size, settings.seed, augmentation)
 
     return dataset("train", settings.augmentation), dataset("val", "none")

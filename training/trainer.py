@@ -1,16 +1,14 @@
-"""The loop that all trainings share: steps, averaged weights, validation, checkpoints, resume.
+"""The training loop of all methods: steps, averaged weights, validation, checkpoints, resume.
 
-Steps: read the frames; make the networks of the lesson; resume where there is a checkpoint; then,
-for each step, let the lesson learn from one batch, and after each epoch validate, log and write a
-checkpoint. A run that was stopped and started again ends with the same weights as one that was
-not. Lightning Fabric places all of it on the CPU, one GPU or many.
+For each step the training method trains its networks on one batch. After each epoch the loop
+validates, logs, and writes weights and a checkpoint. A run that is interrupted and resumed gives
+the same weights as an uninterrupted one. Lightning Fabric runs it on a CPU, a GPU or several.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-import math
 import time
 from collections.abc import Callable
 from datetime import date
@@ -23,11 +21,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from training.data.dataset import EpochOrder, PolypDataset, steps_per_epoch, training_loader
-from training.journal import Journal
+from training.data.dataset import EpochSampler, PolypDataset, steps_per_epoch, training_loader
 from training.models.weight_files import git_commit, save_weights
-from training.models.zoo import MODEL_NAMES, Network, pretraining
-from training.settings import TrainSettings, as_dict, differences
+from training.models.zoo import MODEL_NAMES, Network, pretraining_data
+from training.settings import TrainSettings, changed_settings
+from training.training_log import TrainingLog
 from training.validation import validate
 from xpnet.card import DataSource, new_card
 from xpnet.errors import UserError
@@ -36,159 +34,198 @@ from xpnet.host.cpu import describe_machine
 
 log = logging.getLogger("xpnet.training")
 
+NOT_IN_CARD = frozenset(
+    {"data", "data_name", "data_licence", "data_reference", "output", "init", "teachers"}
+)
+"""Settings that the card omits: local paths, and what other fields of the card contain."""
 
-class Lesson(Protocol):
-    """What one training does with a batch: its networks, optimisers and losses."""
 
-    network: Network  # the one that is trained for use
-    notes: dict[str, Any]  # for the card: what it started from, who taught it
+class TrainingMethod(Protocol):
+    """What a training does with one batch: its networks, optimisers and losses.
+
+    Attributes:
+        network: The network whose weights are validated and saved.
+        provenance: Entries for the model card: initial weights, teachers.
+    """
+
+    network: Network
+    provenance: dict[str, Any]
 
     def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """Learns from one batch; the losses, each a scalar, `loss` the network's own.
+        """Train on one batch.
+
+        Args:
+            step: Number of the step in the run, from 0.
+            frames: N x 3 x H x W in [0, 1].
+            masks: N x 1 x H x W, 0 or 1.
+
+        Returns:
+            The losses by name, each a scalar; `loss` is that of `network`.
 
         Raises:
-            Diverged: a loss or a gradient is no number; the weights are as before the step.
+            DivergedError: A loss or gradient is not finite; the weights are unchanged.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """Networks, optimisers and schedules."""
+        """Return the state of networks, optimisers and schedules."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The reverse."""
+        """Restore what `state_dict` returned."""
 
 
-class Diverged(Exception):
+class DivergedError(Exception):
     """A loss or a gradient is not finite."""
 
 
 class Trainer:
-    """One run of a lesson, and the folder that holds its files."""
+    """One run of a training method.
+
+    Args:
+        fabric: Devices and precision.
+        settings: Settings of the training.
+        method: Training method with its networks.
+        train_set: Augmented frames with masks.
+        val_set: Frames with masks, without augmentation.
+
+    Attributes:
+        averaged: Moving average of the network's weights.
+        steps: Steps per epoch.
+        step: Steps done in the run.
+        seconds: Time spent on the current epoch.
+        loss_sums: Sum and number of the values of each loss in the current epoch.
+        best_dice: Highest Dice on the validation set.
+    """
 
     def __init__(
         self,
         fabric: Fabric,
         settings: TrainSettings,
-        lesson: Lesson,
+        method: TrainingMethod,
         train_set: PolypDataset,
         val_set: PolypDataset,
     ) -> None:
-        self.fabric, self.settings, self.lesson = fabric, settings, lesson
+        self.fabric, self.settings, self.method = fabric, settings, method
         self.train_set, self.val_set = train_set, val_set
         self.folder = Path(settings.output)
         self.averaged = AveragedModel(
-            lesson.network, multi_avg_fn=moving_average(settings.average), use_buffers=True
+            method.network, multi_avg_fn=moving_average(settings.average), use_buffers=True
         )
         self.steps = steps_per_epoch(len(train_set), settings.batch, fabric.world_size)
-        self.step = 0  # of the whole run
-        self.seconds = 0.0  # spent on this epoch
-        self.sums: dict[str, tuple[float, int]] = {}  # of each loss in this epoch, and how often
-        self.best = -1.0
+        self.step = 0
+        self.seconds = 0.0
+        self.loss_sums: dict[str, tuple[float, int]] = {}
+        self.best_dice = -1.0
 
     def run(self) -> Path:
-        """Trains to the last epoch, from the checkpoint where there is one.
+        """Train to the last epoch, from the checkpoint if there is one.
 
-        Returns the path of the averaged weights that were best on the validation set; beside them
-        lie their card, `weights.json`, those of the last epoch, `last.*`, and `log.jsonl`.
+        The folder then contains `weights.safetensors` (averaged weights of the best epoch) and
+        `last.safetensors`, each with a card, `log.jsonl`, `checkpoint.pt` and `tensorboard/`.
+
+        Returns:
+            Path of `weights.safetensors`.
 
         Raises:
-            UserError: a loss is no number, the checkpoint belongs to other settings, data or
-                teachers, or the disk is full; what was saved before stays.
+            UserError: A loss is not finite, the checkpoint belongs to other settings, data or
+                teachers, or the disk is full. Files written before are unchanged.
         """
         self._resume()
         total = self.steps * self.settings.epochs
-        first = self.fabric.is_global_zero
+        is_rank_zero = self.fabric.is_global_zero
+        bar_disabled = None if is_rank_zero else True  # None: disabled unless stderr is a terminal
         with (
-            Journal(self.folder, self.step // self.steps, enabled=first) as journal,
-            tqdm(
-                total=total, initial=self.step, unit=" steps", disable=None if first else True
-            ) as bar,
+            TrainingLog(self.folder, self.step // self.steps, enabled=is_rank_zero) as training_log,
+            tqdm(total=total, initial=self.step, unit=" steps", disable=bar_disabled) as bar,
         ):
             while self.step < total:
-                losses = self._epoch(bar)
-                self._end_of_epoch(journal, losses)
-        self.fabric.barrier()  # the first process writes; the others must not run ahead of it
+                losses = self._train_epoch(bar)
+                self._finish_epoch(training_log, losses)
+        self.fabric.barrier()  # rank 0 writes files; the other processes wait for it
         return self.folder / "weights.safetensors"
 
-    def _epoch(self, bar: tqdm) -> dict[str, float]:
-        """The rest of the current epoch; the mean of each loss over the whole of it."""
+    def _train_epoch(self, bar: tqdm) -> dict[str, float]:
+        """Train for the rest of the current epoch; return the means of its losses."""
         epoch, done = divmod(self.step, self.steps)
         s, fabric = self.settings, self.fabric
         bar.set_description(f"epoch {epoch + 1}/{s.epochs}")
-        order = EpochOrder(
+        sampler = EpochSampler(
             len(self.train_set), s.seed, epoch, fabric.global_rank, fabric.world_size,
             skip=done * s.batch,
         )  # fmt: skip
         batches = fabric.setup_dataloaders(
-            training_loader(self.train_set, order, epoch, s.batch, s.workers),
+            training_loader(self.train_set, sampler, epoch, s.batch, s.workers),
             use_distributed_sampler=False,
         )
         saved = last = time.monotonic()
         for frames, masks in batches:
-            if self._agree(time.monotonic() - saved > s.checkpoint_minutes * 60):
-                self._on_first(self._checkpoint)
+            if self._decide_on_rank_zero(time.monotonic() - saved > s.checkpoint_minutes * 60):
+                self._write_on_rank_zero(self._write_checkpoint)
                 saved = time.monotonic()
             try:
-                losses = self.lesson.step(
+                losses = self.method.step(
                     self.step, frames.to(memory_format=torch.channels_last), masks
                 )
-            except Diverged as error:
+            except DivergedError as error:
                 raise UserError(
                     f"{error} at step {self.step % self.steps + 1} of {self.steps} in epoch "
-                    f"{epoch + 1}: stopped, {self._last_good()}; a smaller learning_rate may help"
+                    f"{epoch + 1}; training stopped; {self._describe_checkpoint()}; try a smaller "
+                    "learning_rate"
                 ) from error
             if s.average:
-                self.averaged.update_parameters(self.lesson.network)
+                self.averaged.update_parameters(self.method.network)
             for name, loss in losses.items():
-                total, times = self.sums.get(name, (0.0, 0))
-                self.sums[name] = (total + float(loss), times + 1)
+                total, count = self.loss_sums.get(name, (0.0, 0))
+                self.loss_sums[name] = (total + float(loss), count + 1)
             self.step += 1
             now = time.monotonic()
             self.seconds, last = self.seconds + now - last, now
             bar.update()
             bar.set_postfix(loss=f"{float(losses['loss']):.3f}")
-        return {name: total / times for name, (total, times) in self.sums.items()}
+        return {name: total / count for name, (total, count) in self.loss_sums.items()}
 
-    def _end_of_epoch(self, journal: Journal, losses: dict[str, float]) -> None:
+    def _finish_epoch(self, training_log: TrainingLog, losses: dict[str, float]) -> None:
+        """Validate, then write weights, log and checkpoint."""
         start = time.monotonic()
-        network: Any = self.averaged.module if self.settings.average else self.lesson.network
+        network: Any = self.averaged.module if self.settings.average else self.method.network
         scores, panel = validate(network, self.val_set, self.settings.batch, self.fabric)
         epoch = self.step // self.steps
         seconds = self.seconds + time.monotonic() - start
-        self.seconds, self.sums = 0.0, {}
-        better = scores["dice"] > self.best
-        self.best = max(self.best, scores["dice"])
+        self.seconds, self.loss_sums = 0.0, {}
+        is_best = scores["dice"] > self.best_dice
+        self.best_dice = max(self.best_dice, scores["dice"])
 
         def write() -> None:
             self._write_weights("last", network, scores, epoch)
-            if better:
+            if is_best:
                 self._write_weights("weights", network, scores, epoch)
             row = {"epoch": epoch, "seconds": round(seconds, 1), **losses}
-            journal.write(row, scores, panel, left=(self.settings.epochs - epoch) * seconds)
-            self._checkpoint()
+            left_s = (self.settings.epochs - epoch) * seconds
+            training_log.write_epoch(row, scores, panel, left_s)
+            self._write_checkpoint()
 
-        self._on_first(write)
+        self._write_on_rank_zero(write)
 
-    def _agree(self, due: bool) -> bool:
-        """The first process's answer: clocks differ, and a checkpoint needs all at one step."""
-        return self.fabric.broadcast(due) if self.fabric.world_size > 1 else due
+    def _decide_on_rank_zero(self, value: bool) -> bool:
+        """Return rank 0's value: clocks differ, and all processes must checkpoint at one step."""
+        return self.fabric.broadcast(value) if self.fabric.world_size > 1 else value
 
-    def _on_first(self, write: Callable[[], None]) -> None:
-        """Writes on the first process; what fails there stops all, or they would wait for ever."""
-        failed = ""
+    def _write_on_rank_zero(self, write: Callable[[], None]) -> None:
+        """Call `write` in the process of rank 0; raise its error in all, or they would wait."""
+        failure = ""
         if self.fabric.is_global_zero:
             try:
                 write()
             except UserError as error:
                 if self.fabric.world_size == 1:
                     raise
-                failed = str(error)
-        if self.fabric.world_size > 1 and (failed := self.fabric.broadcast(failed)):
-            raise UserError(failed)
+                failure = str(error)
+        if self.fabric.world_size > 1 and (failure := self.fabric.broadcast(failure)):
+            raise UserError(failure)
 
     def _write_weights(
         self, stem: str, network: nn.Module, scores: dict[str, float], epoch: int
     ) -> None:
-        """The weights and their card."""
+        """Write weights and their card."""
         save_weights(network, self.folder / f"{stem}.safetensors")
         s = self.settings
         card = new_card(
@@ -201,106 +238,95 @@ class Trainer:
                 DataSource(
                     s.data_name, "train", len(self.train_set), s.data_licence, s.data_reference
                 ),
-                *pretraining(s.network),
+                *pretraining_data(s.network),
             ),
             git_commit=git_commit(),
             training={
-                "settings": _public_settings(s),
+                "settings": s.model_dump(exclude=set(NOT_IN_CARD)),
                 "epoch": epoch,
                 "precision": self.fabric._precision.precision,
                 "machine": describe_machine(),
                 "date": date.today().isoformat(),
                 "val_at_training_size": scores,
-                **self.lesson.notes,
+                **self.method.provenance,
             },
         )
         card.write(self.folder / f"{stem}.json")
 
-    def _checkpoint(self) -> None:
-        """Everything that `_resume` needs, in one file, replaced at once.
+    def _write_checkpoint(self) -> None:
+        """Write everything that `_resume` needs to one file.
 
-        It is made in memory first: what fails on a full disk is then one plain write.
+        The content is built in memory first, so a full disk can fail a plain write only.
         """
         content = io.BytesIO()
         state = {
-            "settings": as_dict(self.settings),
-            "identity": self._identity(),
+            "settings": self.settings.model_dump(),
+            "fingerprint": self._fingerprint(),
             "step": self.step,
             "seconds": self.seconds,
-            "sums": self.sums,
-            "best": self.best,
-            "lesson": self.lesson.state_dict(),
+            "loss_sums": self.loss_sums,
+            "best_dice": self.best_dice,
+            "method": self.method.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "precision": self.fabric._precision.state_dict(),  # the scaler of 16-mixed
+            "precision": self.fabric._precision.state_dict(),  # the gradient scaler of 16-mixed
             "random": torch.get_rng_state(),
         }
         torch.save(state, content)
         write_bytes(self.folder / "checkpoint.pt", content.getvalue())
 
     def _resume(self) -> None:
+        """Restore the state of the checkpoint, if there is one."""
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            changed = differences(self.settings, state["settings"])
-            ours, theirs = self._identity(), state["identity"]
+            changed = changed_settings(self.settings, state["settings"])
+            ours, theirs = self._fingerprint(), state["fingerprint"]
             changed += sorted(name for name in ours if ours[name] != theirs.get(name))
-        except Exception as error:  # torch has a type for each way of being wrong
+        except Exception as error:  # torch raises many types for a damaged file
             raise UserError(f"{path}: not a checkpoint of this version: {error}") from error
         if changed:
             raise UserError(
-                f"{path}: was made with other settings ({', '.join(changed)}); give another "
-                "output folder, or remove it"
+                f"{path}: was written with other settings ({', '.join(changed)}); choose another "
+                "output folder, or delete the checkpoint"
             )
-        self.step, self.sums, self.best = state["step"], state["sums"], state["best"]
-        self.seconds = state["seconds"]
-        self.lesson.load_state_dict(state["lesson"])
+        self.step, self.loss_sums = state["step"], state["loss_sums"]
+        self.seconds, self.best_dice = state["seconds"], state["best_dice"]
+        self.method.load_state_dict(state["method"])
         self.averaged.load_state_dict(state["averaged"])
         self.fabric._precision.load_state_dict(state["precision"])
         torch.set_rng_state(state["random"])
         log.info("resumed after step %d of %d", self.step, self.steps * self.settings.epochs)
 
-    def _identity(self) -> dict[str, Any]:
-        """What a checkpoint belongs to beside its settings, wherever the files lie."""
+    def _fingerprint(self) -> dict[str, Any]:
+        """Return what a resumed run must have in common with its checkpoint beside the settings."""
         return {
             "frames of the data": [self.train_set.digest, self.val_set.digest],
             "number of processes": self.fabric.world_size,
-            "teachers": [t["sha256"] for t in self.lesson.notes.get("teachers", [])],
+            "teachers": [t["sha256"] for t in self.method.provenance.get("teachers", [])],
         }
 
-    def _last_good(self) -> str:
+    def _describe_checkpoint(self) -> str:
         path = self.folder / "checkpoint.pt"
-        return f"the last good checkpoint is {path}" if path.exists() else "before any checkpoint"
-
-
-def check_finite(value: Tensor, what: str) -> None:
-    """Raises Diverged, naming `what`, where a scalar is not finite."""
-    number = float(value.detach())
-    if not math.isfinite(number):
-        raise Diverged(f"{what} is {number}")
+        return f"the last checkpoint is {path}" if path.exists() else "there is no checkpoint"
 
 
 def moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Exponential averaging that starts short: at first `decay` would hold on to the first weights.
+    """Return an exponential moving average for torch's AveragedModel.
 
-    For torch's AveragedModel: tensors of the average, those of the network, and their count so far.
+    The decay increases to its final value, since the first weights are random.
+
+    Args:
+        decay: Final decay of the average, for each step.
     """
 
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        now = min(decay, (1 + float(count)) / (10 + float(count)))
-        for ours, theirs in zip(averaged, current, strict=True):
-            if ours.is_floating_point():
-                ours.lerp_(theirs, 1 - now)
+        warm_decay = min(decay, (1 + float(count)) / (10 + float(count)))
+        for average, tensor in zip(averaged, current, strict=True):
+            if average.is_floating_point():
+                average.lerp_(tensor, 1 - warm_decay)
             else:
-                ours.copy_(theirs)
+                average.copy_(tensor)
 
     return update
-
-
-def _public_settings(settings: TrainSettings) -> dict[str, Any]:
-    """Without the paths, which mean nothing on another machine, and what the card says itself."""
-    hidden = (
-        "data", "data_name", "data_licence", "data_reference", "output", "init", "teachers",
-    )  # fmt: skip
-    return {k: v for k, v in as_dict(settings).items() if k not in hidden}

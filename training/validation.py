@@ -1,7 +1,7 @@
-"""Scores during a training, on its device and at its size, with MONAI's metrics.
+"""Validation during a training, on its device and at its size, with MONAI's metrics.
 
-They choose the epoch. What a card or the README says comes from `xpnet evaluate`, which scores
-the exported model at the size of the masks as stored.
+These scores select the best epoch. The scores in cards and in the README are from `xpnet evaluate`,
+which scores the exported model at the original size of the masks.
 """
 
 from __future__ import annotations
@@ -16,22 +16,31 @@ from training.data.dataset import PolypDataset
 from training.models.zoo import Network
 from xpnet.card import THRESHOLD
 
-SHOWN = 4
-"""Frames in the panel: the first ones of the set."""
+PANEL_FRAMES = 4
+"""Number of frames in the panel, from the start of the data set."""
 
 
 @torch.inference_mode()
 def validate(
     network: Network, dataset: PolypDataset, batch: int, fabric: Fabric
 ) -> tuple[dict[str, float], Tensor]:
-    """`dice`, `iou` and `false_alarm` of unaugmented frames, and a panel of the first ones.
+    """Score a network on unaugmented frames, and draw a panel of the first ones.
 
-    Per frame, averaged over frames; an empty mask met by an empty prediction counts 1, as in
-    training.evaluation.metrics. The panel is 3 x (SHOWN * H) x (3 * W) in [0, 1]: frame, truth, probability.
+    Args:
+        network: Network to score; its mode (training or evaluation) is restored.
+        dataset: Frames with masks, without augmentation.
+        batch: Frames per batch.
+        fabric: Devices and precision.
+
+    Returns:
+        `dice` and `iou`, computed per frame and averaged over frames, where an empty prediction
+        for an empty mask counts 1, as in training.evaluation.metrics; and `false_alarm`, the share
+        of the frames without a polyp that have a prediction, if there are such frames. Then the
+        panel, 3 x (PANEL_FRAMES * H) x (3 * W) in [0, 1]: frame, truth, probability.
     """
-    training = network.training
+    was_training = network.training
     network.eval()
-    dice, iou, alarms = [], [], []
+    dice, iou, false_alarms = [], [], []
     rows: list[Tensor] = []
     for frames, masks in DataLoader(dataset, batch):
         frames = frames.to(fabric.device, memory_format=torch.channels_last)
@@ -42,14 +51,14 @@ def validate(
         predicted = (probabilities > THRESHOLD).float()
         dice.append(compute_dice(predicted, masks, include_background=True, ignore_empty=False))
         iou.append(compute_iou(predicted, masks, include_background=True, ignore_empty=False))
-        empty = masks.flatten(1).sum(1) == 0
-        alarms.append(predicted.flatten(1).amax(1)[empty])
-        if len(rows) < SHOWN:
-            sides = [frames, masks.expand_as(frames), probabilities.expand_as(frames)]
-            rows += list(torch.cat(sides, dim=3).cpu())
-    network.train(training)
-    found = torch.cat(alarms)
+        is_empty = masks.flatten(1).sum(1) == 0
+        false_alarms.append(predicted.flatten(1).amax(1)[is_empty])
+        if len(rows) < PANEL_FRAMES:
+            columns = [frames, masks.expand_as(frames), probabilities.expand_as(frames)]
+            rows += list(torch.cat(columns, dim=3).cpu())
+    network.train(was_training)
+    all_alarms = torch.cat(false_alarms)
     scores = {"dice": float(torch.cat(dice).mean()), "iou": float(torch.cat(iou).mean())}
-    if len(found):
-        scores["false_alarm"] = float(found.mean())
-    return scores, torch.cat(rows[:SHOWN], dim=1)
+    if len(all_alarms):
+        scores["false_alarm"] = float(all_alarms.mean())
+    return scores, torch.cat(rows[:PANEL_FRAMES], dim=1)

@@ -1,6 +1,6 @@
 """A graph as data: elements, properties, links and probes.
 
-`describe` makes the graph of every platform from the platform's table
+`assemble_description` makes the graph of every platform from the platform's table
 (element_tables.py). The result can be built (pipeline_builder.py), checked against known
 elements and properties, printed as a gst-launch line, and drawn.
 """
@@ -15,30 +15,30 @@ from xpnet.errors import UserError
 
 
 @dataclass(frozen=True)
-class Row:
+class ElementSpec:
     """One element of a platform's table.
 
     Attributes:
         factory: GStreamer's factory name; may contain `{placeholders}`.
         name: Name in the pipeline; empty for factory and number.
         properties: Values by property; may contain `{placeholders}`.
-        delayed: Whether its output pads are added later, when it knows its streams.
+        dynamic_pads: Whether its output pads are added later, when it knows its streams.
         sink_pad: The request pad to link to; empty for the static pad `sink`.
         probes: Pairs of a pad and the handler of the probe on it.
-        head: Whether an end of stream can be sent into it to end the stream behind it.
-        apart: Whether it starts a branch of its own instead of following the source.
+        accepts_eos: Whether an end of stream can be sent into it to end the stream behind it.
+        starts_branch: Whether it starts a branch of its own instead of following the source.
     """
 
     factory: str
     name: str = ""
     properties: Mapping[str, str] = field(default_factory=dict)
-    delayed: bool = False
+    dynamic_pads: bool = False
     sink_pad: str = ""
     probes: tuple[tuple[str, str], ...] = ()
-    head: bool = False
-    apart: bool = False
+    accepts_eos: bool = False
+    starts_branch: bool = False
 
-    def filled(self, values: Mapping[str, str], number: int) -> Row:
+    def with_values(self, values: Mapping[str, str], number: int) -> ElementSpec:
         """Return the row with placeholders replaced, and a name if it has none."""
         factory = self.factory.format_map(values)
         return replace(
@@ -77,18 +77,18 @@ class Description:
         elements: In the order of the stream.
         links: Between elements.
         probes: Pad probes.
-        sources: Names of the elements whose errors are errors of the input.
-        heads: Pads into which an end of stream can be sent.
+        source_elements: Names of the elements whose errors are errors of the input.
+        eos_pads: Pads into which an end of stream can be sent.
     """
 
     platform: str
-    elements: tuple[Row, ...]
+    elements: tuple[ElementSpec, ...]
     links: tuple[Link, ...]
     probes: tuple[ProbePoint, ...]
-    sources: tuple[str, ...]
-    heads: tuple[tuple[str, str], ...]
+    source_elements: tuple[str, ...]
+    eos_pads: tuple[tuple[str, str], ...]
 
-    def element(self, name: str) -> Row:
+    def element(self, name: str) -> ElementSpec:
         """Return the element of this name. Raises KeyError if there is none."""
         for row in self.elements:
             if row.name == name:
@@ -121,12 +121,12 @@ def _word(key: str, value: str) -> str:
     return f'{key}="{value}"' if any(c in value for c in " ,(!") else f"{key}={value}"
 
 
-Table = Mapping[str, tuple[Row, ...]]
+Table = Mapping[str, tuple[ElementSpec, ...]]
 """Rows by stage: `source.KIND`, `frame`, `inference.MODE`, `overlay`, `encoder.KIND`,
 `sink.KIND`, `sound`."""
 
 
-def describe(
+def assemble_description(
     platform: str,
     table: Table,
     source: str,
@@ -155,7 +155,7 @@ def describe(
     if sink != "screen":
         stages.append(f"encoder.{encoder}")
     stages.append(f"sink.{sink}")
-    rows: list[Row] = []
+    rows: list[ElementSpec] = []
     for stage in stages:
         if stage not in table:
             kind = stage.split(".")[0]
@@ -164,25 +164,25 @@ def describe(
                 f"platform {platform}: no {stage.replace('.', ' ')}: it has {', '.join(known)}"
             )
         for row in table[stage]:
-            rows.append(row.filled(values, len(rows)))
+            rows.append(row.with_values(values, len(rows)))
     links = [_link(one, other, "video") for one, other in pairwise(rows)]
     names = tuple(row.name for row in rows[: len(table[f"source.{source}"])])
     if sound:
-        branch = [row.filled(values, len(rows) + n) for n, row in enumerate(table["sound"])]
+        branch = [row.with_values(values, len(rows) + n) for n, row in enumerate(table["sound"])]
         muxer = next(row for row in rows if row.name == "muxer")
-        path = [*branch, muxer] if branch[0].apart else [rows[0], *branch, muxer]
+        path = [*branch, muxer] if branch[0].starts_branch else [rows[0], *branch, muxer]
         links += [_link(one, other, "audio") for one, other in pairwise(path)]
-        names += tuple(row.name for row in takewhile(lambda row: not row.head, branch))
+        names += tuple(row.name for row in takewhile(lambda row: not row.accepts_eos, branch))
         rows += branch
     return Description(
         platform=platform,
         elements=tuple(rows),
         links=tuple(links),
         probes=tuple(ProbePoint(row.name, *probe) for row in rows for probe in row.probes),
-        sources=names,
-        heads=tuple((row.name, row.sink_pad or "sink") for row in rows if row.head),
+        source_elements=names,
+        eos_pads=tuple((row.name, row.sink_pad or "sink") for row in rows if row.accepts_eos),
     )
 
 
-def _link(one: Row, other: Row, media: str) -> Link:
-    return Link(one.name, other.name, other.sink_pad, media if one.delayed else "")
+def _link(one: ElementSpec, other: ElementSpec, media: str) -> Link:
+    return Link(one.name, other.name, other.sink_pad, media if one.dynamic_pads else "")

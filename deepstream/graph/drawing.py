@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepstream.graph.description import Description, Row
+from deepstream.graph.description import Description, ElementSpec
 from deepstream.graph.element_tables import NVMM
 from xpnet.addresses import without_credentials
 
@@ -50,19 +50,19 @@ def as_dot(description: Description) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _chains(description: Description) -> tuple[list[Row], list[Row]]:
+def _chains(description: Description) -> tuple[list[ElementSpec], list[ElementSpec]]:
     """Return the elements of the video branch and of the audio branch, in order."""
     cut = [row.name for row in description.elements].index("sink") + 1
     return list(description.elements[:cut]), list(description.elements[cut:])
 
 
-def _leaves_row(source: str, target: str, rows: list[list[Row]]) -> bool:
+def _leaves_row(source: str, target: str, rows: list[list[ElementSpec]]) -> bool:
     """Return whether a link leads to another row."""
     row_of = {element.name: number for number, row in enumerate(rows) for element in row}
     return row_of[source] != row_of[target]
 
 
-def _label(description: Description, row: Row) -> str:
+def _label(description: Description, row: ElementSpec) -> str:
     """Return an HTML-like table: factory, name, properties, probes."""
     colour = NVIDIA if row.factory.startswith("nv") else PLAIN
     cells = [f'<tr><td bgcolor="{colour}22"><b>{_escaped(row.factory)}</b></td></tr>']

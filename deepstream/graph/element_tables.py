@@ -16,7 +16,7 @@ the source of each, and a test compares them.
 
 from __future__ import annotations
 
-from deepstream.graph.description import Row, Table
+from deepstream.graph.description import ElementSpec, Table
 from xpnet.platforms import DGPU, GSTREAMER, JETSON
 
 # `quantizer` 20 shows no artefact on mucosa; `veryfast` leaves the cores to inference.
@@ -29,64 +29,75 @@ X264_LIVE = {
 }  # fmt: skip
 UNBOUNDED = {"max-size-bytes": "0", "max-size-time": "0"}
 # If a live source is faster than inference, its oldest frame is dropped.
-LEAKY_QUEUE = Row("queue", "fresh", {"leaky": "downstream", "max-size-buffers": "1", **UNBOUNDED})
+LEAKY_QUEUE = ElementSpec(
+    "queue", "leaky", {"leaky": "downstream", "max-size-buffers": "1", **UNBOUNDED}
+)
 
-PARSE = Row("h264parse", properties={"config-interval": "-1"})  # headers before each key frame
+PARSE = ElementSpec(
+    "h264parse", properties={"config-interval": "-1"}
+)  # headers before each key frame
 FILE = (
-    Row("h264parse"),
-    Row("{muxer}", "muxer"),
-    Row("filesink", "sink", {"location": "{location}"}),
+    ElementSpec("h264parse"),
+    ElementSpec("{muxer}", "muxer"),
+    ElementSpec("filesink", "sink", {"location": "{location}"}),
 )
 RTSP = (
     PARSE,
-    Row("rtph264pay"),
-    Row(
+    ElementSpec("rtph264pay"),
+    ElementSpec(
         "udpsink",
         "sink",
         {"host": "127.0.0.1", "port": "{rtp_port}", "sync": "{sync}", "async": "false"},
     ),
 )
-V4L2 = Row("v4l2src", "source", {"device": "{device}"})
+V4L2 = ElementSpec("v4l2src", "source", {"device": "{device}"})
 RAW = (
     V4L2,
-    Row("capsfilter", "asked", {"caps": "video/x-raw,width={width},height={height}{rate}"}),
+    ElementSpec(
+        "capsfilter", "device_caps", {"caps": "video/x-raw,width={width},height={height}{rate}"}
+    ),
 )
 JPEG = (
     V4L2,
-    Row("capsfilter", "asked", {"caps": "image/jpeg,width={width},height={height}{rate}"}),
-    Row("jpegdec", properties={"max-errors": "-1"}),  # a broken frame does not end the stream
+    ElementSpec(
+        "capsfilter", "device_caps", {"caps": "image/jpeg,width={width},height={height}{rate}"}
+    ),
+    ElementSpec(
+        "jpegdec", properties={"max-errors": "-1"}
+    ),  # a broken frame does not end the stream
 )
-DECKLINK = Row("decklinkvideosrc", "source", {"device-number": "{device}", "mode": "auto"})
+DECKLINK = ElementSpec("decklinkvideosrc", "source", {"device-number": "{device}", "mode": "auto"})
 DEINTERLACE = (
-    Row("videoconvert"),  # formats that deinterlace does not accept
-    Row("deinterlace", properties={"mode": "auto"}),  # 1080i is common over SDI
+    ElementSpec("videoconvert"),  # formats that deinterlace does not accept
+    ElementSpec("deinterlace", properties={"mode": "auto"}),  # 1080i is common over SDI
     LEAKY_QUEUE,
 )
-DRAWN_QUEUE = Row("queue", "drawn", {"max-size-buffers": "4", **UNBOUNDED})
+DRAWN_QUEUE = ElementSpec("queue", "drawn", {"max-size-buffers": "4", **UNBOUNDED})
 
 GSTREAMER_TABLE: Table = {
     "source.file": (
-        Row("uridecodebin", "source", {"uri": "{uri}"}, delayed=True),
-        Row("videoconvert"),
+        ElementSpec("uridecodebin", "source", {"uri": "{uri}"}, dynamic_pads=True),
+        ElementSpec("videoconvert"),
         # Deinterlace 1080i or 576i; one frame for each pair of fields.
-        Row("deinterlace", properties={"mode": "auto", "fields": "top"}),
-        Row("videoflip", properties={"video-direction": "auto"}),  # rotate as the metadata says
+        ElementSpec("deinterlace", properties={"mode": "auto", "fields": "top"}),
+        # Rotate as the metadata says
+        ElementSpec("videoflip", properties={"video-direction": "auto"}),
     ),
-    "source.images": (Row("appsrc", "source"),),
+    "source.images": (ElementSpec("appsrc", "source"),),
     "source.rtsp": (
         # The default latency is two seconds.
-        Row("rtspsrc", "source", {"location": "{uri}", "latency": "{latency_ms}"}, delayed=True),
-        Row("decodebin", "decoder", delayed=True),
+        ElementSpec("rtspsrc", "source", {"location": "{uri}", "latency": "{latency_ms}"}, dynamic_pads=True),
+        ElementSpec("decodebin", "decoder", dynamic_pads=True),
         LEAKY_QUEUE,
     ),
     "source.v4l2": (*RAW, *DEINTERLACE),
     "source.v4l2-jpeg": (*JPEG, *DEINTERLACE),
     "source.decklink": (DECKLINK, *DEINTERLACE),
     "frame": (
-        Row("videoconvert", "input", head=True),
-        Row("videoscale", properties={"add-borders": "true"}),
+        ElementSpec("videoconvert", "input", accepts_eos=True),
+        ElementSpec("videoscale", properties={"add-borders": "true"}),
         # Without it the aspect ratio would follow the input's size, which no muxer accepts.
-        Row(
+        ElementSpec(
             "capsfilter",
             "canvas",
             {"caps": "video/x-raw,format=RGBA,width={width},height={height},"
@@ -94,80 +105,80 @@ GSTREAMER_TABLE: Table = {
         ),
     ),
     "inference.every": (
-        Row("identity", "pacer", {"silent": "true"}, probes=(("src", "frame_arrived"),)),
-        Row("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
+        ElementSpec("identity", "pacer", {"silent": "true"}, probes=(("src", "frame_arrived"),)),
+        ElementSpec("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
     ),
     "inference.latest": (
-        Row("clocksync", "pacer", probes=(("src", "frame_arrived"),)),
-        Row("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
+        ElementSpec("clocksync", "pacer", probes=(("src", "frame_arrived"),)),
+        ElementSpec("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
     ),
     "overlay": (
-        Row("identity", "overlay", {"silent": "true"}, probes=(("src", "frame_leaves"),)),
+        ElementSpec("identity", "overlay", {"silent": "true"}, probes=(("src", "frame_leaves"),)),
         DRAWN_QUEUE,
     ),
     "encoder.software": (
-        Row("videocrop", properties={"right": "{odd_width}", "bottom": "{odd_height}"}),
-        Row("videoconvert"),
-        Row("capsfilter", properties={"caps": "video/x-raw,format=I420"}),
-        Row("x264enc", "encoder", X264_FILE),
+        ElementSpec("videocrop", properties={"right": "{odd_width}", "bottom": "{odd_height}"}),
+        ElementSpec("videoconvert"),
+        ElementSpec("capsfilter", properties={"caps": "video/x-raw,format=I420"}),
+        ElementSpec("x264enc", "encoder", X264_FILE),
     ),
     "encoder.software-live": (
-        Row("videocrop", properties={"right": "{odd_width}", "bottom": "{odd_height}"}),
-        Row("videoconvert"),
-        Row("capsfilter", properties={"caps": "video/x-raw,format=I420"}),
-        Row("x264enc", "encoder", X264_LIVE),
+        ElementSpec("videocrop", properties={"right": "{odd_width}", "bottom": "{odd_height}"}),
+        ElementSpec("videoconvert"),
+        ElementSpec("capsfilter", properties={"caps": "video/x-raw,format=I420"}),
+        ElementSpec("x264enc", "encoder", X264_LIVE),
     ),
     "sink.file": FILE,
     "sink.rtsp": RTSP,
     "sink.screen": (
-        Row("videoconvert"),
-        Row("autovideosink", "sink", {"sync": "{sync}"}),
+        ElementSpec("videoconvert"),
+        ElementSpec("autovideosink", "sink", {"sync": "{sync}"}),
     ),
     "sound": (
-        Row("queue", "sound", {"max-size-buffers": "0", **UNBOUNDED}, head=True),
-        Row("audioconvert"),
-        Row("audioresample"),
-        Row("avenc_aac"),
-        Row("aacparse"),
+        ElementSpec("queue", "sound", {"max-size-buffers": "0", **UNBOUNDED}, accepts_eos=True),
+        ElementSpec("audioconvert"),
+        ElementSpec("audioresample"),
+        ElementSpec("avenc_aac"),
+        ElementSpec("aacparse"),
     ),
 }  # fmt: skip
 
 NVMM = "video/x-raw(memory:NVMM)"
 DEINTERLACE_AND_UPLOAD = (
     *DEINTERLACE,
-    Row("nvvideoconvert", properties={"nvbuf-memory-type": "{memory}"}),
-    Row("capsfilter", properties={"caps": f"{NVMM},format=NV12"}),
+    ElementSpec("nvvideoconvert", properties={"nvbuf-memory-type": "{memory}"}),
+    ElementSpec("capsfilter", properties={"caps": f"{NVMM},format=NV12"}),
 )
 NVURISRCBIN = {"uri": "{uri}", "disable-audio": "true"}
 NVENC = (
-    Row("nvvideoconvert"),
-    Row("capsfilter", properties={"caps": f"{NVMM},format=I420"}),
+    ElementSpec("nvvideoconvert"),
+    ElementSpec("capsfilter", properties={"caps": f"{NVMM},format=I420"}),
     # A viewer that joins, or seeks, needs an IDR frame; by default only one frame in 256 is one.
-    Row(
+    ElementSpec(
         "nvv4l2h264enc",
         "encoder",
         {"bitrate": "{bits}", "iframeinterval": "50", "idrinterval": "50"},
     ),
 )
 COPY_FROM_GPU = (
-    Row("nvvideoconvert"),
-    Row("capsfilter", properties={"caps": "video/x-raw,format=I420"}),
+    ElementSpec("nvvideoconvert"),
+    ElementSpec("capsfilter", properties={"caps": "video/x-raw,format=I420"}),
 )
 
 RGBA_CANVAS = (
-    Row("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
-    Row("nvvideoconvert", properties={"nvbuf-memory-type": "{memory}"}),
-    Row("capsfilter", "canvas", {"caps": f"{NVMM},format=RGBA"}),
+    ElementSpec("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
+    ElementSpec("nvvideoconvert", properties={"nvbuf-memory-type": "{memory}"}),
+    ElementSpec("capsfilter", "canvas", {"caps": f"{NVMM},format=RGBA"}),
 )
 
 DEEPSTREAM_TABLE: Table = {
-    "source.file": (Row("nvurisrcbin", "source", NVURISRCBIN, delayed=True),),
+    "source.file": (ElementSpec("nvurisrcbin", "source", NVURISRCBIN, dynamic_pads=True),),
     "source.rtsp": (
-        Row(
+        ElementSpec(
             "nvurisrcbin",
             "source",
             {**NVURISRCBIN, "latency": "{latency_ms}", "rtsp-reconnect-interval": "5"},
-            delayed=True,
+            dynamic_pads=True,
         ),
         LEAKY_QUEUE,
     ),
@@ -175,7 +186,7 @@ DEEPSTREAM_TABLE: Table = {
     "source.v4l2-jpeg": (*JPEG, *DEINTERLACE_AND_UPLOAD),
     "source.decklink": (DECKLINK, *DEINTERLACE_AND_UPLOAD),
     "frame": (
-        Row(
+        ElementSpec(
             "nvstreammux",
             "mux",
             {
@@ -188,15 +199,15 @@ DEEPSTREAM_TABLE: Table = {
                 "enable-padding": "true",  # borders instead of stretching
             },
             sink_pad="sink_0",
-            head=True,
+            accepts_eos=True,
         ),
     ),
     "inference.every": (
-        Row("nvinferserver", "inference", {"config-file-path": "{infer_config}"}),
+        ElementSpec("nvinferserver", "inference", {"config-file-path": "{infer_config}"}),
         *RGBA_CANVAS,
     ),
     "inference.latest": (
-        Row(
+        ElementSpec(
             "nvinferserver",
             "inference",
             {"config-file-path": "{infer_config}", "interval": "{interval}"},
@@ -205,7 +216,7 @@ DEEPSTREAM_TABLE: Table = {
     ),
     "inference.none": RGBA_CANVAS,
     "overlay": (
-        Row(
+        ElementSpec(
             "nvdsosd",
             "overlay",
             {"display-text": "true", "display-bbox": "false", "display-mask": "false"},
@@ -215,21 +226,21 @@ DEEPSTREAM_TABLE: Table = {
     ),
     "encoder.hardware": NVENC,
     "encoder.hardware-live": NVENC,
-    "encoder.software": (*COPY_FROM_GPU, Row("x264enc", "encoder", X264_FILE)),
-    "encoder.software-live": (*COPY_FROM_GPU, Row("x264enc", "encoder", X264_LIVE)),
+    "encoder.software": (*COPY_FROM_GPU, ElementSpec("x264enc", "encoder", X264_FILE)),
+    "encoder.software-live": (*COPY_FROM_GPU, ElementSpec("x264enc", "encoder", X264_LIVE)),
     "sink.file": FILE,
     "sink.rtsp": RTSP,
     # NVIDIA's containers have no audio decoders, so audio is copied.
     "sound": (
-        Row("filesrc", "listening", {"location": "{path}"}, apart=True),
-        Row("parsebin", "streams", delayed=True),
-        Row("queue", "sound", head=True),
-        Row("capsfilter", properties={"caps": "{audio_format}"}),  # selects the muxer's pad
+        ElementSpec("filesrc", "audio_file", {"location": "{path}"}, starts_branch=True),
+        ElementSpec("parsebin", "audio_parser", dynamic_pads=True),
+        ElementSpec("queue", "sound", accepts_eos=True),
+        ElementSpec("capsfilter", properties={"caps": "{audio_format}"}),  # selects the muxer's pad
     ),
     "sink.screen": (
-        Row("nvvideoconvert"),
-        Row("capsfilter", properties={"caps": NVMM}),
-        Row("nveglglessink", "sink", {"sync": "{sync}"}),
+        ElementSpec("nvvideoconvert"),
+        ElementSpec("capsfilter", properties={"caps": NVMM}),
+        ElementSpec("nveglglessink", "sink", {"sync": "{sync}"}),
     ),
 }
 
@@ -238,7 +249,7 @@ TABLES: dict[str, Table] = {
     DGPU: DEEPSTREAM_TABLE,
     JETSON: {
         **DEEPSTREAM_TABLE,
-        "sink.screen": (Row("nv3dsink", "sink", {"sync": "{sync}"}),),
+        "sink.screen": (ElementSpec("nv3dsink", "sink", {"sync": "{sync}"}),),
     },
 }
 """By platform; `deepstream-jetson` is DeepStream on a Jetson."""

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepstream.graph.description import Description, describe
+from deepstream.graph.description import Description, assemble_description
 from deepstream.graph.element_tables import MEMORY, TABLES
 from deepstream.graph.pipeline_builder import build
 from deepstream.gstreamer import Gst
@@ -88,8 +88,8 @@ def describe_graph(
         "odd_height": str(source.height % 2),
         "odd_width": str(source.width % 2),
         "pixel_aspect_ratio": source.pixel_aspect_ratio,
-        "live": str(source.live).lower(),
-        "sync": str(not source.live).lower(),  # a live frame is shown as soon as it arrives
+        "live": str(source.is_live).lower(),
+        "sync": str(not source.is_live).lower(),  # a live frame is shown as soon as it arrives
         "latency_ms": str(RTSP_LATENCY_MS),
         "in_flight": str(IN_FLIGHT - 1),  # one more waits in the overlay probe
         "memory": MEMORY[platform],
@@ -99,15 +99,15 @@ def describe_graph(
         "interval": str(interval),
     }
     encoder = "hardware" if hardware_encoder else "software"
-    if source.live or sink_kind == "rtsp":
+    if source.is_live or sink_kind == "rtsp":
         encoder += "-live"
-    sound = sink_kind == "file" and has_sound(platform, source, sink.muxer)
-    return describe(
+    sound = sink_kind == "file" and has_output_audio(platform, source, sink.muxer)
+    return assemble_description(
         platform, TABLES[platform], source.kind, sink_kind, mode, encoder, values, sound
     )
 
 
-def has_sound(platform: str, source: VideoSource, muxer: str) -> bool:
+def has_output_audio(platform: str, source: VideoSource, muxer: str) -> bool:
     """Return whether the audio of a source goes into the output file.
 
     DeepStream's graph copies audio as it is stored, which not every container accepts.
@@ -150,7 +150,7 @@ class Graph:
         if sound is not None:
             pad = sound.get_static_pad("sink")
             pad.add_probe(Gst.PadProbeType.BUFFER, self._record_sound_time)
-        self.live = LiveSource(self.pipeline, description) if source.live else None
+        self.live = LiveSource(self.pipeline, description) if source.is_live else None
 
     def element(self, name: str) -> Any:
         """Return the element of this name, or None. Names are listed at the top of this file."""
@@ -165,7 +165,7 @@ class Graph:
         blocked = self.description.upstream(failed_element) if failed_element else set()
         pads = [(link.target, link.target_pad or "sink") for link in self.description.links
                 if link.source == failed_element]  # fmt: skip
-        pads += [head for head in self.description.heads if head[0] not in blocked]
+        pads += [head for head in self.description.eos_pads if head[0] not in blocked]
         for name, pad in pads:
             head = self.element(name).get_static_pad(pad)
             if head is not None:  # a request pad exists only after the first stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepstream.graph.description import Description, Link, Row
+from deepstream.graph.description import Description, ElementSpec, Link
 from deepstream.gstreamer import GLib, GObject, Gst
 from xpnet.errors import UserError
 
@@ -36,7 +36,7 @@ def build(description: Description) -> Any:
     return pipeline
 
 
-def _make(row: Row) -> Any:
+def _make(row: ElementSpec) -> Any:
     element = Gst.ElementFactory.make(row.factory, row.name)
     if element is None:
         raise UserError(f"the graph cannot be built: GStreamer has no element {row.factory}")

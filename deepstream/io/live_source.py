@@ -1,6 +1,6 @@
 """A live source: drops frames whose timestamps do not increase, and restarts after a failure.
 
-The queue `fresh` separates the source from the graph. An end of stream of the source stops at that
+The queue `leaky` separates the source from the graph. An end of stream of the source stops at that
 queue; the player decides what follows.
 """
 
@@ -19,19 +19,19 @@ RECONNECTS = "rtsp-reconnect-interval"
 
 
 class LiveSource:
-    """The elements of a pipeline before the queue `fresh`.
+    """The elements of a pipeline before the queue `leaky`.
 
     Attributes:
         arrived: Number of frames that the source has delivered.
     """
 
     def __init__(self, pipeline: Any, description: Description) -> None:
-        names = description.sources[: description.sources.index("fresh")]
+        names = description.source_elements[: description.source_elements.index("leaky")]
         self._elements = [pipeline.get_by_name(name) for name in names]
         self._reconnects = RECONNECTS in description.element(names[0]).properties
         self._last_ns = -1
         self.arrived = 0
-        fresh = pipeline.get_by_name("fresh")
+        fresh = pipeline.get_by_name("leaky")
         kinds = Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM
         fresh.get_static_pad("sink").add_probe(kinds, self._on_arrival)
         fresh.get_static_pad("src").add_probe(kinds, self._on_departure)

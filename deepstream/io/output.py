@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepstream.io.rtsp_server import serving
+from deepstream.io.rtsp_server import running_rtsp_server
 from xpnet.addresses import LOOPBACK, check_port, without_credentials
 from xpnet.errors import UserError
 from xpnet.files import check_writable, replacing
@@ -44,7 +44,7 @@ class Output:
 
     Attributes:
         kind: `file`, `screen` or `rtsp`.
-        where: Its name in messages.
+        display_name: Its name in messages.
         path: The file, for kind `file`.
         host: The address to listen on, for kind `rtsp`.
         port: The TCP port to listen on, for kind `rtsp`.
@@ -52,7 +52,7 @@ class Output:
     """
 
     kind: str
-    where: str
+    display_name: str
     path: Path | None = None
     host: str = ""
     port: int = 0
@@ -64,7 +64,7 @@ class Output:
         return MUXERS[self.path.suffix.lower()] if self.path else ""
 
     @contextmanager
-    def opened(self) -> Iterator[SinkProperties]:
+    def open(self) -> Iterator[SinkProperties]:
         """Open the output for the time of the `with` block.
 
         A file is written under a temporary name and renamed at the end.
@@ -77,7 +77,7 @@ class Output:
                 yield SinkProperties(location=str(partial), muxer=self.muxer)
         elif self.kind == "rtsp":
             port = free_udp_port()
-            with serving(self.host, self.port, self.mount, port):
+            with running_rtsp_server(self.host, self.port, self.mount, port):
                 yield SinkProperties(rtp_port=str(port))
         else:
             yield SinkProperties()
@@ -132,7 +132,7 @@ def check_output(output: Output, environ: Mapping[str, str] = os.environ) -> Non
             "--output screen: no desktop found (neither DISPLAY nor WAYLAND_DISPLAY is set)"
         )
     if output.kind == "rtsp" and output.host not in LOOPBACK:
-        log.warning("%s: open to the network without a password", output.where)
+        log.warning("%s: open to the network without a password", output.display_name)
 
 
 def free_udp_port() -> int:

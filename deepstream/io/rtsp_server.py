@@ -24,7 +24,7 @@ LAUNCH = (
 
 
 @contextmanager
-def serving(host: str, port: int, mount: str, rtp_port: int) -> Iterator[None]:
+def running_rtsp_server(host: str, port: int, mount: str, rtp_port: int) -> Iterator[None]:
     """Serve the RTP stream of a local port at rtsp://host:port/mount during the `with` block.
 
     Args:
@@ -52,7 +52,9 @@ def serving(host: str, port: int, mount: str, rtp_port: int) -> Iterator[None]:
     server.get_mount_points().add_factory(mount, factory)
     context = GLib.MainContext.new()
     if server.attach(context) == 0:
-        raise UserError(f"{host}:{port} cannot be listened on: taken, or not ours")
+        raise UserError(
+            f"{host}:{port} cannot be listened on: the port is in use, or the address is not of this machine"
+        )
     with _running(context):
         try:
             yield

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 
 from deepstream.gstreamer import GLib, Gst, GstPbutils
-from deepstream.io.v4l2 import FORMS, choose_format
+from deepstream.io.v4l2 import MEDIA_TYPES, choose_format
 from xpnet.addresses import without_credentials
 from xpnet.errors import UserError
 from xpnet.frames import Frame
@@ -21,7 +21,7 @@ from xpnet.images import IMAGE_SUFFIXES, list_images, read_image
 log = logging.getLogger("xpnet.graph")
 
 DISCOVER_TIMEOUT_S = 15
-LIVE = ("rtsp", *FORMS, "decklink")
+LIVE_KINDS = ("rtsp", *MEDIA_TYPES, "decklink")
 FOLDER_FPS = 25.0
 """Default frame rate of a folder of images."""
 UPRIGHT = "rotate-0"
@@ -64,9 +64,9 @@ class VideoSource:
     device: str = ""
 
     @property
-    def live(self) -> bool:
+    def is_live(self) -> bool:
         """Whether the source delivers frames in real time."""
-        return self.kind in LIVE
+        return self.kind in LIVE_KINDS
 
     @property
     def audio_format(self) -> str:
@@ -74,7 +74,7 @@ class VideoSource:
         return self.audio_caps.partition(",")[0]
 
     @property
-    def where(self) -> str:
+    def display_name(self) -> str:
         """Its name in messages, without the credentials of a camera."""
         if self.kind == "rtsp":
             return without_credentials(self.uri)
@@ -82,7 +82,7 @@ class VideoSource:
 
     def without_credentials(self, text: str) -> str:
         """Return a text for the log with the camera's address shortened."""
-        return text.replace(self.uri, self.where) if self.kind == "rtsp" else text
+        return text.replace(self.uri, self.display_name) if self.kind == "rtsp" else text
 
     def rotated(self) -> VideoSource:
         """Return the source after a quarter turn."""
@@ -91,7 +91,7 @@ class VideoSource:
             self, height=self.width, width=self.height, pixel_aspect_ratio=f"{down}/{across}"
         )
 
-    def even(self) -> VideoSource:
+    def with_even_size(self) -> VideoSource:
         """Return the source with an even height and width."""
         return replace(self, height=self.height // 2 * 2, width=self.width // 2 * 2)
 
@@ -140,7 +140,7 @@ def open_source(
         if fps is not None and Path(text).is_file():
             raise UserError(f"--fps {fps:g}: {text} plays at the rate that it was recorded at")
         return open_clip(Path(text), FOLDER_FPS if fps is None else fps, rotate)
-    _check_size(Path(source.where), height, width)
+    _check_size(Path(source.display_name), height, width)
     return source
 
 
@@ -178,7 +178,7 @@ def _open_folder(path: Path, fps: float) -> VideoSource:
 
 def _checked_rate(fps: float) -> float:
     if not 0 < fps <= 240:
-        raise UserError(f"{fps:g} frames a second: expected more than 0 and at most 240")
+        raise UserError(f"{fps:g} fps: expected more than 0 and at most 240")
     return fps
 
 
@@ -237,7 +237,9 @@ def _orientation(video: Any) -> str:
 
 def _check_size(path: Path, height: int, width: int) -> None:
     if not (16 <= height <= MAX_SIDE and 16 <= width <= MAX_SIDE):
-        raise UserError(f"{path}: frames of {width} x {height}, expected 16 to {MAX_SIDE} a side")
+        raise UserError(
+            f"{path}: frames of {width} x {height}, expected 16 to {MAX_SIDE} pixels in each direction"
+        )
 
 
 class ImageFeeder:

@@ -8,7 +8,7 @@ from deepstream.gstreamer import Gst, require_elements
 from deepstream.io.frame_rate import exact_frame_rate
 from xpnet.errors import UserError
 
-FORMS = {"v4l2": "video/x-raw", "v4l2-jpeg": "image/jpeg"}
+MEDIA_TYPES = {"v4l2": "video/x-raw", "v4l2-jpeg": "image/jpeg"}
 """Media type by kind of source, preferred first: many cameras offer full size in MJPEG only."""
 MAX_LISTED_SIZES = 6
 """Sizes listed in an error message."""
@@ -47,11 +47,11 @@ def choose_format(device: str, height: int, width: int, fps: float) -> str:
 
 def format_among(device: str, offered: Any, height: int, width: int, fps: float) -> str:
     """Return the format among the caps that a device offers; see `choose_format`."""
-    for kind, media in FORMS.items():
+    for kind, media in MEDIA_TYPES.items():
         wanted = f"{media},width={width},height={height}{rate_caps(fps)}"
         if offered.can_intersect(Gst.Caps.from_string(wanted)):
             return kind
-    at = f" at {fps:g} frames a second" if fps else ""
+    at = f" at {fps:g} fps" if fps else ""
     sizes = ", ".join(dict.fromkeys(_sizes(offered))) or "none that can be read"
     raise UserError(
         f"{device}: no frames of {width} x {height}{at}: it offers {sizes} "
@@ -64,6 +64,6 @@ def _sizes(offered: Any) -> list[str]:
     for number in range(offered.get_size()):
         structure = offered.get_structure(number)
         width, height = structure.get_int("width"), structure.get_int("height")
-        if structure.get_name() in FORMS.values() and width[0] and height[0]:
+        if structure.get_name() in MEDIA_TYPES.values() and width[0] and height[0]:
             found.append(f"{width[1]} x {height[1]}")
     return found[:MAX_LISTED_SIZES]

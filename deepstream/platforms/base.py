@@ -102,5 +102,5 @@ class Platform(Protocol):
             UserError: The model, its server or the source cannot be used on this platform.
         """
 
-    def canvas(self, source: VideoSource) -> VideoSource:
+    def adjust_source(self, source: VideoSource) -> VideoSource:
         """Return the source with the frame size that this platform draws on."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deepstream.app_config.infer_config import check_size
 from deepstream.graph.description import Description
-from deepstream.graph.pipeline import describe_graph, has_sound
+from deepstream.graph.pipeline import describe_graph, has_output_audio
 from deepstream.io.output import Output, SinkProperties
 from deepstream.io.source import VideoSource
 from deepstream.platforms.base import Drawing, Model, OpenPlatform
@@ -87,9 +87,9 @@ class DeepStreamPlatform:
         self._pyds = load_pyds()
         self.name = JETSON if self._jetson else DGPU
 
-    def canvas(self, source: VideoSource) -> VideoSource:
+    def adjust_source(self, source: VideoSource) -> VideoSource:
         """Return the source with an even size: NVIDIA's encoders and converters take no other."""
-        return source.even()
+        return source.with_even_size()
 
     @contextmanager
     def open(
@@ -104,7 +104,7 @@ class DeepStreamPlatform:
             probabilities=settings.probabilities,
             jetson=self._jetson,
         ) as (card, config):
-            check_size(f"{source.where} on DeepStream:", source.height, source.width, card)
+            check_size(f"{source.display_name} on DeepStream:", source.height, source.width, card)
             probes = NvdsProbes(
                 source.height,
                 source.width,
@@ -126,9 +126,9 @@ class DeepStreamPlatform:
     def _describe(
         self, source: VideoSource, output: Output, sink: SinkProperties, infer_config: str
     ) -> Description:
-        if source.has_audio and sink.muxer and not has_sound(self.name, source, sink.muxer):
-            log.warning("%s: audio (%s) is left out: %s cannot hold it", source.where,
-                        source.audio_format, output.where)  # fmt: skip
+        if source.has_audio and sink.muxer and not has_output_audio(self.name, source, sink.muxer):
+            log.warning("%s: audio (%s) is left out: %s cannot hold it", source.display_name,
+                        source.audio_format, output.display_name)  # fmt: skip
         hardware = has_hardware_encoder()
         if not hardware and output.kind != "screen":
             log.warning("no hardware encoder found: x264enc encodes on the CPU")

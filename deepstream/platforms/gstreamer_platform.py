@@ -61,7 +61,7 @@ class GStreamerPlatform:
         self._settings, self._mode = settings, mode
         self.backend = settings.backend
 
-    def canvas(self, source: VideoSource) -> VideoSource:
+    def adjust_source(self, source: VideoSource) -> VideoSource:
         """Return the source unchanged: any size can be drawn on."""
         return source
 

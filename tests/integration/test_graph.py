@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from deepstream.graph import element_tables
-from deepstream.graph.description import Row
+from deepstream.graph.description import ElementSpec
 from deepstream.graph.pipeline import Graph
 from deepstream.gstreamer import GLib, Gst
 from deepstream.io.source import open_clip
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
-from deepstream.run_summary import describe
+from deepstream.run_summary import format_summary
 from tests.conftest import CLIP, FRAMES_OF_CLIP, ffmpeg
 from xpnet.card import Card
 from xpnet.frames import Segmentation, frame_to_tensor, probabilities_to_mask
@@ -104,7 +104,7 @@ def test_own_server_sound_and_summary(short_clip: Path, tmp_path: Path) -> None:
     # Stream time: the file's own timestamps start at two frames, for its B-frames.
     times = [json.loads(line)["time"] for line in polyps.read_text().splitlines()]
     assert times == pytest.approx([number / 25 for number in range(40)])
-    lines, failure = describe(summary)
+    lines, failure = format_summary(summary)
     assert "40 frames" in lines[0]
     assert failure == ""
 
@@ -156,7 +156,7 @@ def test_server_that_dies_leaves_a_complete_clip(
     assert summary["frames"] == open_clip(tmp_path / "o.mp4", 0).frames == 40
     if mode == "every":
         assert 25 <= summary["frames_without_mask"] <= 30
-    failure = describe(summary)[1]
+    failure = format_summary(summary)[1]
     assert own_server.grpc_url in failure
     assert "o.mp4 is complete" in failure
 
@@ -200,7 +200,7 @@ def test_frames_continue_if_a_probe_fails(short_clip: Path, tmp_path: Path) -> N
     summary = run(settings, broken)
     assert summary["frames"] == summary["probe_errors"] == 40
     assert open_clip(tmp_path / "o.mp4", 0).frames == 40
-    failure = describe(summary)[1]
+    failure = format_summary(summary)[1]
     assert failure.startswith("ValueError: a mistake in the program: 40 of 40 frames have no mask")
 
 
@@ -239,7 +239,7 @@ def test_stalled_source_leaves_a_complete_file(
         RunSettings(short_clip, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime"))
     )
     assert (summary["frames"], summary["ending"]) == (5, "broken input")
-    assert "broken after 5 frames (no frame for" in describe(summary)[1]
+    assert "broken after 5 frames (no frame for" in format_summary(summary)[1]
     written = cv2.VideoCapture(str(tmp_path / "o.mp4"))
     assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 5
     assert written.read()[0]
@@ -288,7 +288,7 @@ def test_failed_element_leaves_a_complete_recording(
     stage: str, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = element_tables.GSTREAMER_TABLE[stage]
-    broken = Row("identity", properties={"error-after": "20"})
+    broken = ElementSpec("identity", properties={"error-after": "20"})
     monkeypatch.setitem(
         element_tables.TABLES, "gstreamer",
         {**element_tables.GSTREAMER_TABLE, stage: (rows[0], broken, *rows[1:])},
@@ -297,7 +297,7 @@ def test_failed_element_leaves_a_complete_recording(
         RunSettings(short_clip, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime"))
     )
     assert summary["ending"] == "broken graph"
-    assert "identity: " in describe(summary)[1]
+    assert "identity: " in format_summary(summary)[1]
     written = cv2.VideoCapture(str(tmp_path / "o.mp4"))
     assert 0 < written.get(cv2.CAP_PROP_FRAME_COUNT) <= summary["frames"]
     assert written.read()[0]

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from tests.conftest import one_line
 from training import trainer as loop
-from training.jobs import make_fabric, precision, train
-from training.methods.optimization import Learner
+from training.jobs import choose_precision, make_fabric, train
+from training.methods.optimization import OptimizedNetwork
 from training.models.networks import student
 from training.models.weight_files import load_network, load_weights
 from training.models.zoo import NETWORKS
@@ -67,10 +67,10 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     train(tiny(job, output=str(tmp_path / "whole"), **more))
 
     killed = tiny(job, output=str(tmp_path / "killed"), workers=workers, **more)
-    learn = Learner.learn
+    learn = OptimizedNetwork.minimize
     calls = 0
 
-    def die(self: Learner, loss: torch.Tensor, what: str) -> None:
+    def die(self: OptimizedNetwork, loss: torch.Tensor, what: str) -> None:
         nonlocal calls
         if what != "discriminator":
             if calls == die_at:
@@ -78,15 +78,15 @@ def test_killed_and_resumed_ends_with_the_same_weights(
             calls += 1
         learn(self, loss, what)
 
-    monkeypatch.setattr(Learner, "learn", die)
+    monkeypatch.setattr(OptimizedNetwork, "minimize", die)
     with pytest.raises(KeyboardInterrupt):
         train(killed)
-    monkeypatch.setattr(Learner, "learn", learn)
+    monkeypatch.setattr(OptimizedNetwork, "minimize", learn)
     train(killed)
     folders = [tmp_path / "whole", tmp_path / "killed"]
     states = [torch.load(folder / "checkpoint.pt", weights_only=True) for folder in folders]
     assert states[0]["step"] == states[1]["step"] == 6
-    for part in ("lesson", "averaged"):
+    for part in ("method", "averaged"):
         assert_same(states[0][part], states[1][part], part)
     logs = [(folder / "log.jsonl").read_text().splitlines() for folder in folders]
     for ours, theirs in zip(*logs, strict=True):
@@ -147,19 +147,19 @@ def test_a_loss_that_is_no_number_stops_and_names_step_and_checkpoint(
     tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     made = tiny(output=str(tmp_path / "run"))
-    learn, calls = Learner.learn, 0
+    learn, calls = OptimizedNetwork.minimize, 0
 
-    def spoil(self: Learner, loss: torch.Tensor, what: str) -> None:
+    def spoil(self: OptimizedNetwork, loss: torch.Tensor, what: str) -> None:
         nonlocal calls
         calls += 1
         learn(self, loss * float("nan") if calls == 4 else loss, what)
 
-    monkeypatch.setattr(Learner, "learn", spoil)
-    with pytest.raises(UserError, match=r"loss is nan at step 2 of 2 in epoch 2: .*checkpoint\.pt"):
+    monkeypatch.setattr(OptimizedNetwork, "minimize", spoil)
+    with pytest.raises(UserError, match=r"loss is nan at step 2 of 2 in epoch 2; .*checkpoint\.pt"):
         train(made)
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 2
-    assert all(v.isfinite().all() for v in state["lesson"]["module"].values())
+    assert all(v.isfinite().all() for v in state["method"]["module"].values())
 
 
 def test_a_full_disk_loses_nothing_that_was_saved(
@@ -176,23 +176,23 @@ def test_a_full_disk_loses_nothing_that_was_saved(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(UserError, match=r"checkpoint\.pt: cannot be written: No space left"):
-        trainer_of(made)._checkpoint()
+        trainer_of(made)._write_checkpoint()
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
     assert not list((tmp_path / "run").glob(".*part"))
 
 
 def trainer_of(settings) -> loop.Trainer:
-    from training.jobs import _datasets, make_lesson
+    from training.jobs import load_datasets, make_method
 
     fabric = make_fabric(settings)
-    sets = _datasets(settings)
+    sets = load_datasets(settings)
     return loop.Trainer(
-        fabric, settings, make_lesson(fabric, settings, NETWORKS[settings.network](), 2), *sets
+        fabric, settings, make_method(fabric, settings, NETWORKS[settings.network](), 2), *sets
     )
 
 
 def test_checkpoint_of_other_settings_is_refused(tiny, tmp_path: Path) -> None:
-    trainer_of(tiny(output=str(tmp_path)))._checkpoint()
+    trainer_of(tiny(output=str(tmp_path)))._write_checkpoint()
     with pytest.raises(UserError, match=r"other settings \(learning_rate\)"):
         train(tiny(output=str(tmp_path), learning_rate=0.5))
     (tmp_path / "checkpoint.pt").write_bytes(b"no checkpoint")
@@ -240,8 +240,8 @@ def test_half_precision_weights_load_where_they_are_used(tiny, tmp_path: Path, x
 def test_the_arithmetic_is_chosen_by_the_machine(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     for flags, expected in (({"avx512_bf16"}, "bf16-mixed"), ({"avx2"}, "32-true")):
         monkeypatch.setattr("training.jobs.cpu_flags", lambda f=flags: f)
-        assert precision(tiny(precision="auto")) == expected
-    assert precision(tiny(precision="bf16-mixed")) == "bf16-mixed"
+        assert choose_precision(tiny(precision="auto")) == expected
+    assert choose_precision(tiny(precision="bf16-mixed")) == "bf16-mixed"
 
 
 @pytest.mark.parametrize("job", ["student", "teacher2", "distill_xpnet"])

@@ -1,1 +1,1 @@
-"""Data sets: published layouts, frame and mask pairs, checks, augmentation."""
+"""Data sets: published layouts, pairs of frame and mask, checks, augmentation."""

@@ -1,8 +1,8 @@
-"""`xpnet train check-data`: what is wrong with a data set, file by file, and what to know of it.
+"""Checks of a data set for `xpnet train check-data` and before a training.
 
-Errors keep a training from starting: a pair without its partner, a file that cannot be decoded in
-full, a mask of another size than its frame, a mask in colours, no polyp anywhere. Notes do not:
-empty masks, duplicates, and frames of one clip or of one picture on two sides of a split.
+Errors prevent a training: a frame or mask without its partner, a file that cannot be decoded in
+full, a mask whose size differs from its frame, a mask in colours, no polyp in the whole set.
+Notes do not: tiny polyps, duplicates, and a clip or picture that is in two splits.
 """
 
 from __future__ import annotations
@@ -21,22 +21,28 @@ from PIL import Image
 from tqdm import tqdm
 
 from training.data.pairs import Pair
-from training.data.readers import Sample, Source
+from training.data.readers import DataSet, Sample
 from xpnet.errors import UserError
 
-THUMBNAIL = 24
-"""Pixels, height and width, of the pictures by which near duplicates are found."""
-NEAR = 0.997
-"""Correlation of two thumbnails from which frames count as near duplicates."""
-COLOUR = 40
-"""Difference of a mask's colour channels, of 255, above what JPEG leaves on grey."""
-TINY = 0.001
-"""Share of the frame below which a polyp is named: often a slip of the pen."""
+THUMBNAIL_SIZE = 24
+"""Height and width, in pixels, of the thumbnails that are compared to find near duplicates."""
+NEAR_DUPLICATE_CORRELATION = 0.997
+"""Correlation of two thumbnails from which their frames count as near duplicates."""
+MAX_CHANNEL_DIFFERENCE = 40
+"""Largest difference of a grey mask's channels, in [0, 255]: JPEG leaves smaller ones."""
+TINY_POLYP_SHARE = 0.001
+"""Share of the frame below which a polyp is noted: it is often an annotation error."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing about one file; `kind` is what findings are counted by."""
+    """One problem of one file.
+
+    Attributes:
+        kind: Short name of the problem; findings are counted by it.
+        file: Path or stem of the file.
+        text: Details.
+    """
 
     kind: str
     file: str
@@ -45,7 +51,16 @@ class Finding:
 
 @dataclass
 class Report:
-    """What a data set holds. `errors` keep a training from starting, `notes` do not."""
+    """Contents and problems of a data set.
+
+    Attributes:
+        pairs: Number of pairs.
+        sizes: Number of frames per size.
+        splits: Number of pairs per split.
+        empty: Number of masks without a polyp.
+        errors: Findings that prevent a training.
+        notes: Findings that do not.
+    """
 
     pairs: int
     sizes: Counter[str]
@@ -55,7 +70,7 @@ class Report:
     notes: list[Finding] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report as a dictionary for JSON."""
         return {
             "pairs": self.pairs,
             "sizes": dict(self.sizes.most_common()),
@@ -66,7 +81,7 @@ class Report:
         }
 
     def as_lines(self) -> list[str]:
-        """For a person: counts, then one line a finding."""
+        """Return the report as text: the counts, then one line per finding."""
         sizes = ", ".join(f"{size} ({n})" for size, n in self.sizes.most_common(5))
         more = f" and {len(self.sizes) - 5} more" if len(self.sizes) > 5 else ""
         splits = ", ".join(f"{name} {n}" for name, n in sorted(self.splits.items()))
@@ -84,114 +99,124 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What one pair's files told."""
+class _Inspection:
+    """Result of decoding the two files of one pair.
+
+    Attributes:
+        findings: Errors of the two files.
+        size: Size of the frame, as text; empty if it cannot be decoded.
+        polyp_share: Share of the mask that is polyp; -1 if the mask cannot be read.
+        digest: SHA-256 of the image file; empty if it is missing.
+        thumbnail: Normalised vector of the frame's pixels; None if it cannot be decoded.
+    """
 
     findings: list[Finding]
     size: str
-    foreground: float
+    polyp_share: float
     digest: str
     thumbnail: np.ndarray | None
 
 
-def check(source: Source) -> Report:
-    """Opens every file of a data set; see the module for what it looks for."""
-    seen = _look(source.samples)
-    report = _pair_report(source, seen)
-    report.notes += _duplicates(source.samples, seen)
-    report.notes += _split_groups(source.samples)
+def check_data_set(data_set: DataSet) -> Report:
+    """Open every file of a data set and return all errors and notes."""
+    inspections = _inspect(data_set.samples)
+    report = _report_pairs(data_set, inspections)
+    report.notes += _find_duplicates(data_set.samples, inspections)
+    report.notes += _find_divided_clips(data_set.samples)
     return report
 
 
-def sound(source: Source, samples: list[Sample], skip_bad: bool) -> list[Sample]:
-    """The samples that can be trained on; all of them, unless `skip_bad` leaves some out.
+def checked_pairs(data_set: DataSet, samples: list[Sample], skip_bad: bool) -> list[Sample]:
+    """Return the samples that can be used for training.
+
+    Args:
+        data_set: Data set that contains the samples.
+        samples: Samples to check.
+        skip_bad: Whether to leave out bad pairs instead of raising an error.
 
     Raises:
-        UserError: something is wrong and `skip_bad` is not set, or no polyp is left.
+        UserError: A file is bad and `skip_bad` is not set, or no polyp is left.
     """
-    seen = _look(samples)
-    bad = [s.findings[0] for s in seen if s.findings]
-    bad += [Finding("no mask", stem, "") for stem in source.without_mask]
-    bad += [Finding("no image", stem, "") for stem in source.without_image]
+    inspections = _inspect(samples)
+    bad = [i.findings[0] for i in inspections if i.findings]
+    bad += [Finding("no mask", stem, "") for stem in data_set.without_mask]
+    bad += [Finding("no image", stem, "") for stem in data_set.without_image]
     if bad and not skip_bad:
         first = f"{bad[0].kind}: {bad[0].file} {bad[0].text}".strip()
         raise UserError(
-            f"{source.root}: {len(bad)} files are not fit for training, the first: {first}. "
-            f"`xpnet train check-data {source.root}` names them all; --skip-bad trains without them"
+            f"{data_set.root}: {len(bad)} files cannot be used for training; the first: {first}; "
+            f"`xpnet train check-data {data_set.root}` lists all; --skip-bad leaves them out"
         )
-    kept = [(s, v) for s, v in zip(samples, seen, strict=True) if not v.findings]
-    if not any(v.foreground > 0 for _, v in kept):
-        raise UserError(f"{source.root}: no polyp in any of {len(kept)} masks: nothing to learn")
+    kept = [(s, i) for s, i in zip(samples, inspections, strict=True) if not i.findings]
+    if not any(i.polyp_share > 0 for _, i in kept):
+        raise UserError(
+            f"{data_set.root}: no polyp in any of {len(kept)} masks; expected at least one"
+        )
     return [s for s, _ in kept]
 
 
-def _pair_report(source: Source, seen: list[_Seen]) -> Report:
+def _report_pairs(data_set: DataSet, inspections: list[_Inspection]) -> Report:
     report = Report(
-        pairs=len(seen),
-        sizes=Counter(s.size for s in seen if s.size),
-        splits=Counter(s.split for s in source.samples),
-        empty=sum(s.foreground == 0 for s in seen),
-        errors=[f for s in seen for f in s.findings],
+        pairs=len(inspections),
+        sizes=Counter(i.size for i in inspections if i.size),
+        splits=Counter(s.split for s in data_set.samples),
+        empty=sum(i.polyp_share == 0 for i in inspections),
+        errors=[f for i in inspections for f in i.findings],
     )
     report.errors += [
-        Finding("no mask", stem, "the image has no mask of its name")
-        for stem in source.without_mask
+        Finding("no mask", stem, "no mask has the name of this image")
+        for stem in data_set.without_mask
     ]
     report.errors += [
-        Finding("no image", stem, "the mask has no image of its name")
-        for stem in source.without_image
+        Finding("no image", stem, "no image has the name of this mask")
+        for stem in data_set.without_image
     ]
-    if not any(s.foreground > 0 for s in seen):
+    if not any(i.polyp_share > 0 for i in inspections):
         report.errors.append(
-            Finding("no polyp", str(source.root), f"all of {len(seen)} masks are empty")
+            Finding("no polyp", str(data_set.root), f"all {len(inspections)} masks are empty")
         )
-    for sample, found in zip(source.samples, seen, strict=True):
-        if 0 < found.foreground < TINY:
-            report.notes.append(
-                Finding("tiny polyp", str(sample.pair.mask), f"{found.foreground:.3%} of the frame")
-            )
+    for sample, inspection in zip(data_set.samples, inspections, strict=True):
+        share = inspection.polyp_share
+        if 0 < share < TINY_POLYP_SHARE:
+            text = f"{share:.3%} of the frame"
+            report.notes.append(Finding("tiny polyp", str(sample.pair.mask), text))
     return report
 
 
-def _look(samples: list[Sample]) -> list[_Seen]:
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter
-        found = pool.map(lambda s: _look_at(s.pair), samples)
-        return list(tqdm(found, "checking files", total=len(samples), leave=False, disable=None))
+def _inspect(samples: list[Sample]) -> list[_Inspection]:
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
+        results = pool.map(lambda s: _inspect_pair(s.pair), samples)
+        return list(tqdm(results, "checking files", total=len(samples), leave=False, disable=None))
 
 
-def _look_at(pair: Pair) -> _Seen:
+def _inspect_pair(pair: Pair) -> _Inspection:
     findings: list[Finding] = []
-    image, mask = (_decoded(path, findings) for path in (pair.image, pair.mask))
-    size, foreground, thumbnail = "", -1.0, None
+    image, mask = (_decode(path, findings) for path in (pair.image, pair.mask))
+    size, polyp_share, thumbnail = "", -1.0, None
     if image is not None:
         size = f"{image.shape[1]} x {image.shape[0]}"
         thumbnail = _thumbnail(image)
     if mask is not None:
         channels = mask.astype(int)
-        if np.ptp(channels, axis=2).max() > COLOUR:
+        if np.ptp(channels, axis=2).max() > MAX_CHANNEL_DIFFERENCE:
             findings.append(
                 Finding("colour mask", str(pair.mask), "has colours, expected black and white")
             )
         if image is not None and image.shape[:2] != mask.shape[:2]:
-            findings.append(
-                Finding(
-                    "size",
-                    str(pair.mask),
-                    f"{mask.shape[1]} x {mask.shape[0]}, its frame is {size}",
-                )
-            )
+            text = f"{mask.shape[1]} x {mask.shape[0]}, expected {size}, the size of its frame"
+            findings.append(Finding("size", str(pair.mask), text))
         try:
-            foreground = float(pair.read_mask().mean())
+            polyp_share = float(pair.read_mask().mean())
         except UserError as error:
             findings.append(Finding("mask", str(pair.mask), str(error)))
     digest = ""
     if pair.image.is_file():
         digest = hashlib.sha256(pair.image.read_bytes()).hexdigest()
-    return _Seen(findings, size, foreground, digest, thumbnail)
+    return _Inspection(findings, size, polyp_share, digest, thumbnail)
 
 
-def _decoded(path: Path, findings: list[Finding]) -> np.ndarray | None:
-    """H x W x 3. Pillow, since OpenCV takes a JPEG that ends too early for a whole one."""
+def _decode(path: Path, findings: list[Finding]) -> np.ndarray | None:
+    """Decode to H x W x 3 with Pillow: OpenCV accepts a truncated JPEG without an error."""
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
@@ -201,34 +226,37 @@ def _decoded(path: Path, findings: list[Finding]) -> np.ndarray | None:
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:
-    small = cv2.resize(image, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    """Return a small copy as a vector of mean 0 and length 1: a dot product is a correlation."""
+    size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     vector = small.astype(np.float32).ravel() - small.mean()
     return vector / max(float(np.linalg.norm(vector)), 1e-6)
 
 
-def _duplicates(samples: list[Sample], seen: list[_Seen]) -> Iterator[Finding]:
-    usable = [i for i, s in enumerate(seen) if s.thumbnail is not None]
-    thumbnails = np.array([seen[i].thumbnail for i in usable])
-    for row, i in enumerate(usable):
-        likeness = thumbnails[row + 1 :] @ thumbnails[row]
-        for other in np.flatnonzero(likeness >= NEAR):
-            j = usable[row + 1 + int(other)]
-            same = seen[i].digest == seen[j].digest
-            kind = "exact duplicate" if same else "near duplicate"
-            ours, theirs = samples[i], samples[j]
-            text = f"of {theirs.pair.image}, correlation {likeness[other]:.4f}"
-            yield Finding(kind, str(ours.pair.image), text)
-            if ours.split != theirs.split:
-                sides = f"{ours.split} and {theirs.split}: {theirs.pair.image}"
-                yield Finding("leak", str(ours.pair.image), f"stands in {sides}")
+def _find_duplicates(samples: list[Sample], inspections: list[_Inspection]) -> Iterator[Finding]:
+    decoded = [i for i, found in enumerate(inspections) if found.thumbnail is not None]
+    thumbnails = np.array([inspections[i].thumbnail for i in decoded])
+    for row, i in enumerate(decoded):
+        correlations = thumbnails[row + 1 :] @ thumbnails[row]
+        for offset in np.flatnonzero(correlations >= NEAR_DUPLICATE_CORRELATION):
+            j = decoded[row + 1 + int(offset)]
+            is_exact = inspections[i].digest == inspections[j].digest
+            kind = "exact duplicate" if is_exact else "near duplicate"
+            first, second = samples[i], samples[j]
+            text = f"of {second.pair.image}, correlation {correlations[offset]:.4f}"
+            yield Finding(kind, str(first.pair.image), text)
+            if first.split != second.split:
+                splits = f"{first.split} and {second.split}"
+                text = f"is in {splits}: {second.pair.image}"
+                yield Finding("leak", str(first.pair.image), text)
 
 
-def _split_groups(samples: list[Sample]) -> Iterator[Finding]:
-    sides: dict[tuple[str, str], set[str]] = defaultdict(set)
+def _find_divided_clips(samples: list[Sample]) -> Iterator[Finding]:
+    splits_of: dict[tuple[str, str], set[str]] = defaultdict(set)
     for sample in samples:
         if sample.group:
-            sides[sample.centre, sample.group].add(sample.split)
-    for (centre, group), splits in sorted(sides.items()):
+            splits_of[sample.centre, sample.group].add(sample.split)
+    for (centre, group), splits in sorted(splits_of.items()):
         if len(splits) > 1:
             name = f"clip {centre} {group}".replace("  ", " ")
             yield Finding("leak", name, f"has frames in {' and '.join(sorted(splits))}")

@@ -1,4 +1,4 @@
-"""Finding frames and their masks on disk. Needs no torch: evaluation uses it on the target."""
+"""Frames and their masks on disk. Does not import torch: evaluation runs on the target, too."""
 
 from __future__ import annotations
 
@@ -13,27 +13,35 @@ from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask
 from xpnet.images import list_images, read_image
 
-NOISE = 16
-"""A mask no brighter than this is empty: JPEG leaves such values around nothing."""
+MAX_EMPTY_MASK_VALUE = 16
+"""Largest value of a mask that counts as empty: JPEG leaves small values in an empty mask."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One frame and its mask, by path; `stem` is the file name that both share."""
+    """Paths of one frame and its mask.
+
+    Attributes:
+        stem: File name of the frame without its extension.
+        image: Path of the frame.
+        mask: Path of the mask.
+    """
 
     stem: str
     image: Path
     mask: Path
 
     def read_frame(self) -> Frame:
-        """The frame, H x W x 3, RGB, uint8."""
+        """Return the frame, H x W x 3, RGB, uint8."""
         return read_image(self.image)
 
     def read_mask(self) -> Mask:
-        """The mask, H x W, 0 or 1: labels 0 and 1, or any grey or colour cut at one half.
+        """Return the mask, H x W, 0 or 1.
+
+        A mask of the labels 0 and 1 is returned as it is; any other is thresholded at one half.
 
         Raises:
-            UserError: the mask cannot be read, or is too dark to be cut at one half.
+            UserError: The mask cannot be read, or is too dark for the threshold.
         """
         grey = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
         if grey is None:
@@ -41,7 +49,7 @@ class Pair:
         brightest = int(grey.max())
         if brightest == 1:
             return np.asarray(grey, dtype=np.uint8)
-        if NOISE < brightest <= 127:
+        if MAX_EMPTY_MASK_VALUE < brightest <= 127:
             raise UserError(
                 f"{self.mask}: its brightest value is {brightest}, expected masks of 0 and 255 "
                 "or of 0 and 1"
@@ -51,7 +59,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What two folders hold: the pairs by stem, and the stems without a partner."""
+    """Pairs of two folders.
+
+    Attributes:
+        pairs: Pairs, sorted by stem.
+        without_mask: Stems of images without a mask.
+        without_image: Stems of masks without an image.
+    """
 
     pairs: list[Pair]
     without_mask: list[str]
@@ -61,14 +75,18 @@ class Pairing:
 def find_pairs(
     images: Path, masks: Path, index: Path | None = None, split: str | None = None
 ) -> Pairing:
-    """Pairs the images of one folder with the masks of another by stem, in sorted order.
+    """Pair the images of one folder with the masks of another by stem, in sorted order.
 
-    A mask may also be named as its image with `_mask` behind it, as PolypGen's are.
+    The stem of a mask is that of its image, or that of its image plus `_mask` (PolypGen).
 
-    With `index`, a CSV with the columns `stem` and `split`, only the stems of `split` count.
+    Args:
+        images: Folder of images.
+        masks: Folder of masks.
+        index: CSV with the columns `stem` and `split`; only its stems are used.
+        split: Split to use of the index; all if None.
 
     Raises:
-        UserError: a folder or the index is missing, or nothing pairs.
+        UserError: A folder or the index is missing, or there is no pair.
     """
     by_stem_image = _stems(images)
     by_stem_mask = {
@@ -77,7 +95,7 @@ def find_pairs(
     }
     wanted = by_stem_image.keys() | by_stem_mask.keys()
     if index is not None:
-        wanted = _stems_of_split(index, split)  # what it names and no folder holds is missing, too
+        wanted = _stems_of_split(index, split)  # a stem without any file counts as missing
     both = sorted(wanted & by_stem_image.keys() & by_stem_mask.keys())
     if not both:
         raise UserError(
@@ -96,7 +114,11 @@ def _stems(folder: Path) -> dict[str, Path]:
 
 
 def read_index(index: Path) -> list[dict[str, str]]:
-    """The rows of an index.csv. Raises UserError where it is none."""
+    """Return the rows of an index.csv.
+
+    Raises:
+        UserError: The file is not a CSV with the columns `stem` and `split`.
+    """
     try:
         with index.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -114,5 +136,5 @@ def _stems_of_split(index: Path, split: str | None) -> set[str]:
     chosen = {row["stem"] for row in rows if row["split"] == split}
     if not chosen:
         known = ", ".join(sorted({row["split"] for row in rows}))
-        raise UserError(f"{index}: no row of split '{split}', only of: {known}")
+        raise UserError(f"{index}: no row of split '{split}'; found: {known}")
     return chosen

@@ -1,11 +1,11 @@
-"""Reading data sets in the layouts in which they are published.
+"""Readers of the layouts in which data sets are published.
 
-    plain         images/ and masks/, the same stems; with an index.csv or without
+    plain         images/ and masks/ with equal stems; index.csv is optional
     PolypGen      data_C1/images_C1/X.jpg and data_C1/masks_C1/X_mask.jpg, up to C6
     Kvasir-SEG    images/ and masks/: plain
     CVC-ClinicDB  Original/N.tif and Ground Truth/N.tif, in the folder itself or in PNG/ or TIF/
 
-An index.csv has the columns `stem` and `split` and, where known, `centre` and `group` (the clip).
+An index.csv has the columns `stem` and `split`, and optionally `centre` and `group` (the clip).
 """
 
 from __future__ import annotations
@@ -21,18 +21,25 @@ from training.data.pairs import Pair, Pairing, find_pairs, read_index
 from xpnet.errors import UserError
 from xpnet.images import natural_key
 
-BLOCK = 25
-"""Frames of one group where only the order of the names tells clips apart."""
+FRAMES_PER_GROUP = 25
+"""Frames per group if clips can be told apart only by the order of the names."""
 VAL_SHARE = 0.07
-"""Of the groups, where the splits are ours to make; PolypGen's own share here is near it."""
+"""Share of the groups in `val` if there is no index; PolypGen's own share is similar."""
 SPLIT_SEED = 1
 TEST_CENTRE = "C6"
-"""Never trained on: the centre that PolypGen's challenge keeps for testing."""
+"""Centre that is never used for training: PolypGen's challenge reserves it for testing."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A pair with what is known of it: `centre` and `group` may be empty."""
+    """A pair with its place in the data set.
+
+    Attributes:
+        pair: Frame and mask.
+        split: `train`, `val` or `test`.
+        centre: Hospital, for instance `C1`; may be empty.
+        group: Clip; may be empty.
+    """
 
     pair: Pair
     split: str
@@ -41,8 +48,16 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A data set as found: its layout's name, its samples, and the stems without a partner."""
+class DataSet:
+    """A data set on disk.
+
+    Attributes:
+        root: Folder of the data set.
+        layout: Name of its layout.
+        samples: Pairs with their splits.
+        without_mask: Stems of images without a mask.
+        without_image: Stems of masks without an image.
+    """
 
     root: Path
     layout: str
@@ -50,54 +65,58 @@ class Source:
     without_mask: list[str]
     without_image: list[str]
 
-    def of(self, split: str | None) -> list[Sample]:
-        """The samples of one split, all for None.
+    def in_split(self, split: str | None) -> list[Sample]:
+        """Return the samples of a split; all samples if `split` is None.
 
         Raises:
-            UserError: there is none.
+            UserError: The split has no sample.
         """
         found = [s for s in self.samples if split in (None, s.split)]
         if not found:
             known = ", ".join(sorted({s.split for s in self.samples}))
             raise UserError(
-                f"{self.root}: no frame of split '{split}', only of: {known}; an index.csv with "
-                "the columns stem and split says which frames are which"
+                f"{self.root}: no frame of split '{split}'; found: {known}; an index.csv with "
+                "the columns stem and split assigns each frame to a split"
             )
         return found
 
 
-def read_source(root: Path, split: str = "groups") -> Source:
-    """Finds a data set's pairs and puts each into `train`, `val` or `test`.
+def read_data_set(root: Path, split: str = "groups") -> DataSet:
+    """Find the pairs of a data set and assign each to `train`, `val` or `test`.
 
-    `split` is `groups` (as the index says; without one, whole clips go to one side, and centre 6
-    of PolypGen is the test) or `random` (95 % train, 5 % val, as in the paper). Both are the same
-    each time, so that scoring meets the split that training had.
+    The result is the same on each call, so scoring uses the split of the training.
+
+    Args:
+        root: Folder in one of the layouts of this module.
+        split: `groups`: as in the index; without an index, whole clips go to one split, and
+            centre 6 of PolypGen is `test`. `random`: 95 % train, 5 % val, as in the paper.
 
     Raises:
-        UserError: no known layout, or no pair in it.
+        UserError: The layout is unknown, or there is no pair.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
-    layout, parts = _layout(root)
+    layout, parts = _read_layout(root)
     samples, without_mask, without_image = [], [], []
     for centre, pairing in parts:
         samples += [Sample(p, "", centre, "") for p in pairing.pairs]
         without_mask += pairing.without_mask
         without_image += pairing.without_image
     index = root / "index.csv"
-    rows = _read_index(index) if index.is_file() else {}
-    samples = [_with_row(s, rows.get(s.pair.stem)) for s in samples]
+    rows = {row["stem"]: row for row in read_index(index)} if index.is_file() else {}
+    samples = [_apply_index_row(s, rows.get(s.pair.stem)) for s in samples]
     if split == "random":
-        samples = _random_split(samples)
+        samples = _split_randomly(samples)
     elif not all(s.split for s in samples):
         if any(s.split for s in samples):
-            lacking = next(s.pair.stem for s in samples if not s.split)
-            raise UserError(f"{index}: no split for '{lacking}', though for others")
-        samples = _group_split(_grouped(samples))
-    return Source(root, layout, samples, without_mask, without_image)
+            missing = next(s.pair.stem for s in samples if not s.split)
+            raise UserError(f"{index}: no split for '{missing}'; expected one for each frame")
+        samples = _split_by_group(_assign_groups(samples))
+    return DataSet(root, layout, samples, without_mask, without_image)
 
 
-def _layout(root: Path) -> tuple[str, list[tuple[str, Pairing]]]:
+def _read_layout(root: Path) -> tuple[str, list[tuple[str, Pairing]]]:
+    """Return the name of the layout, and the pairs of each centre."""
     if (root / "images").is_dir() and (root / "masks").is_dir():
         index = root / "index.csv"
         pairing = find_pairs(root / "images", root / "masks", index if index.is_file() else None)
@@ -122,11 +141,7 @@ def _layout(root: Path) -> tuple[str, list[tuple[str, Pairing]]]:
     )
 
 
-def _read_index(path: Path) -> dict[str, dict[str, str]]:
-    return {row["stem"]: row for row in read_index(path)}
-
-
-def _with_row(sample: Sample, row: dict[str, str] | None) -> Sample:
+def _apply_index_row(sample: Sample, row: dict[str, str] | None) -> Sample:
     if row is None:
         return sample
     return replace(
@@ -137,24 +152,24 @@ def _with_row(sample: Sample, row: dict[str, str] | None) -> Sample:
     )
 
 
-def _grouped(samples: list[Sample]) -> list[Sample]:
-    """Groups by the name without its last number; runs of BLOCK where that tells nothing."""
+def _assign_groups(samples: list[Sample]) -> list[Sample]:
+    """Group samples by name without its last number, in runs of at most FRAMES_PER_GROUP."""
     by_name: dict[tuple[str, str], list[Sample]] = defaultdict(list)
     for sample in sorted(samples, key=lambda s: (s.centre, natural_key(s.pair.stem))):
         by_name[sample.centre, re.sub(r"\d+\D*$", "", sample.pair.stem)].append(sample)
     return [
-        replace(s, group=s.group or f"{centre}:{name}:{number // BLOCK}")
+        replace(s, group=s.group or f"{centre}:{name}:{number // FRAMES_PER_GROUP}")
         for (centre, name), found in by_name.items()
         for number, s in enumerate(found)
     ]
 
 
-def _group_split(samples: list[Sample]) -> list[Sample]:
+def _split_by_group(samples: list[Sample]) -> list[Sample]:
     groups = sorted({s.group for s in samples if s.centre != TEST_CENTRE})
-    if len(groups) < 2:  # one clip: to score, or to be given an index
+    if len(groups) < 2:  # a single clip cannot be split
         return [replace(s, split="train") for s in samples]
-    chosen = np.random.default_rng(SPLIT_SEED).permutation(len(groups))
-    val = {groups[i] for i in chosen[: max(1, round(VAL_SHARE * len(groups)))]}
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(groups))
+    val = {groups[i] for i in order[: max(1, round(VAL_SHARE * len(groups)))]}
     return [
         replace(
             s,
@@ -164,7 +179,7 @@ def _group_split(samples: list[Sample]) -> list[Sample]:
     ]
 
 
-def _random_split(samples: list[Sample]) -> list[Sample]:
+def _split_randomly(samples: list[Sample]) -> list[Sample]:
     samples = [s for s in samples if s.split != "test" and s.centre != TEST_CENTRE]
     order = np.random.default_rng(SPLIT_SEED).permutation(len(samples))
     val = set(order[: max(1, round(0.05 * len(samples)))].tolist())

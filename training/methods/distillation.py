@@ -1,9 +1,9 @@
-"""Distillation: a student, taught by the truth and, through a discriminator, by teachers.
+"""Distillation: a student trained on the ground truth and, through a discriminator, on teachers.
 
-Source: XP-Net, equations 2 and 3. The student minimises DV to the truth plus lambda times the
-distance of the hierarchical discriminator's scores from 'a teacher made this'; that one sees
-frame, map and features. Beside it, or in its place, the student may follow the teacher's map by
-cross-entropy, which is what a teacher without such features can give it.
+Source: XP-Net, equations 2 and 3. The student minimises DV to the ground truth plus lambda times an
+adversarial loss. That loss is small when the hierarchical discriminator, which reads frame, map and
+features, takes the student's output for a teacher's. In addition, or instead, the student minimises
+the cross-entropy to the teacher's map; this also works with teachers that have other features.
 """
 
 from __future__ import annotations
@@ -16,25 +16,29 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from training.methods.losses import LOSSES, discriminator_loss, generator_loss, output_loss
-from training.methods.optimization import Learner
-from training.methods.teachers import load_teachers, turn
+from training.methods.optimization import OptimizedNetwork
+from training.methods.teachers import load_teachers, select_real_teacher
 from training.models.discriminators import HierarchicalDiscriminator, TapAdapter, Taps
 from training.models.networks import TAP_CHANNELS
 from training.models.zoo import Network
 from training.settings import DistillSettings
 
 
-class Pupil(nn.Module):
-    """The student with what its features need to be compared: nothing, or a TapAdapter."""
+class StudentWithAdapter(nn.Module):
+    """The student, and a TapAdapter if its features differ from those of the paper's networks.
+
+    Args:
+        network: The student.
+    """
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        alike = network.tap_channels == TAP_CHANNELS
-        self.adapter = None if alike else TapAdapter(network.tap_channels)
+        has_paper_taps = network.tap_channels == TAP_CHANNELS
+        self.adapter = None if has_paper_taps else TapAdapter(network.tap_channels)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Taps]:
-        """Frames to logits and to taps of the paper's channels and sizes."""
+        """Return the logits and the taps with the paper's channels and sizes."""
         logits, taps = self.network.logits_and_taps(frames)
         if self.adapter is not None:
             height, width = frames.shape[-2:]
@@ -43,25 +47,34 @@ class Pupil(nn.Module):
 
 
 class Distillation:
-    """A lesson of training.trainer: the truth, the teachers and the discriminator."""
+    """A TrainingMethod (training.trainer) with ground truth, teachers and a discriminator.
+
+    Args:
+        fabric: Devices and precision.
+        settings: Settings of the training.
+        network: The student.
+        steps: Steps per epoch.
+    """
 
     def __init__(
         self, fabric: Fabric, settings: DistillSettings, network: Network, steps: int
     ) -> None:
         self.fabric, self.settings, self.network = fabric, settings, network
-        # Turns go by judged steps: by all steps, an even `adversarial_every` would let the
-        # discriminator meet the same teacher for ever.
-        self.rounds = math.ceil(steps * settings.epochs / settings.adversarial_every)
+        # Teachers alternate by adversarial step. If they alternated by step, an even
+        # `adversarial_every` would give the discriminator the same teacher each time.
+        self.adversarial_steps = math.ceil(steps * settings.epochs / settings.adversarial_every)
         self.teachers = load_teachers(settings.teachers, fabric)
-        self.notes: dict[str, Any] = {
+        self.provenance: dict[str, Any] = {
             "teachers": [
                 {"network": t.card.network, "sha256": t.sha256, **t.card.training}
                 for t in self.teachers
             ]
         }
-        self.learner = Learner(fabric, settings, Pupil(network), settings.learning_rate, steps)
+        self.student = OptimizedNetwork(
+            fabric, settings, StudentWithAdapter(network), settings.learning_rate, steps
+        )
         self.loss = LOSSES[settings.loss]
-        self.judge = Learner(
+        self.discriminator = OptimizedNetwork(
             fabric,
             settings,
             HierarchicalDiscriminator(),
@@ -70,47 +83,55 @@ class Distillation:
         )
 
     def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """See `Lesson`."""
+        """Train the student, and at adversarial steps the discriminator; see `TrainingMethod`."""
         s = self.settings
-        round_ = step // s.adversarial_every
-        teacher = self.teachers[turn(s.order, len(self.teachers), round_, self.rounds, s.seed)]
-        taught, teacher_taps = teacher.teach(frames, self.fabric)
-        logits, taps = self.learner.module(frames)
-        drawn = torch.sigmoid(logits)
+        teacher = self.teachers[
+            select_real_teacher(
+                s.order, len(self.teachers), step // s.adversarial_every, self.adversarial_steps,
+                s.seed,
+            )
+        ]  # fmt: skip
+        teacher_map, teacher_taps = teacher.predict(frames, self.fabric)
+        logits, taps = self.student.module(frames)
+        student_map = torch.sigmoid(logits)
         student_taps = None if teacher_taps is None else taps
 
         truth = self.loss(logits, masks)
         loss, parts = truth, {"truth": truth.detach()}
         if s.output_loss:
-            followed = output_loss(logits, taught)
-            loss = loss + s.output_loss * followed
-            parts["output"] = followed.detach()
-        judging = s.adversarial > 0 and step % s.adversarial_every == 0
-        if judging:
-            # The judge's own gradients are not wanted here, so its plain module is asked.
-            self.judge.plain.requires_grad_(False)
+            output = output_loss(logits, teacher_map)
+            loss = loss + s.output_loss * output
+            parts["output"] = output.detach()
+        is_adversarial = s.adversarial > 0 and step % s.adversarial_every == 0
+        if is_adversarial:
+            # The student's step needs no gradients of the discriminator's weights. The plain
+            # network is used, because the wrapper of DDP expects such gradients.
+            self.discriminator.plain.requires_grad_(False)
             with self.fabric.autocast():
-                scores = self.judge.plain(frames, drawn, student_taps)
+                scores = self.discriminator.plain(frames, student_map, student_taps)
             adversarial = generator_loss(scores.float())
             loss = loss + s.adversarial * adversarial
             parts["adversarial"] = adversarial.detach()
-        self.learner.learn(loss, "student's")
+        self.student.minimize(loss, "student's")
 
-        if judging:
-            self.judge.plain.requires_grad_(True)
-            fixed = None if student_taps is None else {k: v.detach() for k, v in taps.items()}
-            fake = self.judge.module(frames, drawn.detach(), fixed)
-            real = self.judge.module(frames, taught, teacher_taps)
-            judged = discriminator_loss(real, fake)
-            self.judge.learn(judged, "discriminator")
-            parts["discriminator"] = judged.detach()
+        if is_adversarial:
+            self.discriminator.plain.requires_grad_(True)
+            detached = None if student_taps is None else {k: v.detach() for k, v in taps.items()}
+            fake = self.discriminator.module(frames, student_map.detach(), detached)
+            real = self.discriminator.module(frames, teacher_map, teacher_taps)
+            separation = discriminator_loss(real, fake)
+            self.discriminator.minimize(separation, "discriminator")
+            parts["discriminator"] = separation.detach()
         return {"loss": loss.detach(), **parts}
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Lesson`."""
-        return {"learner": self.learner.state_dict(), "judge": self.judge.state_dict()}
+        """Return the state; see `TrainingMethod`."""
+        return {
+            "student": self.student.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Lesson`."""
-        self.learner.load_state_dict(state["learner"])
-        self.judge.load_state_dict(state["judge"])
+        """Restore the state; see `TrainingMethod`."""
+        self.student.load_state_dict(state["student"])
+        self.discriminator.load_state_dict(state["discriminator"])

@@ -1,7 +1,8 @@
-"""What the lessons share: a network with its optimiser and schedule on Fabric's devices."""
+"""A network with its optimiser and learning-rate schedule, placed on Fabric's devices."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,65 +10,80 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from training.settings import TrainSettings
-from training.trainer import check_finite
+from training.trainer import DivergedError
 
-PAPER_DECAY = (30, 0.1)
-"""Epochs from one step of the paper's schedule to the next, and the factor (section 3.2)."""
+PAPER_STEP_EPOCHS = 30
+"""Epochs between two steps of the paper's schedule (section 3.2)."""
+PAPER_STEP_FACTOR = 0.1
+"""Factor of the learning rate at each step of the paper's schedule."""
 
 
-class Learner:
-    """One module that learns: set up on the devices, with its optimiser and schedule.
+class OptimizedNetwork:
+    """One network with its optimiser and schedule.
 
-    `steps` are those of one epoch.
+    Args:
+        fabric: Devices and precision.
+        settings: Settings of the training.
+        network: Network to train.
+        learning_rate: Learning rate: the peak of one_cycle, or the start of step.
+        steps: Optimiser steps per epoch.
+
+    Attributes:
+        plain: The network without Fabric's wrapper.
+        module: The network in Fabric's wrapper, for the forward pass that needs gradients.
     """
 
     def __init__(
         self,
         fabric: Fabric,
         settings: TrainSettings,
-        module: nn.Module,
+        network: nn.Module,
         learning_rate: float,
         steps: int,
     ) -> None:
         self.fabric = fabric
-        self.plain = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.norm = settings.gradient_norm
-        kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-        optimiser = kinds[settings.optimiser](
-            module.parameters(),
+        self.plain = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.max_gradient_norm = settings.gradient_norm
+        classes = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+        optimiser = classes[settings.optimiser](
+            network.parameters(),
             learning_rate,
             betas=(settings.beta1, 0.999),
             weight_decay=settings.weight_decay,
         )
         self.module, self.optimiser = fabric.setup(self.plain, optimiser)
         self.module.train()
-        self.schedule = _schedule(settings, optimiser, learning_rate, steps)
+        self.schedule = _make_schedule(settings, optimiser, learning_rate, steps)
 
-    def learn(self, loss: Tensor, what: str) -> None:
-        """One step down the gradient of `loss`.
+    def minimize(self, loss: Tensor, name: str) -> None:
+        """Make one optimiser step on a loss.
+
+        Args:
+            loss: Scalar with gradients.
+            name: Name of the loss, for error messages.
 
         Raises:
-            Diverged: the loss or its gradient is no number; the weights stay as they were.
+            DivergedError: The loss or its gradient is not finite; the weights are unchanged.
         """
-        # All processes must agree: one that stopped alone would leave the others waiting.
-        everywhere = loss.detach()
+        # All processes must raise the error: if one stopped, the others would wait for it.
+        total = loss.detach()
         if self.fabric.world_size > 1:
-            everywhere = self.fabric.all_reduce(everywhere.clone(), reduce_op="sum")  # type: ignore[assignment]
-        check_finite(everywhere, f"the {what} loss")
+            total = self.fabric.all_reduce(total.clone(), reduce_op="sum")  # type: ignore[assignment]
+        _check_finite(total, f"the {name} loss")
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(
-            self.module, self.optimiser, max_norm=self.norm, error_if_nonfinite=False
+            self.module, self.optimiser, max_norm=self.max_gradient_norm, error_if_nonfinite=False
         )
-        # The scaler of 16-mixed leaves out a step that overflowed, and goes on with a smaller one.
+        # The gradient scaler of 16-mixed skips a step that overflows and reduces its scale.
         if getattr(self.fabric._precision, "scaler", None) is None:
             assert norm is not None
-            check_finite(norm, f"the gradient of the {what} loss")
+            _check_finite(norm, f"the gradient of the {name} loss")
         self.optimiser.step()
         self.schedule.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimiser and schedule."""
+        """Return the state of network, optimiser and schedule."""
         return {
             "module": self.plain.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -75,18 +91,23 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The reverse."""
+        """Restore what `state_dict` returned."""
         self.plain.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
 
 
-def _schedule(
-    settings: TrainSettings, optimiser: torch.optim.Optimizer, peak: float, steps: int
+def _make_schedule(
+    settings: TrainSettings, optimiser: torch.optim.Optimizer, learning_rate: float, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
     if settings.schedule == "one_cycle":
         return torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, peak, total_steps=steps * settings.epochs, cycle_momentum=False
+            optimiser, learning_rate, total_steps=steps * settings.epochs, cycle_momentum=False
         )
-    epochs, factor = PAPER_DECAY
-    return torch.optim.lr_scheduler.StepLR(optimiser, epochs * steps, factor)
+    return torch.optim.lr_scheduler.StepLR(optimiser, PAPER_STEP_EPOCHS * steps, PAPER_STEP_FACTOR)
+
+
+def _check_finite(value: Tensor, name: str) -> None:
+    number = float(value.detach())
+    if not math.isfinite(number):
+        raise DivergedError(f"{name} is {number}")

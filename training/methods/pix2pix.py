@@ -1,7 +1,7 @@
 """Teacher 2: the network as the generator of pix2pix (Isola et al., CVPR 2017).
 
-A patch discriminator looks at frame and mask together and learns to tell true masks from those of
-the network; the network learns to be taken for the truth, and stays near it by an L1 distance.
+A patch discriminator reads frame and mask and learns to separate true masks from generated ones.
+The network minimises the discriminator's error on its masks plus the L1 distance to the true mask.
 """
 
 from __future__ import annotations
@@ -14,25 +14,32 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.methods.losses import discriminator_loss, generator_loss
-from training.methods.optimization import Learner
+from training.methods.optimization import OptimizedNetwork
 from training.models.discriminators import patch_discriminator
 from training.models.zoo import Network
 from training.settings import Pix2PixSettings
 
 
 class Pix2Pix:
-    """A lesson of training.trainer: the truth, and a discriminator of patches."""
+    """A TrainingMethod (training.trainer) with the ground truth and a patch discriminator.
+
+    Args:
+        fabric: Devices and precision.
+        settings: Settings of the training.
+        network: Network to train, the generator.
+        steps: Steps per epoch.
+    """
 
     def __init__(
         self, fabric: Fabric, settings: Pix2PixSettings, network: Network, steps: int
     ) -> None:
         self.network = network
-        self.notes: dict[str, Any] = {}
-        self.l1 = settings.l1
+        self.provenance: dict[str, Any] = {}
+        self.l1_weight = settings.l1
         self.fabric = fabric
-        self.learner = Learner(fabric, settings, network, settings.learning_rate, steps)
-        self.learner.module.mark_forward_method("logits_and_taps")
-        self.judge = Learner(
+        self.generator = OptimizedNetwork(fabric, settings, network, settings.learning_rate, steps)
+        self.generator.module.mark_forward_method("logits_and_taps")
+        self.discriminator = OptimizedNetwork(
             fabric,
             settings,
             patch_discriminator(),
@@ -41,36 +48,40 @@ class Pix2Pix:
         )
 
     def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """See `Lesson`."""
-        with self.fabric.autocast():  # Fabric brings its own to `forward` alone
-            logits, _ = self.learner.module.logits_and_taps(frames)
-        drawn = torch.sigmoid(logits)
-        # The judge's own gradients are not wanted here, so its plain module is asked.
-        self.judge.plain.requires_grad_(False)
+        """Train generator and discriminator on one batch; see `TrainingMethod`."""
+        with self.fabric.autocast():  # Fabric applies autocast to `forward` only
+            logits, _ = self.generator.module.logits_and_taps(frames)
+        probabilities = torch.sigmoid(logits)
+        # The generator's step needs no gradients of the discriminator's weights. The plain network
+        # is used, because the wrapper of DDP expects such gradients.
+        self.discriminator.plain.requires_grad_(False)
         with self.fabric.autocast():
-            scores = self.judge.plain(torch.cat([frames, drawn], dim=1))[-1]
+            scores = self.discriminator.plain(torch.cat([frames, probabilities], dim=1))[-1]
         adversarial = generator_loss(scores.float())
-        distance = F.l1_loss(drawn, masks)
-        loss = adversarial + self.l1 * distance
-        self.learner.learn(loss, "generator")
+        l1 = F.l1_loss(probabilities, masks)
+        loss = adversarial + self.l1_weight * l1
+        self.generator.minimize(loss, "generator")
 
-        self.judge.plain.requires_grad_(True)
-        real = self.judge.module(torch.cat([frames, masks], dim=1))[-1]
-        fake = self.judge.module(torch.cat([frames, drawn.detach()], dim=1))[-1]
-        judged = discriminator_loss(real, fake)
-        self.judge.learn(judged, "discriminator")
+        self.discriminator.plain.requires_grad_(True)
+        real = self.discriminator.module(torch.cat([frames, masks], dim=1))[-1]
+        fake = self.discriminator.module(torch.cat([frames, probabilities.detach()], dim=1))[-1]
+        separation = discriminator_loss(real, fake)
+        self.discriminator.minimize(separation, "discriminator")
         return {
             "loss": loss.detach(),
             "adversarial": adversarial.detach(),
-            "l1": distance.detach(),
-            "discriminator": judged.detach(),
+            "l1": l1.detach(),
+            "discriminator": separation.detach(),
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Lesson`."""
-        return {"learner": self.learner.state_dict(), "judge": self.judge.state_dict()}
+        """Return the state; see `TrainingMethod`."""
+        return {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Lesson`."""
-        self.learner.load_state_dict(state["learner"])
-        self.judge.load_state_dict(state["judge"])
+        """Restore the state; see `TrainingMethod`."""
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])

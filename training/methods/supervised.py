@@ -1,5 +1,6 @@
-"""Supervised training: one network and the truth. Teacher 1, teacher 3, the U-Net, a student alone.
+"""Supervised training: one network and the ground truth. Used for every job but the two below.
 
+Teacher 2 uses training.methods.pix2pix; a student with teachers training.methods.distillation.
 The loss is DV, soft Dice plus Tversky, as in the paper (equation 1), or cross-entropy plus Dice.
 """
 
@@ -11,35 +12,43 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from training.methods.losses import LOSSES
-from training.methods.optimization import Learner
+from training.methods.optimization import OptimizedNetwork
 from training.models.zoo import Network
 from training.settings import TrainSettings
 
 
 class Supervised:
-    """A lesson of training.trainer: the truth alone."""
+    """A TrainingMethod (training.trainer) whose loss compares with the ground truth only.
+
+    Args:
+        fabric: Devices and precision.
+        settings: Settings of the training.
+        network: Network to train.
+        steps: Steps per epoch.
+    """
 
     def __init__(
         self, fabric: Fabric, settings: TrainSettings, network: Network, steps: int
     ) -> None:
+        self.fabric = fabric
         self.network = network
-        self.notes: dict[str, Any] = {}
-        self.learner = Learner(fabric, settings, network, settings.learning_rate, steps)
-        self.learner.module.mark_forward_method("logits_and_taps")
+        self.provenance: dict[str, Any] = {}
+        self.optimized = OptimizedNetwork(fabric, settings, network, settings.learning_rate, steps)
+        self.optimized.module.mark_forward_method("logits_and_taps")
         self.loss = LOSSES[settings.loss]
 
     def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """See `Lesson`."""
-        with self.learner.fabric.autocast():  # Fabric brings its own to `forward` alone
-            logits, _ = self.learner.module.logits_and_taps(frames)
+        """Train on one batch; see `TrainingMethod`."""
+        with self.fabric.autocast():  # Fabric applies autocast to `forward` only
+            logits, _ = self.optimized.module.logits_and_taps(frames)
         loss = self.loss(logits, masks)
-        self.learner.learn(loss, "segmentation")
+        self.optimized.minimize(loss, "segmentation")
         return {"loss": loss.detach()}
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Lesson`."""
-        return self.learner.state_dict()
+        """Return the state; see `TrainingMethod`."""
+        return self.optimized.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `Lesson`."""
-        self.learner.load_state_dict(state)
+        """Restore the state; see `TrainingMethod`."""
+        self.optimized.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""The teachers of a distillation: any number, and which of them is real at which step."""
+"""Teachers of a distillation: loading, inference, and the choice of one for each step."""
 
 from __future__ import annotations
 
@@ -22,41 +22,57 @@ from xpnet.errors import UserError
 
 @dataclass(frozen=True)
 class Teacher:
-    """Whatever yields a probability map, and features where it has the student's."""
+    """A trained network that gives a probability map, and features if it has the paper's taps.
+
+    Attributes:
+        network: Network in evaluation mode, without gradients.
+        card: Its model card.
+        sha256: Hash of its weight file.
+    """
 
     network: Network
     card: Card
-    sha256: str  # of the file
+    sha256: str
 
     @torch.no_grad()
-    def teach(self, frames: Tensor, fabric: Fabric) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """Frames N x 3 x H x W to probabilities N x 1 x H x W, and the features named in TAPS.
+    def predict(self, frames: Tensor, fabric: Fabric) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Return probabilities N x 1 x H x W and the features named in TAPS.
 
-        The features are None where they are not those of the paper's networks. Such a teacher
-        is asked at the size of its card where the frames are smaller: a polyp that is smaller in
-        pixels than any it was shown it does not know (docs/training.md has the figures).
+        A teacher with other features than the paper's networks returns None for them. Frames
+        smaller than the size in its card are enlarged to that size for it, since it does not find
+        polyps that are smaller in pixels than those of its training (docs/training.md).
+
+        Args:
+            frames: N x 3 x H x W in [0, 1].
+            fabric: Devices and precision.
         """
-        alike = self.network.tap_channels == TAP_CHANNELS
-        own = self.card.input.height, self.card.input.width
-        seen = frames
-        if not alike and frames.shape[-2] < own[0]:
-            seen = resize(frames, own, mode="bilinear", align_corners=False)
+        has_paper_taps = self.network.tap_channels == TAP_CHANNELS
+        card_size = self.card.input.height, self.card.input.width
+        inputs = frames
+        if not has_paper_taps and frames.shape[-2] < card_size[0]:
+            inputs = resize(frames, card_size, mode="bilinear", align_corners=False)
         with fabric.autocast():
-            logits, taps = self.network.logits_and_taps(seen)
-        taught = torch.sigmoid(logits.float())
-        if seen is not frames:
-            taught = resize(taught, frames.shape[-2:], mode="bilinear", antialias=True)
-        return taught, taps if alike else None
+            logits, taps = self.network.logits_and_taps(inputs)
+        probabilities = torch.sigmoid(logits.float())
+        if inputs is not frames:
+            probabilities = resize(
+                probabilities, frames.shape[-2:], mode="bilinear", antialias=True
+            )
+        return probabilities, taps if has_paper_taps else None
 
 
 def load_teachers(paths: Sequence[str], fabric: Fabric) -> list[Teacher]:
-    """Reads the weights of each teacher; they stay fixed.
+    """Load the weights of each teacher onto the device; they are not trained.
+
+    Args:
+        paths: Safetensors files, each with its card.
+        fabric: Devices and precision.
 
     Raises:
-        UserError: there is none, or a file is missing or not what its card says.
+        UserError: There is no path, or a file is missing or does not match its card.
     """
     if not paths:
-        raise UserError("no teacher was named: give --teacher WEIGHTS once for each, in order")
+        raise UserError("no teacher given; give --teacher WEIGHTS for each teacher, in order")
     teachers = []
     for path in paths:
         network, card = load_network(Path(path))
@@ -67,11 +83,17 @@ def load_teachers(paths: Sequence[str], fabric: Fabric) -> list[Teacher]:
     return teachers
 
 
-def turn(order: str, teachers: int, step: int, total: int, seed: int) -> int:
-    """The index of the teacher that is real at `step` of `total`, from its arguments alone.
+def select_real_teacher(order: str, teachers: int, step: int, total: int, seed: int) -> int:
+    """Return the index of the teacher that the discriminator takes as real at a step.
 
-    `orderly` (after Zhao et al., 2021): the first teacher alone for the first half, then all by
-    turns; `alternate`: by turns from the start; `random`: drawn anew at each step.
+    Args:
+        order: `orderly` (after Zhao et al., 2021): the first teacher for the first half of the
+            steps, then all teachers alternately. `alternate`: all teachers alternately.
+            `random`: a random teacher for each step.
+        teachers: Number of teachers.
+        step: Number of the step, from 0.
+        total: Number of steps of the training.
+        seed: Seed of `random`.
     """
     if order == "random":
         return int(np.random.default_rng((seed, step)).integers(teachers))

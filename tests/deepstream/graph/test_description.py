@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from deepstream.graph.description import Description, Row, describe
+from deepstream.graph.description import Description, ElementSpec, assemble_description
 from deepstream.graph.drawing import as_dot
 from deepstream.graph.element_tables import LEAKY_QUEUE, TABLES
 from deepstream.graph.pipeline import describe_graph
 from deepstream.graph.pipeline_builder import _media, build
 from deepstream.gstreamer import GObject, Gst
 from deepstream.io.output import SinkProperties
-from deepstream.io.source import LIVE, VideoSource, open_clip
+from deepstream.io.source import LIVE_KINDS, VideoSource, open_clip
 from deepstream.probes.base import Probes
 from deepstream.probes.nvds_probe import NvdsProbes
 from deepstream.probes.triton_probe import EveryProbes, LatestProbes
@@ -148,8 +148,8 @@ def test_names_are_unique_and_links_lead_somewhere() -> None:
             if link.target_pad:
                 pattern = MUX_PADS[graph.element(link.target).factory]
                 assert re.fullmatch(pattern, link.target_pad)
-        assert set(graph.sources) <= set(names)
-        assert graph.heads
+        assert set(graph.source_elements) <= set(names)
+        assert graph.eos_pads
 
 
 @pytest.mark.parametrize("probes", [EveryProbes, LatestProbes, NvdsProbes])
@@ -162,7 +162,7 @@ def test_every_probe_has_its_handler(probes: type[Probes]) -> None:
 
 def test_live_sources_drop_the_oldest_frame() -> None:
     for table in TABLES.values():
-        for kind in LIVE:
+        for kind in LIVE_KINDS:
             assert LEAKY_QUEUE in table[f"source.{kind}"], kind
 
 
@@ -178,9 +178,10 @@ def test_viewers_wait_at_most_two_seconds_for_a_key_frame() -> None:
 
 def test_platforms_differ_in_their_tables_only() -> None:
     table = {
-        name: (Row("identity", name.split(".")[0], head=True),) for name in TABLES["gstreamer"]
+        name: (ElementSpec("identity", name.split(".")[0], accepts_eos=True),)
+        for name in TABLES["gstreamer"]
     }
-    graph = describe("mine", table, "file", "screen", "every", "software", {})
+    graph = assemble_description("mine", table, "file", "screen", "every", "software", {})
     assert [row.name for row in graph.elements] == [
         "source", "frame", "inference", "overlay", "sink"
     ]  # fmt: skip
@@ -205,11 +206,11 @@ def test_the_launch_line_is_what_gstreamer_parses() -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (Row("nosuchelement", "a"), "GStreamer has no element nosuchelement"),
-        (Row("queue", "a", {"max-size-bufers": "1"}), "queue has no 'max-size-bufers'"),
+        (ElementSpec("nosuchelement", "a"), "GStreamer has no element nosuchelement"),
+        (ElementSpec("queue", "a", {"max-size-bufers": "1"}), "queue has no 'max-size-bufers'"),
     ],
 )
-def test_graph_that_cannot_be_built_is_reported(row: Row, message: str) -> None:
+def test_graph_that_cannot_be_built_is_reported(row: ElementSpec, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(Description("mine", (row,), (), (), (), ()))
 
@@ -254,7 +255,7 @@ def test_camera_password_is_neither_drawn_nor_logged(uri: str) -> None:
     assert "secret" in description.as_launch()
     assert "secret" not in clip.without_credentials(description.as_launch())
     assert "secret" not in as_dot(description)
-    assert "secret" not in clip.where
+    assert "secret" not in clip.display_name
 
 
 def test_pad_without_caps_is_linked_by_its_name() -> None:

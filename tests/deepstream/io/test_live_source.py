@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deepstream.graph.description import Row, describe
+from deepstream.graph.description import ElementSpec, assemble_description
 from deepstream.graph.element_tables import LEAKY_QUEUE
 from deepstream.graph.pipeline_builder import build
 from deepstream.gstreamer import Gst
@@ -19,18 +19,18 @@ from deepstream.io.live_source import ENDED, LiveSource
 pytestmark = pytest.mark.integration
 
 TABLE = {
-    "frame": (Row("identity", "input", {"silent": "true"}, head=True),),
+    "frame": (ElementSpec("identity", "input", {"silent": "true"}, accepts_eos=True),),
     "inference.every": (),
     "overlay": (),
-    "sink.screen": (Row("appsink", "sink", {"sync": "false", "max-buffers": "1"}),),
+    "sink.screen": (ElementSpec("appsink", "sink", {"sync": "false", "max-buffers": "1"}),),
 }
 
 
 @contextmanager
-def started(*source: Row) -> Iterator[tuple[Any, LiveSource]]:
+def started(*source: ElementSpec) -> Iterator[tuple[Any, LiveSource]]:
     """Return a playing graph behind the elements of a live source."""
     table = {**TABLE, "source.test": (*source, LEAKY_QUEUE)}
-    description = describe("test", table, "test", "screen", "every", "", {})
+    description = assemble_description("test", table, "test", "screen", "every", "", {})
     pipeline = build(description)
     live = LiveSource(pipeline, description)
     pipeline.set_state(Gst.State.PLAYING)
@@ -42,7 +42,7 @@ def started(*source: Row) -> Iterator[tuple[Any, LiveSource]]:
 
 @contextmanager
 def playing() -> Iterator[Any]:
-    with started(Row("appsrc", "source", {"format": "time"})) as (pipeline, _):
+    with started(ElementSpec("appsrc", "source", {"format": "time"})) as (pipeline, _):
         yield pipeline
 
 
@@ -101,9 +101,11 @@ def test_end_of_source_is_posted_and_does_not_end_the_graph() -> None:
 def test_disconnected_device_delivers_after_restart() -> None:
     """All elements of the source are restarted."""
     camera = (
-        Row("videotestsrc", "source", {"num-buffers": "5", "is-live": "true"}),
-        Row("capsfilter", properties={"caps": "video/x-raw,width=32,height=32,framerate=50/1"}),
-        Row("videoconvert"),
+        ElementSpec("videotestsrc", "source", {"num-buffers": "5", "is-live": "true"}),
+        ElementSpec(
+            "capsfilter", properties={"caps": "video/x-raw,width=32,height=32,framerate=50/1"}
+        ),
+        ElementSpec("videoconvert"),
     )
     with started(*camera) as (pipeline, live):
         assert list(pulled(pipeline))
@@ -115,11 +117,13 @@ def test_disconnected_device_delivers_after_restart() -> None:
 
 
 def test_nvurisrcbin_reconnects_by_itself() -> None:
-    source = Row("identity", "source", {"rtsp-reconnect-interval": "5"})
-    description = describe(
+    source = ElementSpec("identity", "source", {"rtsp-reconnect-interval": "5"})
+    description = assemble_description(
         "test", {**TABLE, "source.test": (source, LEAKY_QUEUE)}, "test", "screen", "every", "", {}
     )
-    plain = replace(description, elements=(Row("appsrc", "source"), *description.elements[1:]))
+    plain = replace(
+        description, elements=(ElementSpec("appsrc", "source"), *description.elements[1:])
+    )
     pipeline = build(plain)
     live = LiveSource(pipeline, description)
     pipeline.set_state(Gst.State.PLAYING)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deepstream.graph.description import Row, describe
+from deepstream.graph.description import ElementSpec, assemble_description
 from deepstream.graph.element_tables import GSTREAMER_TABLE, TABLES
 from deepstream.graph.pipeline_builder import build
 from deepstream.gstreamer import Gst
@@ -46,8 +46,7 @@ def test_format_that_a_device_lacks_is_reported() -> None:
     with pytest.raises(UserError) as caught:
         format_among("/dev/video0", offered, 720, 1280, 60)
     assert str(caught.value).startswith(
-        "/dev/video0: no frames of 1280 x 720 at 60 frames a second: it offers 640 x 480, "
-        "1920 x 1080 ("
+        "/dev/video0: no frames of 1280 x 720 at 60 fps: it offers 640 x 480, 1920 x 1080 ("
     )
 
 
@@ -75,14 +74,17 @@ def through(kind: str, caps: str, buffers: Sequence[bytes]) -> list[Any]:
     """Return the output of a source's elements, with an appsrc in place of the device."""
     rows = GSTREAMER_TABLE[f"source.{kind}"]
     table = {
-        "source.test": (Row("appsrc", "source", {"format": "time", "caps": caps}), *rows[1:-1]),
-        "frame": (Row("appsink", "sink", {"sync": "false"}),),
+        "source.test": (
+            ElementSpec("appsrc", "source", {"format": "time", "caps": caps}),
+            *rows[1:-1],
+        ),
+        "frame": (ElementSpec("appsink", "sink", {"sync": "false"}),),
         "inference.every": (),
         "overlay": (),
         "sink.screen": (),
     }
     values = {"height": "64", "width": "96", "rate": rate_caps(25)}
-    pipeline = build(describe("test", table, "test", "screen", "every", "", values))
+    pipeline = build(assemble_description("test", table, "test", "screen", "every", "", values))
     pipeline.set_state(Gst.State.PLAYING)
     source, sink = pipeline.get_by_name("source"), pipeline.get_by_name("sink")
     for number, content in enumerate(buffers):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from deepstream.graph import element_tables
-from deepstream.graph.description import Row, Table
+from deepstream.graph.description import ElementSpec, Table
 from deepstream.platforms import deepstream_platform
 from deepstream.platforms.deepstream_platform import DeepStreamSettings
 from deepstream.probes.nvds_probe import NvdsProbes
@@ -53,19 +53,19 @@ def plain_table() -> Table:
         "frame": plain["frame"],
         "source.rtsp": plain["source.rtsp"],
         "inference.every": (
-            Row("identity", "inference", probes=(("src", "attach_metadata"),)),
-            Row("queue", "inflight"),
+            ElementSpec("identity", "inference", probes=(("src", "attach_metadata"),)),
+            ElementSpec("queue", "inflight"),
         ),
         "inference.latest": (
-            Row("identity", "inference", probes=(("src", "attach_metadata"),)),
-            Row("queue", "inflight"),
+            ElementSpec("identity", "inference", probes=(("src", "attach_metadata"),)),
+            ElementSpec("queue", "inflight"),
         ),
         "inference.none": (
-            Row("identity", "muxed", probes=(("src", "attach_no_result"),)),
-            Row("queue", "inflight"),
+            ElementSpec("identity", "muxed", probes=(("src", "attach_no_result"),)),
+            ElementSpec("queue", "inflight"),
         ),
         "encoder.software-live": plain["encoder.software-live"],
-        "overlay": (Row("identity", "overlay", probes=overlay.probes), drawn),
+        "overlay": (ElementSpec("identity", "overlay", probes=overlay.probes), drawn),
         "encoder.software": plain["encoder.software"],
     }
 

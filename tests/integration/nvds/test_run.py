@@ -12,7 +12,7 @@ from deepstream.io.source import open_clip
 from deepstream.platforms.deepstream_platform import frames_without_inference
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
-from deepstream.run_summary import describe
+from deepstream.run_summary import format_summary
 from tests.conftest import ffmpeg
 from tests.integration.camera import Camera, free_tcp_port
 from tests.integration.nvds.conftest import fail_inference, video_frames, with_platform
@@ -104,7 +104,7 @@ def test_inference_failure_leaves_a_complete_recording(
     assert frames == 19
     assert len(list(video_frames(Path(settings.output)))) == frames
     assert len(Path(settings.polyps or "").read_text().splitlines()) == frames
-    failure = describe(summary)[1]
+    failure = format_summary(summary)[1]
     assert failure.startswith("identity (inference): ")
     assert failure.endswith(f": stopped after {frames} frames; {settings.output} contains them")
 
@@ -127,7 +127,7 @@ def test_live_picture_continues_without_masks_if_inference_fails(
     assert summary["frames_without_mask"] == summary["frames"] - 9
     assert summary["probe_errors"] == 0
     assert "the video continues without masks" in caplog.text
-    assert describe(summary)[1].startswith("identity (inference): ")
+    assert format_summary(summary)[1].startswith("identity (inference): ")
 
 
 def test_inference_that_never_starts_gives_one_line_and_no_file(
@@ -147,7 +147,7 @@ def test_frames_without_result_pass_and_are_counted(
     summary = run(settings)
     assert (summary["frames"], summary["frames_without_mask"]) == (40, 10)
     assert open_clip(Path(settings.output), 0).frames == 40
-    failure = describe(summary)[1]
+    failure = format_summary(summary)[1]
     assert failure.startswith(
         "nvinferserver attached no mask to the frame: 10 of 40 frames have no"
     )

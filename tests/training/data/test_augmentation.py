@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.data.augmentation import AUGMENTATIONS, DarkBorder, Interlace, SpecularSpots
+from training.data.augmentation import AUGMENTATIONS, DarkBorder, Interlacing, SpecularSpots
 
 
 def drawn(name: str, seed: int, frame: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
@@ -40,7 +40,7 @@ def test_the_mask_moves_with_the_frame(name: str) -> None:
 
 def test_interlace_moves_every_other_line() -> None:
     frame = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (8, 1, 3))
-    moved = Interlace(p=1)(image=frame)["image"]
+    moved = Interlacing(p=1)(image=frame)["image"]
     np.testing.assert_array_equal(moved[::2], frame[::2])
     assert not np.array_equal(moved[1], frame[1])
 

@@ -1,4 +1,4 @@
-"""`xpnet train check-data`: every fault is named by its file, and training does not start with one."""
+"""`xpnet train check-data`: every error is reported with its file and prevents training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import one_line
 from tests.training.conftest import make_discs
-from training.data.dataset_check import check
+from training.data.dataset_check import check_data_set
 from training.data.readers import read_data_set
 
 
@@ -54,7 +54,7 @@ def break_it(data: Path) -> dict[str, str]:
 
 def test_every_fault_is_named_in_one_report(xpnet, data: Path) -> None:
     expected = break_it(data)
-    report = check(read_data_set(data))
+    report = check_data_set(read_data_set(data))
     assert {Path(f.file).name: f.kind for f in report.errors} == expected
     result = xpnet("train", "check-data", data)
     assert result.returncode == 2
@@ -69,12 +69,12 @@ def test_training_starts_without_the_bad_pairs_only_when_told(
     call = ("train", "student", f"data={data}", f"output={tmp_path / 'run'}", "size=32", "epochs=1",
             "batch=2", "workers=0", "accelerator=cpu")  # fmt: skip
     line = one_line(xpnet(*call))
-    assert "7 files are not fit for training" in line
-    assert "--skip-bad trains without them" in line
+    assert "7 files cannot be used for training" in line
+    assert "--skip-bad leaves them out" in line
     assert not (tmp_path / "run" / "log.jsonl").exists()
     result = xpnet(*call, "--skip-bad")
     assert result.returncode == 0, result.stderr
-    assert "5 pairs left out" in result.stderr
+    assert "skipped 5 bad pairs" in result.stderr
     card = json.loads((tmp_path / "run" / "weights.json").read_text())
     assert card["data"][0]["frames"] == 1
 
@@ -82,7 +82,7 @@ def test_training_starts_without_the_bad_pairs_only_when_told(
 def test_a_set_without_any_polyp(xpnet, data: Path, tmp_path: Path) -> None:
     for path in (data / "masks").iterdir():
         cv2.imwrite(str(path), np.zeros((64, 64), np.uint8))
-    report = check(read_data_set(data))
+    report = check_data_set(read_data_set(data))
     assert [f.kind for f in report.errors] == ["no polyp"]
     assert report.empty == 12
     call = ("train", "student", f"data={data}", f"output={tmp_path / 'run'}", "accelerator=cpu")
@@ -95,7 +95,7 @@ def test_duplicates_and_leaks_are_noted(data: Path, frames: list[np.ndarray]) ->
     real = cv2.resize(frames[0], (64, 64), interpolation=cv2.INTER_AREA)
     for number, quality in ((1, 95), (2, 70)):  # both train
         cv2.imwrite(str(images / f"{number}.jpg"), real, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    report = check(read_data_set(data))
+    report = check_data_set(read_data_set(data))
     kinds = Counter(f.kind for f in report.notes)
     assert kinds == {"exact duplicate": 1, "near duplicate": 1, "leak": 1}
     leak = next(f for f in report.notes if f.kind == "leak")
@@ -106,7 +106,7 @@ def test_duplicates_and_leaks_are_noted(data: Path, frames: list[np.ndarray]) ->
 def test_a_clip_on_two_sides_of_the_split_is_noted(data: Path) -> None:
     rows = [f"{n},{'train' if n < 8 else 'val'},{n // 3}" for n in range(12)]
     (data / "index.csv").write_text("\n".join(["stem,split,group", *rows]))
-    notes = check(read_data_set(data)).notes
+    notes = check_data_set(read_data_set(data)).notes
     assert [(f.kind, f.file, f.text) for f in notes] == [
         ("leak", "clip 2", "has frames in train and val")
     ]
@@ -116,5 +116,5 @@ def test_a_tiny_polyp_is_noted(data: Path) -> None:
     mask = np.zeros((64, 64), np.uint8)
     mask[3, 3] = 255
     cv2.imwrite(str(data / "masks" / "3.png"), mask)
-    notes = check(read_data_set(data)).notes
+    notes = check_data_set(read_data_set(data)).notes
     assert [(f.kind, Path(f.file).name) for f in notes] == [("tiny polyp", "3.png")]

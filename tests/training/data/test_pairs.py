@@ -32,7 +32,7 @@ def test_split(data: Path) -> None:
     found = find_pairs(data / "images", data / "masks", data / "index.csv", "val")
     assert [p.stem for p in found.pairs] == ["c"]
     assert (found.without_mask, found.without_image) == ([], ["d"])
-    with pytest.raises(UserError, match="no row of split 'test', only of: train, val"):
+    with pytest.raises(UserError, match="no row of split 'test'; found: train, val"):
         find_pairs(data / "images", data / "masks", data / "index.csv", "test")
 
 

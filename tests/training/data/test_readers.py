@@ -41,7 +41,7 @@ def test_polypgens_own_folders(polypgen: Path) -> None:
 def test_the_sixth_centre_is_the_test_and_clips_stay_together(polypgen: Path) -> None:
     source = read_data_set(polypgen)
     assert {s.split for s in source.samples if s.centre == "C6"} == {"test"}
-    assert {s.centre for s in source.of("test")} == {"C6"}
+    assert {s.centre for s in source.in_split("test")} == {"C6"}
     sides = defaultdict(set)
     for s in source.samples:
         sides[s.group].add(s.split)
@@ -52,7 +52,7 @@ def test_the_sixth_centre_is_the_test_and_clips_stay_together(polypgen: Path) ->
 
 def test_the_papers_random_split(polypgen: Path) -> None:
     source = read_data_set(polypgen, "random")
-    assert (len(source.of("train")), len(source.of("val"))) == (190, 10)
+    assert (len(source.in_split("train")), len(source.in_split("val"))) == (190, 10)
     assert "C6" not in {s.centre for s in source.samples}
     assert read_data_set(polypgen, "random").samples == source.samples
 
@@ -75,9 +75,9 @@ def test_an_index_says_split_centre_and_clip(tmp_path: Path) -> None:
     source = read_data_set(tmp_path)
     found = {s.pair.stem: (s.split, s.centre, s.group) for s in source.samples}
     assert found == {"a": ("train", "C1", "x"), "b": ("val", "C2", "y")}
-    with pytest.raises(UserError, match="no frame of split 'test', only of: train, val"):
-        source.of("test")
-    assert len(source.of(None)) == 2
+    with pytest.raises(UserError, match="no frame of split 'test'; found: train, val"):
+        source.in_split("test")
+    assert len(source.in_split(None)) == 2
 
 
 def test_unknown_layouts_are_named(tmp_path: Path) -> None:

@@ -130,8 +130,8 @@ def test_the_threshold_is_chosen_on_the_validation_set_alone(
         (tmp_path / folder).symlink_to(data / folder)
     rows = [f"{p.stem},{'val' if i else 'test'}" for i, p in enumerate(data.glob("masks/0*.png"))]
     (tmp_path / "index.csv").write_text("\n".join(["stem,split", *rows]))
-    assert "no test may choose it" in one_line(xpnet(*call, "--choose-threshold"))
-    assert "no test may choose it" in one_line(
+    assert "a test set must not choose it" in one_line(xpnet(*call, "--choose-threshold"))
+    assert "a test set must not choose it" in one_line(
         xpnet(*call, "--choose-threshold", "--split", "test")
     )
     result = xpnet(*call, "--choose-threshold", "--split", "val")
@@ -167,7 +167,7 @@ def test_the_threshold_moves_only_for_more_than_chance() -> None:
 
 def test_options_that_require_each_other(xpnet, data: Path, tmp_path: Path) -> None:
     call = ("evaluate", "--data", data)
-    assert "--card and --name go together" in one_line(xpnet(*call, "--name", "x"))
+    assert "--card and --name require each other" in one_line(xpnet(*call, "--name", "x"))
     assert "no frame of split 'nosuch'" in one_line(xpnet(*call, "--split", "nosuch"))
     assert "none.onnx: no such ONNX file" in one_line(xpnet(*call, "--file", "none.onnx"))
     panel = ("evaluate", "panel", "--data", data, "--output", tmp_path / "p.png")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.jobs import make_fabric, make_lesson, train
-from training.methods.teachers import load_teachers, turn
+from training.jobs import make_fabric, make_method, train
+from training.methods.teachers import load_teachers, select_real_teacher
 from training.models.discriminators import HierarchicalDiscriminator, TapAdapter
 from training.models.networks import TAP_CHANNELS, student, teacher
 from training.models.pretrained import lite
@@ -75,14 +75,14 @@ def test_an_adapter_brings_other_features_into_the_papers_form() -> None:
 
 def test_the_teachers_turns() -> None:
     def turns(order: str, teachers: int) -> list[int]:
-        return [turn(order, teachers, step, 8, seed=1) for step in range(8)]
+        return [select_real_teacher(order, teachers, step, 8, seed=1) for step in range(8)]
 
     assert turns("orderly", 2) == [0, 0, 0, 0, 0, 1, 0, 1]
     assert turns("alternate", 3) == [0, 1, 2, 0, 1, 2, 0, 1]
     drawn = turns("random", 2)
     assert set(drawn) == {0, 1}
     assert drawn == turns("random", 2)
-    assert drawn != [turn("random", 2, step, 8, seed=2) for step in range(8)]
+    assert drawn != [select_real_teacher("random", 2, step, 8, seed=2) for step in range(8)]
     assert turns("orderly", 1) == [0] * 8
 
 
@@ -90,15 +90,15 @@ def test_teachers_stay_as_they_are_and_say_what_they_have(tiny, teachers: tuple[
     fabric = make_fabric(tiny())
     one, three = load_teachers(teachers, fabric)
     frames = torch.rand(2, 3, 32, 32)
-    probabilities, taps = one.teach(frames, fabric)
+    probabilities, taps = one.predict(frames, fabric)
     assert probabilities.shape == (2, 1, 32, 32)
     assert not probabilities.requires_grad
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
     assert taps is not None
     assert {k: v.shape[1] for k, v in taps.items()} == TAP_CHANNELS
-    assert three.teach(frames, fabric)[1] is None
+    assert three.predict(frames, fabric)[1] is None
     assert not any(p.requires_grad for p in one.network.parameters())
-    with pytest.raises(UserError, match="no teacher was named"):
+    with pytest.raises(UserError, match="no teacher given"):
         load_teachers((), fabric)
     with pytest.raises(UserError, match=r"none\.json: model card cannot be read"):
         load_teachers(("none.safetensors",), fabric)
@@ -118,25 +118,27 @@ def test_a_teacher_without_features_sees_small_frames_at_its_own_size(
     larger = [replace(t, card=t.card.at_size(64, 64)) for t in (first, third)]
     frames = torch.rand(2, 3, 32, 32)
     for teacher_ in larger:
-        taught, _ = teacher_.teach(frames, fabric)
+        taught, _ = teacher_.predict(frames, fabric)
         assert taught.shape == (2, 1, 32, 32)
         assert 0 <= float(taught.min()) <= float(taught.max()) <= 1
     # The discriminator compares features place by place: the first must stay at the student's size.
     assert [tuple(s[-2:]) for s in seen] == [(32, 32), (64, 64)]
-    assert third.teach(torch.rand(1, 3, 64, 64), fabric)[0].shape == (1, 1, 64, 64)
+    assert third.predict(torch.rand(1, 3, 64, 64), fabric)[0].shape == (1, 1, 64, 64)
     assert seen[-1][-1] == 64  # its card says 32: larger frames stay as they are
 
 
 def lesson_of(settings: TrainSettings):
     fabric = make_fabric(settings)
     torch.manual_seed(1)
-    return make_lesson(fabric, settings, NETWORKS[settings.network](), 2)
+    return make_method(fabric, settings, NETWORKS[settings.network](), 2)
 
 
 def weights_of(lesson) -> dict[str, torch.Tensor]:
+    """Return the weights of the trained network and of the discriminator."""
+    trained = lesson.generator if hasattr(lesson, "generator") else lesson.student
     return {
         f"{part}.{key}": value.clone()
-        for part, learner in (("learner", lesson.learner), ("discriminator", lesson.discriminator))
+        for part, learner in (("trained", trained), ("discriminator", lesson.discriminator))
         for key, value in learner.plain.state_dict().items()
         if key.endswith("weight")
     }
@@ -182,11 +184,11 @@ def test_the_discriminator_meets_every_teacher_however_seldom_it_is_asked(
     met: list[tuple[int, int]] = []
     for number, one in enumerate(lesson.teachers):
 
-        def teach(frames, fabric, number=number, one=one):
+        def predict(frames, fabric, number=number, one=one):
             met.append((step, number))
-            return type(one).teach(one, frames, fabric)
+            return type(one).predict(one, frames, fabric)
 
-        object.__setattr__(one, "teach", teach)
+        object.__setattr__(one, "predict", predict)
     for step in range(16):  # two steps an epoch
         lesson.step(step, torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32))
     judged = [number for step, number in met if step % 2 == 0]

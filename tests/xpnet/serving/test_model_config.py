@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as proto
 
-from training.export.layer_forms import forms_of
+from training.export.layer_forms import included_forms
 from xpnet.card import METADATA_KEY, parse_card, read_card
 from xpnet.errors import UserError
 from xpnet.paths import MODEL_REPOSITORY
@@ -78,7 +78,7 @@ def test_graphs_of_plans_fit_their_model_and_lose_nothing(name: str, precision: 
     made, served = read_onnx_card(path), read_card(MODEL_REPOSITORY / name / "card.json")
     assert (made.name, made.input, made.output) == (served.name, served.input, served.output)
     assert (made.threshold, made.training) == (served.threshold, served.training)
-    assert made.graph["forms"] == forms_of(made.network, precision)
+    assert made.graph["forms"] == included_forms(made.network, precision)
     assert made.graph["precision"] == precision
     report = json.loads(path.with_suffix(".report.json").read_text(encoding="utf-8"))
     assert report["left_out"] == made.graph["left_out"]
