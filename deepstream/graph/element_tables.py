@@ -86,7 +86,12 @@ GSTREAMER_TABLE: Table = {
     "source.images": (ElementSpec("appsrc", "source"),),
     "source.rtsp": (
         # The default latency is two seconds.
-        ElementSpec("rtspsrc", "source", {"location": "{uri}", "latency": "{latency_ms}"}, dynamic_pads=True),
+        ElementSpec(
+            "rtspsrc",
+            "source",
+            {"location": "{uri}", "latency": "{latency_ms}"},
+            dynamic_pads=True,
+        ),
         ElementSpec("decodebin", "decoder", dynamic_pads=True),
         LEAKY_QUEUE,
     ),

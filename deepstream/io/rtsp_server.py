@@ -53,7 +53,7 @@ def running_rtsp_server(host: str, port: int, mount: str, rtp_port: int) -> Iter
     context = GLib.MainContext.new()
     if server.attach(context) == 0:
         raise UserError(
-            f"{host}:{port} cannot be listened on: the port is in use, or the address is not of this machine"
+            f"{host}:{port} cannot be listened on: port in use, or foreign address"
         )
     with _running(context):
         try:
