@@ -52,9 +52,7 @@ def running_rtsp_server(host: str, port: int, mount: str, rtp_port: int) -> Iter
     server.get_mount_points().add_factory(mount, factory)
     context = GLib.MainContext.new()
     if server.attach(context) == 0:
-        raise UserError(
-            f"{host}:{port} cannot be listened on: port in use, or foreign address"
-        )
+        raise UserError(f"{host}:{port} cannot be listened on: port in use, or foreign address")
     with _running(context):
         try:
             yield

@@ -237,9 +237,7 @@ def _orientation(video: Any) -> str:
 
 def _check_size(path: Path, height: int, width: int) -> None:
     if not (16 <= height <= MAX_SIDE and 16 <= width <= MAX_SIDE):
-        raise UserError(
-            f"{path}: frames of {width} x {height}, expected 16 to {MAX_SIDE} a side"
-        )
+        raise UserError(f"{path}: frames of {width} x {height}, expected 16 to {MAX_SIDE} a side")
 
 
 class ImageFeeder:
