@@ -1,13 +1,18 @@
-"""Files for NVIDIA's deepstream-app, generated from a model's card and checked against it.
+"""Config files for NVIDIA's deepstream-app: generated from a model's card, and checked against it.
 
-deployment.py           platform, sources, sinks and Triton mode of a deployment
-config_writer.py        writes its files: `xpnet deploy`
-app_groups.py           the groups of deepstream-app's file
-infer_config.py         the config of nvinferserver or nvinfer
-config_check.py         checks a file, ours or another's: `xpnet deploy --check`
-card_checks.py          compares a config with the model's card
-key_tables.py           the groups and keys that NVIDIA's parsers accept
-key_files.py            reads and writes key files by these tables
-nvinferserver_schema.py the messages and fields that nvinferserver accepts
-examples/               generated files, checked in
+What to generate:
+    deployment.py           platform, sources, sinks and Triton mode, as dataclasses
+Which keys exist:
+    key_tables.py           groups and keys of deepstream-app's file and of nvinfer's config
+    nvinferserver_schema.py messages and fields of nvinferserver's config
+    key_files.py            reads and writes key files with these tables
+Write, `xpnet deploy`:
+    config_writer.py        writes all files of a deployment
+    app_file.py             text of the file that `deepstream-app -c` reads
+    app_groups.py           its groups, as dataclasses
+    infer_config.py         text of the inference config, for nvinferserver or nvinfer
+    examples/               generated files, checked in
+Check, `xpnet deploy --check`:
+    config_check.py         checks any such file, also one that was written by hand
+    card_checks.py          compares its values with the model's card
 """

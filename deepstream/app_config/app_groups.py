@@ -1,7 +1,7 @@
 """The groups of a deepstream-app file as dataclasses; their fields are NVIDIA's keys.
 
-`deepstream.app_config.key_tables` defines the allowed values; it is used to write these groups and
-to check other files.
+The allowed values are in `deepstream.app_config.key_tables`. `deepstream.app_config.app_file` makes
+the groups of a deployment.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-BITRATE = 8_000_000
+BITRATE_BPS = 8_000_000
 """Bits per second of the encoder: 1080p endoscope video without visible blocks."""
-KEY_FRAMES = 30
+I_FRAME_INTERVAL = 30
 """Frames from one I frame to the next. Only one in 256 is an IDR frame, which a player waits for:
 deepstream-app does not set nvv4l2h264enc's `idrinterval` (deepstream_sink_bin.c)."""
-V4L2, URI, RTSP = 1, 2, 4
-"""NvDsSourceType (deepstream_sources.h)."""
-SCREEN, FILE, RTSP_OUT, DRM = 2, 3, 4, 5
-"""NvDsSinkType (deepstream_sinks.h): 2 is nveglglessink on a dGPU, nv3dsink on a Jetson."""
-MP4, MKV = 1, 2
-H264, H264_HIGH = 1, 4
+SOURCE_V4L2, SOURCE_URI, SOURCE_MULTI_URI, SOURCE_RTSP = 1, 2, 3, 4
+"""`type` of a source, NvDsSourceType (deepstream_sources.h)."""
+SINK_SCREEN, SINK_FILE, SINK_RTSP, SINK_DRM = 2, 3, 4, 5
+"""`type` of a sink, NvDsSinkType (deepstream_sinks.h): 2 is nveglglessink on a discrete GPU,
+nv3dsink on a Jetson."""
+CONTAINER_MP4, CONTAINER_MKV = 1, 2
+CODEC_H264, PROFILE_HIGH = 1, 4
+SUPERFAST = 2
+"""`sw-preset` of x264enc."""
 RTP_OVER_TCP = 4
+"""`select-rtp-protocol` of a source."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Application:
 
 @dataclass(frozen=True)
 class Source:
-    """`[sourceN]`; a key that does not belong to the type is None and not written."""
+    """`[sourceN]`; a key that its type does not use is None and not written."""
 
     type: int
     enable: int = 1
@@ -51,23 +55,23 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Muxer:
-    """`[streammux]`: the batch, one frame of each source; the timeout in microseconds.
+class Streammux:
+    """`[streammux]`: makes batches of one frame of each source.
 
-    A source of another shape gets borders instead of being stretched.
+    A source with another aspect ratio gets borders instead of being stretched.
     """
 
     batch_size: int
     width: int
     height: int
     live_source: int
-    batched_push_timeout: int
+    batched_push_timeout: int  # microseconds
     enable_padding: int = 1
 
 
 @dataclass(frozen=True)
-class Inference:
-    """`[primary-gie]`; plugin type 0 is nvinfer, 1 nvinferserver."""
+class PrimaryGie:
+    """`[primary-gie]`: inference; plugin type 0 is nvinfer, 1 is nvinferserver."""
 
     plugin_type: int
     batch_size: int
@@ -87,8 +91,8 @@ class SegVisual:
 
 
 @dataclass(frozen=True)
-class Tiles:
-    """`[tiled-display]`, also for one source: it restores the source's shape."""
+class TiledDisplay:
+    """`[tiled-display]`: one tile for each source; also for one source, to scale to its size."""
 
     rows: int
     columns: int
@@ -99,14 +103,14 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Osd:
-    """`[osd]`: off, since there are no boxes and no text to draw."""
+    """`[osd]`: disabled, since there are no boxes and no text to draw."""
 
     enable: int = 0
 
 
 @dataclass(frozen=True)
 class Sink:
-    """`[sinkN]`; a key that does not belong to the type is None and not written."""
+    """`[sinkN]`; a key that its type does not use is None and not written."""
 
     type: int
     sync: int
@@ -125,15 +129,29 @@ class Sink:
     udp_port: int | None = None
 
 
-def tiles(sources: int, width: int, height: int) -> Tiles:
-    """Return the smallest near-square grid with a tile for every source."""
+def tiled_display(sources: int, width: int, height: int) -> TiledDisplay:
+    """Return the smallest near-square grid that has a tile for every source.
+
+    Args:
+        sources: Number of sources.
+        width: Width of the whole picture in pixels.
+        height: Height of the whole picture in pixels.
+    """
     columns = math.ceil(math.sqrt(sources))
-    return Tiles(math.ceil(sources / columns), columns, width, height)
+    return TiledDisplay(math.ceil(sources / columns), columns, width, height)
 
 
-def encoder(software: bool) -> dict[str, Any]:
-    """Return the H.264 keys that file and RTSP output share; x264enc's preset 2 is superfast."""
-    keys: dict[str, Any] = {"codec": H264, "enc_type": int(software), "bitrate": BITRATE}
+def encoder_keys(software: bool) -> dict[str, Any]:
+    """Return the H.264 keys of file and RTSP sinks.
+
+    Args:
+        software: True for x264enc, False for nvv4l2h264enc.
+    """
+    keys: dict[str, Any] = {
+        "codec": CODEC_H264,
+        "enc_type": int(software),
+        "bitrate": BITRATE_BPS,
+    }
     if software:
-        return {**keys, "sw_preset": 2}
-    return {**keys, "profile": H264_HIGH, "iframeinterval": KEY_FRAMES}
+        return {**keys, "sw_preset": SUPERFAST}
+    return {**keys, "profile": PROFILE_HIGH, "iframeinterval": I_FRAME_INTERVAL}

@@ -1,7 +1,7 @@
 """`xpnet deploy --check FILE`: checks a config on any machine.
 
-It checks what NVIDIA's parsers check, and more: that every path exists, and that tensors, sizes,
-scale and threshold are those of the model's card.
+The check finds what NVIDIA's parsers find, and more: every path exists, and tensors, sizes, scale
+and threshold are those of the model's card (`deepstream.app_config.card_checks`).
 """
 
 from __future__ import annotations
@@ -11,154 +11,175 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepstream.app_config import card_checks, infer_config, key_files, nvinferserver_schema
-from deepstream.app_config.key_tables import APP, NVINFER
+from deepstream.app_config import (
+    app_groups,
+    card_checks,
+    infer_config,
+    key_files,
+    nvinferserver_schema,
+)
+from deepstream.app_config.key_tables import DEEPSTREAM_APP_KEYS, NVINFER_KEYS
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
-from xpnet.paths import MODEL_REPOSITORY
-from xpnet.serving.model_config import largest_batch
+from xpnet.paths import MODEL_REPOSITORY, card_path
+from xpnet.serving.model_config import parse_config
 from xpnet.tensorrt.plan_check import check_plan
 
 CONTROL_MODES = ("", "none", "explicit")
-"""model_control_mode of nvinferserver (infer_trtis_server.cpp)."""
+"""Values of `model_control_mode` that nvinferserver accepts (infer_trtis_server.cpp)."""
 
 
 @dataclass(frozen=True)
-class Inference:
-    """What a checked inference config uses; `weights` is the file that it loads itself."""
-
-    plugin_type: int
-    card: Card
-    batch: int
-    weights: Path | None
-    most: int  # the plan's largest batch
-
-    def __str__(self) -> str:
-        kind = "nvinferserver" if self.plugin_type else "nvinfer"
-        size = f"{self.card.input.height} x {self.card.input.width}"
-        return f"{kind}, {self.card.name} at {size}, batch {self.batch}"
-
-
-@dataclass(frozen=True)
-class Checker:
-    """Checks config files.
+class InferSummary:
+    """What a checked inference config runs.
 
     Attributes:
-        repository: The models that a config with a server of its own refers to.
-        built: Whether the TensorRT plan must exist.
+        plugin: `nvinfer` or `nvinferserver`.
+        card: The model's card.
+        batch: Batch size of the config.
+        max_batch: The plan's largest batch.
+        model_file: The file that the plugin loads, or None if a separate server loads it.
+    """
+
+    plugin: str
+    card: Card
+    batch: int
+    max_batch: int
+    model_file: Path | None
+
+    def __str__(self) -> str:
+        size = f"{self.card.input.height} x {self.card.input.width}"
+        return f"{self.plugin}, {self.card.name} at {size}, batch {self.batch}"
+
+
+@dataclass(frozen=True)
+class ConfigChecker:
+    """Checks files of deepstream-app, nvinferserver and nvinfer.
+
+    Attributes:
+        repository: The Triton model repository of a separate server.
+        require_plan: Whether the TensorRT plan must exist and match the model.
     """
 
     repository: Path = MODEL_REPOSITORY
-    built: bool = True
+    require_plan: bool = True
 
     def check(self, path: Path) -> str:
         """Check a file and return one line that describes it.
 
         Args:
-            path: A deepstream-app file, or a config of nvinferserver or nvinfer.
+            path: A file of deepstream-app, or a config of nvinferserver or nvinfer.
 
         Raises:
             UserError: The first error, with file and line if known.
         """
         text = _read(path)
-        if _is_server(text):
-            what, inference = "", self._server(path, text)
+        description = ""
+        if _is_nvinferserver_config(text):
+            summary = self._check_nvinferserver(path, text)
         else:
             entries = key_files.parse(text, str(path))
             if any(entry.group == "property" for entry in entries):
-                what, inference = "", self._nvinfer(path, entries)
+                summary = self._check_nvinfer(path, entries)
             else:
-                what, inference = self._app(path, entries)
-        if self.built:  # last, so that errors in the file itself are reported first
-            _weights_there(inference)
-        return f"{path}: {what}{inference}"
+                description, summary = self._check_app_file(path, entries)
+        if self.require_plan:  # last, so that errors in the file itself are reported first
+            _check_model_file(summary)
+        return f"{path}: {description}{summary}"
 
-    def _app(self, path: Path, entries: list[key_files.Entry]) -> tuple[str, Inference]:
-        key_files.check(entries, APP, str(path))
-        groups: dict[str, dict[str, str]] = {}
-        for entry in entries:
-            groups.setdefault(entry.group, {})[entry.key] = entry.value
-        groups = {k: v for k, v in groups.items() if v.get("enable", "1") != "0"}
-        _paths_exist([e for e in entries if e.group in groups], APP, path)
-        numbered = {name: key_files.group_name(name, APP) for name in groups}
-        sources = [groups[k] for k, v in numbered.items() if v == "sourceN"]
-        for needed in ("streammux", "primary-gie", "sinkN", "sourceN"):
-            if needed not in numbered.values() and not (
-                needed == "sourceN" and "source-list" in groups
-            ):
-                raise UserError(f"{path}: no group [{needed.replace('N', '0')}] that is enabled")
-        inference = self._inference(path, groups["primary-gie"])
-        count = sum(_streams(source) for source in sources)
+    def _check_app_file(
+        self, path: Path, entries: list[key_files.Entry]
+    ) -> tuple[str, InferSummary]:
+        key_files.check_entries(entries, DEEPSTREAM_APP_KEYS, str(path))
+        groups = _enabled_groups(entries)
+        _check_paths([e for e in entries if e.group in groups], DEEPSTREAM_APP_KEYS, path)
+        names = {name: key_files.find_group(name, DEEPSTREAM_APP_KEYS) for name in groups}
+        for required in ("streammux", "primary-gie", "sinkN", "sourceN"):
+            has_source_list = required == "sourceN" and "source-list" in groups
+            if required not in names.values() and not has_source_list:
+                example = required.replace("N", "0")
+                raise UserError(f"{path}: no enabled group [{example}], expected one")
+        summary = self._check_primary_gie(path, groups["primary-gie"])
+        sources = [groups[group] for group, name in names.items() if name == "sourceN"]
+        count = sum(_stream_count(source) for source in sources)
         if not sources:
             count = len(groups["source-list"].get("list", "").strip(";").split(";"))
-        card_checks.check_batch(path, groups, count, inference.batch, inference.most)
-        card_checks.check_segvisual_size(path, groups, inference.card)
+        card_checks.check_batch(path, groups, count, summary.batch, summary.max_batch)
+        card_checks.check_segvisual_size(path, groups, summary.card)
         card_checks.check_live_settings(path, groups, sources)
-        return f"deepstream-app, {count} source{'s' * (count > 1)}; ", inference
+        return f"deepstream-app, {count} source{'s' * (count > 1)}; ", summary
 
-    def _inference(self, path: Path, gie: dict[str, str]) -> Inference:
+    def _check_primary_gie(self, path: Path, gie: dict[str, str]) -> InferSummary:
+        """Check the inference config that deepstream-app's file refers to."""
         if "config-file" not in gie:
             raise UserError(f"{path}: [primary-gie] has no config-file")
-        target = key_files.resolve(gie["config-file"], path)
+        target = key_files.resolve_path(gie["config-file"], path)
         text = _read(target)
-        server = _is_server(text)
-        if gie.get("plugin-type", "0") != str(int(server)):
-            kind = "nvinferserver, plugin-type=1" if server else "nvinfer, plugin-type=0"
+        is_nvinferserver = _is_nvinferserver_config(text)
+        found, expected = gie.get("plugin-type", "0"), str(int(is_nvinferserver))
+        if found != expected:
+            plugin = "nvinferserver" if is_nvinferserver else "nvinfer"
             raise UserError(
-                f"{path}: [primary-gie] plugin-type={gie.get('plugin-type', '0')}, but "
-                f"{target.name} is a config of {kind}"
+                f"{path}: [primary-gie] plugin-type={found}, expected {expected}: {target.name} is "
+                f"a config of {plugin}"
             )
-        if server:
-            return self._server(target, text)
-        return self._nvinfer(target, key_files.parse(text, str(target)))
+        if is_nvinferserver:
+            return self._check_nvinferserver(target, text)
+        return self._check_nvinfer(target, key_files.parse(text, str(target)))
 
-    def _server(self, path: Path, text: str) -> Inference:
+    def _check_nvinferserver(self, path: Path, text: str) -> InferSummary:
         infer = nvinferserver_schema.parse(text, str(path)).infer_config
         triton = infer.backend.triton
-        if triton.model_repo.model_control_mode not in CONTROL_MODES:
-            mode = triton.model_repo.model_control_mode
+        mode = triton.model_repo.model_control_mode
+        if mode not in CONTROL_MODES:
             raise UserError(f"{path}: model_control_mode '{mode}', expected 'none' or 'explicit'")
         if len(infer.gpu_ids) > 1:
             raise UserError(f"{path}: gpu_ids {list(infer.gpu_ids)}, expected one")
-        repository = self._repository(path, triton)
-        card = _card(repository, triton.model_name, path)
-        in_process = triton.HasField("model_repo")
+        model = self._find_repository(path, triton) / triton.model_name
+        card = _read_card(model, path)
         labels = infer.postprocess.labelfile_path
-        if labels and not key_files.resolve(labels, path).is_file():
+        if labels and not key_files.resolve_path(labels, path).is_file():
             raise UserError(f"{path}: labelfile_path {labels}: no such file")
         if not infer.HasField("input_tensor_from_meta"):
-            card_checks.check_infer_config(path, infer, card)
-        weights = _weights(repository / triton.model_name) if in_process else None
-        most = largest_batch(repository / triton.model_name / "config.pbtxt")
-        return Inference(1, card, max(1, infer.max_batch_size), weights, most)
+            card_checks.check_nvinferserver(path, infer, card)
+        config = parse_config(model / "config.pbtxt")
+        in_process = triton.HasField("model_repo")
+        return InferSummary(
+            plugin="nvinferserver",
+            card=card,
+            batch=max(1, infer.max_batch_size),
+            max_batch=config.max_batch_size,
+            model_file=_find_model_file(model, config) if in_process else None,
+        )
 
-    def _repository(self, path: Path, triton: Any) -> Path:
-        which = triton.WhichOneof("server")
-        if which is None:
-            raise UserError(f"{path}: backend.triton names neither model_repo nor grpc")
-        if which == "grpc":
+    def _find_repository(self, path: Path, triton: Any) -> Path:
+        server = triton.WhichOneof("server")
+        if server is None:
+            raise UserError(f"{path}: backend.triton has no model_repo and no grpc, expected one")
+        if server == "grpc":
             return self.repository
         if len(triton.model_repo.root) != 1:
             raise UserError(f"{path}: {len(triton.model_repo.root)} roots, expected one")
-        root = key_files.resolve(triton.model_repo.root[0], path)
+        root = key_files.resolve_path(triton.model_repo.root[0], path)
         if not root.is_dir():
             raise UserError(f"{path}: model repository {root}: no such folder")
         return root
 
-    def _nvinfer(self, path: Path, entries: list[key_files.Entry]) -> Inference:
-        key_files.check(entries, NVINFER, str(path))
+    def _check_nvinfer(self, path: Path, entries: list[key_files.Entry]) -> InferSummary:
+        key_files.check_entries(entries, NVINFER_KEYS, str(path))
         keys = {e.key: e.value for e in entries if e.group == "property"}
-        for needed in ("onnx-file", "model-engine-file"):
-            if needed not in keys:
-                raise UserError(f"{path}: [property] has no {needed}")
-        plan = key_files.resolve(keys["model-engine-file"], path)
-        card = read_card(plan.parent.parent / "card.json")
-        _paths_exist([e for e in entries if e.key != "model-engine-file"], NVINFER, path)
-        network = keys.get("network-type", "0")
-        if network != str(infer_config.SEGMENTATION):
-            wanted = f"{infer_config.SEGMENTATION}, segmentation"
-            raise UserError(f"{path}: network-type {network}, expected {wanted}")
-        card_checks.check_tensors_against_card(
+        for required in ("onnx-file", "model-engine-file"):
+            if required not in keys:
+                raise UserError(f"{path}: [property] has no {required}")
+        plan = key_files.resolve_path(keys["model-engine-file"], path)
+        model = plan.parents[1]
+        card = read_card(card_path(model))
+        _check_paths([e for e in entries if e.key != "model-engine-file"], NVINFER_KEYS, path)
+        network_type = keys.get("network-type", "0")
+        if network_type != str(infer_config.SEGMENTATION):
+            expected = f"{infer_config.SEGMENTATION}, segmentation"
+            raise UserError(f"{path}: network-type {network_type}, expected {expected}")
+        card_checks.check_tensors(
             path,
             card,
             dims=[int(x) for x in keys.get("infer-dims", "").strip(";").split(";") if x],
@@ -166,25 +187,38 @@ class Checker:
             threshold=float(keys.get("segmentation-threshold", "0")),
             classes=int(keys.get("num-detected-classes", "0")),
         )
-        card_checks.check_same(
-            path, "output-blob-names", keys.get("output-blob-names", ""), card.output.name
-        )
         card_checks.check_scaling_filter(path, "scaling-filter", keys.get("scaling-filter", "0"))
-        colours = infer_config.FORMATS[card.input.colours][1]
-        card_checks.check_same(
-            path, "model-color-format", keys.get("model-color-format", "0"), str(colours)
+        color_format = str(infer_config.COLOR_FORMATS[card.input.colours])
+        for key, default, expected in (
+            ("output-blob-names", "", card.output.name),
+            ("model-color-format", "0", color_format),
+        ):
+            card_checks.check_equal(path, key, keys.get(key, default), expected, card)
+        return InferSummary(
+            plugin="nvinfer",
+            card=card,
+            batch=int(keys.get("batch-size", "1")),
+            max_batch=parse_config(model / "config.pbtxt").max_batch_size,
+            model_file=plan,
         )
-        most = largest_batch(plan.parent.parent / "config.pbtxt")
-        return Inference(0, card, int(keys.get("batch-size", "1")), plan, most)
 
 
-def _streams(source: dict[str, str]) -> int:
-    """Return how many streams a `[sourceN]` opens: type 3 counts up the %d in its URI."""
-    return max(1, int(source.get("num-sources", "1"))) if source.get("type") == "3" else 1
+def _enabled_groups(entries: list[key_files.Entry]) -> card_checks.Groups:
+    groups: card_checks.Groups = {}
+    for entry in entries:
+        groups.setdefault(entry.group, {})[entry.key] = entry.value
+    return {name: keys for name, keys in groups.items() if keys.get("enable", "1") != "0"}
 
 
-def _is_server(text: str) -> bool:
-    """Return whether a config is nvinferserver's protobuf text."""
+def _stream_count(source: dict[str, str]) -> int:
+    """Return how many streams a `[sourceN]` opens: several if its URI contains a counter, %d."""
+    if source.get("type") != str(app_groups.SOURCE_MULTI_URI):
+        return 1
+    return max(1, int(source.get("num-sources", "1")))
+
+
+def _is_nvinferserver_config(text: str) -> bool:
+    """Return whether a config is protobuf text, as nvinferserver reads it."""
     return re.search(r"^\s*infer_config\s*:?\s*\{", text, re.M) is not None
 
 
@@ -197,43 +231,42 @@ def _read(path: Path) -> str:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
-def _paths_exist(entries: list[key_files.Entry], table: key_files.Table, config: Path) -> None:
+def _check_paths(entries: list[key_files.Entry], table: key_files.KeyTable, config: Path) -> None:
+    """Check that the files and folders that entries refer to exist."""
     for entry in entries:
-        kind = key_files.kind_of_key(entry, table)
-        local = kind == "path" or (kind == "uri" and entry.value.startswith("file://"))
-        found = key_files.resolve(entry.value.replace("%d", "0"), config)
-        if local and not found.exists():
-            raise UserError(f"{config}:{entry.line}: {entry.key} {found}: no such file")
+        value_type = key_files.find_value_type(entry, table)
+        is_file_uri = value_type == "uri" and entry.value.startswith("file://")
+        path = key_files.resolve_path(entry.value.replace("%d", "0"), config)
+        if (value_type == "path" or is_file_uri) and not path.exists():
+            raise UserError(f"{config}:{entry.line}: {entry.key} {path}: no such file")
 
 
-def _card(repository: Path, model: str, config: Path) -> Card:
-    path = repository / model / "card.json"
+def _read_card(model: Path, config: Path) -> Card:
+    """Read the card of a model; its absence is an error in the config, which names the model."""
+    path, repository = card_path(model), model.parent
     if not path.is_file():
         known = sorted(p.parent.name for p in repository.glob("*/card.json"))
-        raise UserError(
-            f"{config}: model '{model}' has no card in {repository}"
-            f"{key_files.nearest(model, known)}"
-        )
+        nearest = key_files.nearest_known(model.name, known)
+        raise UserError(f"{config}: model '{model.name}' has no card in {repository}{nearest}")
     return read_card(path)
 
 
-def _weights(model: Path) -> Path:
-    """Return the file that Triton loads: config.pbtxt names it; of several versions, any."""
-    config = _read(model / "config.pbtxt")
-    found = re.search(r'default_model_filename:\s*"([^"]+)"', config)
-    name = found[1] if found else "model.plan"
+def _find_model_file(model: Path, config: Any) -> Path:
+    """Return the file that Triton loads, in any version of the model; it may be missing."""
+    name = config.default_model_filename or "model.plan"
     return next(iter(sorted(model.glob(f"*/{name}"))), model / "1" / name)
 
 
-def _weights_there(inference: Inference) -> None:
-    path, card = inference.weights, inference.card
+def _check_model_file(summary: InferSummary) -> None:
+    """Check that the model's file exists, and that a plan belongs to the model and this GPU."""
+    path = summary.model_file
     if path is None:
         return
-    if path.is_file():
-        if path.suffix == ".plan":
-            check_plan(path.parents[1])
-        return
     if path.suffix != ".plan":
-        raise UserError(f"{path}: no such file")
-    command = infer_config.plan_command(card)
-    raise UserError(f"{path}: no TensorRT plan yet, it is built on the target: {command}")
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+        return
+    if not path.is_file():
+        command = infer_config.build_command(summary.card.name)
+        raise UserError(f"{path}: no TensorRT plan yet, it is built on the target: {command}")
+    check_plan(path.parents[1])

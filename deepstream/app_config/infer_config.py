@@ -1,8 +1,8 @@
-"""Configs of nvinferserver and nvinfer, generated from a model's card.
+"""The inference config of a deployment, generated from the model's card.
 
-Three ways lead to the same mask: nvinferserver with the plan in its own process (Triton's C API),
-nvinferserver with a separate tritonserver over gRPC, and nvinfer without Triton. The built-in
-segmentation parsers return class 0 if the one channel is above the threshold, else -1.
+Three Triton modes produce the same mask: nvinferserver with the plan in its own process (Triton's C
+API), nvinferserver with a separate tritonserver over gRPC, and nvinfer without Triton. The built-in
+segmentation parsers return class 0 where the single channel is above the threshold, else -1.
 """
 
 from __future__ import annotations
@@ -11,39 +11,51 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepstream.app_config import key_files
-from deepstream.app_config.key_tables import NVINFER
+from deepstream.app_config.key_tables import NVINFER_KEYS
 from deepstream.app_config.nvinferserver_schema import empty_plugin_control, to_text
 from xpnet.addresses import check_server, is_loopback
 from xpnet.card import Card, TensorSpec
 from xpnet.errors import UserError
 
+LABELS_FILE, LABELS_TEXT = "labels.txt", "polyp\n"
+"""Name and content of the label file that every config refers to, in the config's folder."""
 UNIQUE_ID = 1
 SUPER_SAMPLING, SCALE_ON_GPU = 3, 1
 """NvBufSurfTransformInter_Algo2 is super-sampling on the GPU (nvbufsurftransform.h): it averages
 areas, as `xpnet.frames.resize_frame` does; bilinear shrinking would alias and lose masks."""
-OUTPUT_BUFFERS, TENSOR_META_BUFFERS = 4, 32
-"""Number of output tensors; the plugin's default is 2 (nvdsinferserver_config.proto). The second
-number applies if frames carry the tensors through the graph: inference waits for a free tensor, and
-an encoder that waits for its next frame would then wait forever."""
-DTYPES = {"float32": "TENSOR_DT_FP32"}
-ORDERS = {"NCHW": "TENSOR_ORDER_LINEAR"}
-FORMATS = {"RGB": ("IMAGE_FORMAT_RGB", 0)}
-"""MediaFormat and nvinfer's model-color-format by the card's order of colours."""
+OUTPUT_BUFFERS, OUTPUT_BUFFERS_WITH_PROBABILITIES = 4, 32
+"""Number of output tensors; the plugin's default is 2 (nvdsinferserver_config.proto). More are
+needed if frames carry the tensors through the graph: inference waits for a free tensor, and an
+encoder that waits for its next frame would then wait forever."""
+TENSOR_DTYPES = {"float32": "TENSOR_DT_FP32"}
+"""TensorDataType by the card's dtype."""
+TENSOR_ORDERS = {"NCHW": "TENSOR_ORDER_LINEAR"}
+"""TensorOrder by the card's layout."""
+MEDIA_FORMATS, COLOR_FORMATS = {"RGB": "IMAGE_FORMAT_RGB"}, {"RGB": 0}
+"""MediaFormat of nvinferserver and model-color-format of nvinfer, by the card's colours."""
+FULL_FRAME = 1
+"""nvinfer's `process-mode` for whole frames."""
 SEGMENTATION = 2
-"""NvDsInferNetworkType_Segmentation (nvdsinfer_context.h)."""
+"""nvinfer's `network-type`, NvDsInferNetworkType_Segmentation (nvdsinfer_context.h)."""
 FP16 = 2
-"""NvDsInferNetworkMode_FP16: what nvinfer builds from the ONNX file if the plan is missing."""
+"""nvinfer's `network-mode`, NvDsInferNetworkMode_FP16: the precision of the plan that nvinfer
+builds from the ONNX file if the plan is missing."""
 
 
 @dataclass(frozen=True)
-class Server:
-    """The tritonserver that answers over gRPC, and whether it may read our CUDA buffers."""
+class GrpcServer:
+    """A separate tritonserver.
+
+    Attributes:
+        url: HOST:PORT of its gRPC service.
+        share_cuda: Whether it reads the graph's CUDA buffers instead of receiving tensors by gRPC.
+    """
 
     url: str
     share_cuda: bool
 
     @classmethod
-    def of(cls, url: str, jetson: bool) -> Server:
+    def at_address(cls, url: str, is_jetson: bool) -> GrpcServer:
         """Return the server at an address.
 
         CUDA buffers are shared on the same machine only, and not on a Jetson
@@ -51,21 +63,21 @@ class Server:
 
         Args:
             url: HOST:PORT.
-            jetson: Whether this machine is a Jetson.
+            is_jetson: Whether the graph runs on a Jetson.
 
         Raises:
-            UserError: The address has another form.
+            UserError: The address is not HOST:PORT.
         """
         check_server(url, "--url")
-        return cls(url, is_loopback(url) and not jetson)
+        return cls(url, is_loopback(url) and not is_jetson)
 
 
 @dataclass(frozen=True)
-class Property:
-    """nvinfer's `[property]`: the fields are its keys."""
+class NvinferProperty:
+    """`[property]` of nvinfer's config; the fields are its keys."""
 
     gie_unique_id: int
-    process_mode: int  # 1: whole frames
+    process_mode: int
     network_type: int
     onnx_file: str
     model_engine_file: str
@@ -84,72 +96,92 @@ class Property:
 
 
 def scale_factor(tensor: TensorSpec) -> float:
-    """Return the factor from pixels of 0 to 255 to the tensor's range, which must start at 0."""
+    """Return the factor that scales pixels of 0 to 255 to a tensor's value range.
+
+    Args:
+        tensor: The network's input.
+
+    Raises:
+        UserError: The range does not start at 0.
+    """
     low, high = tensor.value_range
     if low != 0:
         raise UserError(f"{tensor.name}: range {low} to {high}, expected one that starts at 0")
     return high / 255
 
 
-def check_size(what: str, height: int, width: int, card: Card) -> None:
+def check_frame_size(source: str, height: int, width: int, card: Card) -> None:
     """Check that frames are not smaller than the network's input: super-sampling only shrinks.
 
     Args:
-        what: Names the frames in the message.
-        height: Their height in pixels.
-        width: Their width in pixels.
+        source: The source or option of the frames, for the message.
+        height: Height of the frames in pixels.
+        width: Width of the frames in pixels.
         card: The model's card.
 
     Raises:
-        UserError: They are smaller.
+        UserError: The frames are smaller.
     """
     if height < card.input.height or width < card.input.width:
         raise UserError(
-            f"{what} {width}x{height}, expected {card.input.width}x{card.input.height} or more: "
-            f"{card.name} averages areas, it does not enlarge"
+            f"{source} {width}x{height}, expected {card.input.width}x{card.input.height} or more: "
+            f"the frames of {card.name} are shrunk by averaging areas and cannot be enlarged"
         )
 
 
-def in_process(card: Card, batch: int, repository: str, labels: str, probabilities: bool) -> str:
+def in_process_config(card: Card, batch: int, repository: str, probabilities: bool) -> str:
     """Return nvinferserver's config with the plan in its own process.
 
     Args:
         card: The model's card.
-        batch: Frames in a batch.
-        repository: The Triton model repository.
-        labels: Name of the label file.
-        probabilities: Whether to attach the probabilities as NvDsInferTensorMeta, too.
+        batch: Number of frames in a batch.
+        repository: Path of the Triton model repository.
+        probabilities: Whether frames also carry the probabilities (NvDsInferTensorMeta).
     """
-    control = _control(card, batch, labels, probabilities)
+    control = _plugin_control(card, batch, probabilities)
     repo = control.infer_config.backend.triton.model_repo
     repo.root.append(repository)
-    repo.strict_model_config = True  # use the generated config.pbtxt, do not guess one
+    repo.strict_model_config = True  # use the generated config.pbtxt, do not infer one
     repo.log_level = 1  # errors and warnings
     return to_text(control)
 
 
-def over_grpc(card: Card, batch: int, server: Server, labels: str, probabilities: bool) -> str:
-    """Return nvinferserver's config with the plan in a separate server; see `in_process`."""
-    control = _control(card, batch, labels, probabilities)
+def grpc_config(card: Card, batch: int, server: GrpcServer, probabilities: bool) -> str:
+    """Return nvinferserver's config with the plan in a separate server.
+
+    Args:
+        card: The model's card.
+        batch: Number of frames in a batch.
+        server: The server.
+        probabilities: Whether frames also carry the probabilities (NvDsInferTensorMeta).
+    """
+    control = _plugin_control(card, batch, probabilities)
     grpc = control.infer_config.backend.triton.grpc
     grpc.url = server.url
     grpc.enable_cuda_buffer_sharing = server.share_cuda
     return to_text(control)
 
 
-def without_triton(card: Card, batch: int, onnx: str, plan: str, labels: str) -> str:
-    """Return nvinfer's config: the plan, and the ONNX file to build one from if it is missing."""
-    settings = Property(
+def nvinfer_config(card: Card, batch: int, onnx: str, plan: str) -> str:
+    """Return nvinfer's config.
+
+    Args:
+        card: The model's card.
+        batch: Number of frames in a batch.
+        onnx: Path of the ONNX file; nvinfer builds the plan from it if the plan is missing.
+        plan: Path of the plan.
+    """
+    settings = NvinferProperty(
         gie_unique_id=UNIQUE_ID,
-        process_mode=1,
+        process_mode=FULL_FRAME,
         network_type=SEGMENTATION,
         onnx_file=onnx,
         model_engine_file=plan,
-        labelfile_path=labels,
+        labelfile_path=LABELS_FILE,
         batch_size=batch,
         infer_dims=card.input.shape[1:],
         net_scale_factor=scale_factor(card.input),
-        model_color_format=FORMATS[card.input.colours][1],
+        model_color_format=COLOR_FORMATS[card.input.colours],
         maintain_aspect_ratio=0,
         scaling_filter=SUPER_SAMPLING,
         scaling_compute_hw=SCALE_ON_GPU,
@@ -158,11 +190,11 @@ def without_triton(card: Card, batch: int, onnx: str, plan: str, labels: str) ->
         num_detected_classes=card.output.shape[1],
         segmentation_threshold=card.threshold,
     )
-    return key_files.write([("property", settings)], NVINFER)
+    return key_files.to_text([("property", settings)], NVINFER_KEYS)
 
 
-def _control(card: Card, batch: int, labels: str, probabilities: bool) -> Any:
-    """Return what both modes of nvinferserver share."""
+def _plugin_control(card: Card, batch: int, probabilities: bool) -> Any:
+    """Return the part of nvinferserver's config that both of its modes share."""
     control = empty_plugin_control()
     infer = control.infer_config
     infer.unique_id, infer.max_batch_size = UNIQUE_ID, batch
@@ -170,27 +202,29 @@ def _control(card: Card, batch: int, labels: str, probabilities: bool) -> Any:
     triton = infer.backend.triton
     triton.model_name, triton.version = card.name, -1
     infer.backend.inputs.add(
-        name=card.input.name, dims=card.input.shape[1:], data_type=DTYPES[card.input.dtype]
+        name=card.input.name, dims=card.input.shape[1:], data_type=TENSOR_DTYPES[card.input.dtype]
     )
     infer.backend.outputs.add(name=card.output.name)
-    before = infer.preprocess
-    before.network_format = FORMATS[card.input.colours][0]
-    before.tensor_order = ORDERS[card.input.layout]
-    before.tensor_name = card.input.name
-    before.maintain_aspect_ratio = 0
-    before.frame_scaling_hw = "FRAME_SCALING_HW_GPU"
-    before.frame_scaling_filter = SUPER_SAMPLING
-    before.normalize.scale_factor = scale_factor(card.input)
-    infer.postprocess.labelfile_path = labels
+    preprocess = infer.preprocess
+    preprocess.network_format = MEDIA_FORMATS[card.input.colours]
+    preprocess.tensor_order = TENSOR_ORDERS[card.input.layout]
+    preprocess.tensor_name = card.input.name
+    preprocess.maintain_aspect_ratio = 0
+    preprocess.frame_scaling_hw = "FRAME_SCALING_HW_GPU"
+    preprocess.frame_scaling_filter = SUPER_SAMPLING
+    preprocess.normalize.scale_factor = scale_factor(card.input)
+    infer.postprocess.labelfile_path = LABELS_FILE
     infer.postprocess.segmentation.threshold = card.threshold
     infer.postprocess.segmentation.num_segmentation_classes = card.output.shape[1]
-    infer.extra.output_buffer_pool_size = TENSOR_META_BUFFERS if probabilities else OUTPUT_BUFFERS
+    infer.extra.output_buffer_pool_size = (
+        OUTPUT_BUFFERS_WITH_PROBABILITIES if probabilities else OUTPUT_BUFFERS
+    )
     control.input_control.process_mode = "PROCESS_MODE_FULL_FRAME"
     if probabilities:
         control.output_control.output_tensor_meta = True
     return control
 
 
-def plan_command(card: Card, target: str = "rtx|jetson") -> str:
+def build_command(model: str, target: str = "rtx|jetson") -> str:
     """Return the command that builds a model's plan on the target."""
-    return f"xpnet build --target {target} --model {card.name}"
+    return f"xpnet build --target {target} --model {model}"

@@ -1,7 +1,9 @@
-"""Key files, the format of deepstream-app and nvinfer: read, checked and written by one table.
+"""Reads, checks and writes key files, the format of deepstream-app and nvinfer.
 
-A table lists the groups, their keys and what each key takes. The same table writes our files and
-checks others, so a key that NVIDIA's parser does not know cannot be written.
+A key file has `[group]` lines and `key=value` lines, as GLib's GKeyFile. A table
+(`deepstream.app_config.key_tables`) lists the groups, their keys and the type of each value. Files
+are checked and written with the same table, so a key that NVIDIA's parser does not know cannot be
+written.
 """
 
 from __future__ import annotations
@@ -15,17 +17,17 @@ from typing import Any
 
 from xpnet.errors import UserError
 
-Table = Mapping[str, Mapping[str, str]]
-"""Group to key to kind. A numbered group or key (`source0`) is listed as `sourceN`.
+KeyTable = Mapping[str, Mapping[str, str]]
+"""The value type of each key, by group and key. `source0` and `source1` are listed as `sourceN`.
 
-Kinds: `int`, `float`, `bool`, `str`, `ints`, `floats`, `strs` (lists, separated by `;`), `path` (an
-existing file or folder), `out` (a file that is written), `uri`, or the allowed numbers, as
-`0|1|2`."""
+Value types: `int`, `float`, `bool`, `str`, `ints`, `floats`, `strs` (lists, separated by `;`),
+`path` (an existing file or folder), `out` (a file or folder that is written), `uri`, or the allowed
+numbers, as `0|1|2`."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One `key=value` line; `line` counts from 1."""
+    """One `key=value` line; `line` is its line number, which starts at 1."""
 
     group: str
     key: str
@@ -33,17 +35,26 @@ class Entry:
     line: int
 
 
-def table_of(source: Mapping[str, str]) -> Table:
-    """Return a table from its compact form: `key:kind` words for each group."""
+def parse_table(source: Mapping[str, str]) -> KeyTable:
+    """Parse the compact form of a table.
+
+    Args:
+        source: `key:type` words, separated by white space, by group.
+    """
     return {
         group: dict(word.split(":", 1) for word in words.split())  # type: ignore[misc]
         for group, words in source.items()
     }
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return `; nearest known: 'x'`, or nothing if no known word is similar."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def nearest_known(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error message, `; nearest known: 'x'`, or "" if no name is similar.
+
+    Args:
+        name: The unknown name.
+        known: The known names.
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; nearest known: '{close[0]}'" if close else ""
 
 
@@ -51,14 +62,15 @@ def parse(text: str, source: str) -> list[Entry]:
     """Parse a key file.
 
     Args:
-        text: Its content.
-        source: Its name, for messages.
+        text: The content of the file.
+        source: The name of the file, for messages.
 
     Returns:
         The entries in order.
 
     Raises:
-        UserError: A line is no group, entry or comment, or an entry precedes the first group.
+        UserError: A line is not a group, an entry or a comment, or an entry precedes the first
+            group.
     """
     entries: list[Entry] = []
     group = ""
@@ -77,13 +89,13 @@ def parse(text: str, source: str) -> list[Entry]:
     return entries
 
 
-def check(entries: list[Entry], table: Table, source: str) -> None:
-    """Check groups, keys and the form of values; files are not looked up.
+def check_entries(entries: list[Entry], table: KeyTable, source: str) -> None:
+    """Check groups, keys and values against a table; paths are not looked up.
 
     Args:
         entries: Entries of `parse`.
-        table: The known keys.
-        source: Name of the file, for messages.
+        table: The groups and keys of the parser that reads the file.
+        source: The name of the file, for messages.
 
     Raises:
         UserError: NVIDIA's parser would ignore or refuse an entry.
@@ -92,49 +104,54 @@ def check(entries: list[Entry], table: Table, source: str) -> None:
         check_entry(entry, table, source)
 
 
-def check_entry(entry: Entry, table: Table, source: str) -> None:
-    """Check one entry. Raises UserError as `check` does."""
+def check_entry(entry: Entry, table: KeyTable, source: str) -> None:
+    """Check one entry. Raises UserError as `check_entries` does."""
     where = f"{source}:{entry.line}"
-    name = group_name(entry.group, table)
-    if name is None:
-        groups = [g.replace("N", "0") for g in table]
-        raise UserError(f"{where}: unknown group [{entry.group}]{nearest(entry.group, groups)}")
-    kind = kind_of_key(entry, table)
-    if kind is None:
-        near = nearest(entry.key, table[name])
-        raise UserError(f"{where}: unknown key '{entry.key}' in [{entry.group}]{near}")
-    expected = _expected(kind, entry.value)
+    group = find_group(entry.group, table)
+    if group is None:
+        known = [name.replace("N", "0") for name in table]
+        raise UserError(
+            f"{where}: unknown group [{entry.group}]{nearest_known(entry.group, known)}"
+        )
+    value_type = find_value_type(entry, table)
+    if value_type is None:
+        nearest = nearest_known(entry.key, table[group])
+        raise UserError(f"{where}: unknown key '{entry.key}' in [{entry.group}]{nearest}")
+    expected = _expected_instead(value_type, entry.value)
     if expected:
         raise UserError(
             f"{where}: {entry.key}={entry.value} in [{entry.group}], expected {expected}"
         )
 
 
-def kind_of_key(entry: Entry, table: Table) -> str | None:
-    """Return the kind of an entry's key, or None if the table does not list it."""
-    keys = table.get(group_name(entry.group, table) or "", {})
-    return keys.get(entry.key) or keys.get(_numbered(entry.key))
+def find_value_type(entry: Entry, table: KeyTable) -> str | None:
+    """Return the value type of an entry's key, or None if the table does not list the key."""
+    keys = table.get(find_group(entry.group, table) or "", {})
+    return keys.get(entry.key) or keys.get(_with_n(entry.key))
 
 
-def group_name(group: str, table: Table) -> str | None:
-    """Return the name of a group in the table, or None if it is unknown."""
+def find_group(group: str, table: KeyTable) -> str | None:
+    """Return the table's name of a group (`sourceN` for `source0`), or None if it is unknown."""
     if group in table:
         return group
-    return _numbered(group) if _numbered(group) in table else None
+    return _with_n(group) if _with_n(group) in table else None
 
 
-def _numbered(word: str) -> str:
-    return re.sub(r"\d+$", "N", word)
+def _with_n(name: str) -> str:
+    """Return a name with `N` instead of its final number."""
+    return re.sub(r"\d+$", "N", name)
 
 
-def write(groups: list[tuple[str, Any]], table: Table) -> str:
-    """Return a key file.
+def to_text(groups: list[tuple[str, Any]], table: KeyTable) -> str:
+    """Return the text of a key file.
 
-    Args: groups: Dataclasses by group; field names are the keys with `_` for `-`, None is not
-        written. table: The known keys.
+    Args:
+        groups: Name and settings of each group. Settings are a dataclass; a field `batch_size` is
+            the key `batch-size`, and a field that is None is not written.
+        table: The groups and keys of the parser that reads the file.
 
     Raises:
-        UserError: A field is not in the table, or has a wrong value.
+        UserError: A field is not in the table, or its value is invalid.
     """
     blocks = []
     for group, settings in groups:
@@ -143,47 +160,54 @@ def write(groups: list[tuple[str, Any]], table: Table) -> str:
             value = getattr(settings, field.name)
             if value is None:
                 continue
-            entry = Entry(group, field.name.replace("_", "-"), _text(value), 0)
+            entry = Entry(group, field.name.replace("_", "-"), _value_text(value), 0)
             check_entry(entry, table, type(settings).__name__)
             lines.append(f"{entry.key}={entry.value}")
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
-def resolve(value: str, config: Path) -> Path:
-    """Return a path as NVIDIA's parsers do: relative to the folder of the config file."""
+def resolve_path(value: str, config: Path) -> Path:
+    """Return the absolute path of a value, as NVIDIA's parsers resolve it.
+
+    Args:
+        value: A path relative to the folder of the config, an absolute path, or a `file://` URI.
+        config: The config that contains the value.
+    """
     return (config.absolute().parent / value.removeprefix("file://")).resolve()
 
 
-def _text(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, (tuple, list)):
-        return ";".join(map(_text, value))
+        return ";".join(map(_value_text, value))
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _expected(kind: str, value: str) -> str:
-    """Return what was expected instead of `value`; empty if it is valid."""
-    if kind in _KINDS:
-        words, fits = _KINDS[kind]
-        return "" if fits(value) else words
-    allowed = kind.split("|")
+def _expected_instead(value_type: str, value: str) -> str:
+    """Return what was expected instead of a value; "" if the value is valid."""
+    if value_type in _VALUE_TYPES:
+        description, is_valid = _VALUE_TYPES[value_type]
+        return "" if is_valid(value) else description
+    allowed = value_type.split("|")
     return "" if value in allowed else f"one of {', '.join(allowed)}"
 
 
-def _every(pattern: str) -> Callable[[str], bool]:
+def _is_list_of(pattern: str) -> Callable[[str], bool]:
+    """Return a function that checks whether each item between `;` matches a pattern."""
     return lambda value: all(re.fullmatch(pattern, x) for x in value.strip(";").split(";"))
 
 
 _INT, _FLOAT = r"[+-]?\d+", r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-_KINDS: dict[str, tuple[str, Callable[[str], bool]]] = {
+_VALUE_TYPES: dict[str, tuple[str, Callable[[str], bool]]] = {
     "int": ("a whole number", lambda v: re.fullmatch(_INT, v) is not None),
     "float": ("a number", lambda v: re.fullmatch(_FLOAT, v) is not None),
     "bool": ("0, 1, true or false", lambda v: v in {"0", "1", "true", "false"}),
-    "ints": ("whole numbers with ; between", _every(_INT)),
-    "floats": ("numbers with ; between", _every(_FLOAT)),
+    "ints": ("whole numbers separated by ;", _is_list_of(_INT)),
+    "floats": ("numbers separated by ;", _is_list_of(_FLOAT)),
     "str": ("a word", bool),
-    "strs": ("words with ; between", bool),
+    "strs": ("words separated by ;", bool),
     "path": ("a path", bool),
     "out": ("a path", bool),
     "uri": ("file://, rtsp:// or http(s)://", lambda v: re.match(r"[a-z]+://\S", v) is not None),
 }
+"""Description, for messages, and check of each value type."""

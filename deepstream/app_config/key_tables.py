@@ -1,16 +1,17 @@
-"""The groups and keys that NVIDIA's parsers accept, of deepstream-app and of nvinfer.
+"""The groups and keys that deepstream-app and nvinfer accept, with the type of each value.
 
-Read in DeepStream 9.1 (github.com/NVIDIA/DeepStream, July 2026):
+Value types: `deepstream.app_config.key_files.KeyTable`. Source: DeepStream 9.1
+(github.com/NVIDIA/DeepStream, July 2026):
 `src/apps/common/src/deepstream_config_file_parser.c`,
 `src/apps/sample_apps/deepstream-app/deepstream_app_config_parser.c`,
 `src/gst-plugins/gst-nvinfer/gstnvinfer_property_parser.cpp`, and the enums in
 `deepstream_sources.h`, `deepstream_sinks.h`, `deepstream_gie.h` and `nvdsinfer_context.h`.
-deepstream-app only warns of an unknown key, and ignores an unknown group; we refuse both.
+deepstream-app only warns of an unknown key and ignores an unknown group; our check refuses both.
 """
 
 from __future__ import annotations
 
-from deepstream.app_config.key_files import table_of
+from deepstream.app_config.key_files import parse_table
 
 _MEMORY = "nvbuf-memory-type:0|1|2|3|4 gpu-id:int"
 _GIE = f"""
@@ -41,7 +42,7 @@ _MESSAGES = """
     msg-conv-frame-interval:int msg-conv-dummy-payload:bool msg-conv-embedding-filter:str
 """
 
-APP = table_of(
+DEEPSTREAM_APP_KEYS = parse_table(
     {
         "application": """
             enable-perf-measurement:0|1 perf-measurement-interval-sec:int gie-kitti-output-dir:out
@@ -141,7 +142,7 @@ _CLASS_ATTRS = """
     detected-max-h:int border-color:floats bg-color:floats nms-iou-threshold:float topk:int
 """
 
-NVINFER = table_of(
+NVINFER_KEYS = parse_table(
     {
         "property": """
             gie-unique-id:int process-mode:1|2 interval:int labelfile-path:path gpu-id:int

@@ -1,9 +1,10 @@
-"""The schema of nvinferserver's config, as a protobuf message that refuses what the plugin refuses.
+"""The schema of nvinferserver's config, and functions that parse and print such configs.
 
+The schema is built as a protobuf message, so that parsing refuses what the plugin refuses.
 Messages, fields, types and enums are those of DeepStream 9.1 (github.com/NVIDIA/DeepStream, July
 2026): `includes/nvdsinferserver_common.proto`, `nvdsinferserver_config.proto` and
-`nvdsinferserver_plugin.proto`. The plugin reads protobuf text, which contains names and no field
-numbers, so the numbers here are only counted up.
+`nvdsinferserver_plugin.proto`. The plugin reads protobuf text, which contains names but no field
+numbers, so the field numbers here are arbitrary.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import re
 from functools import cache
 from typing import Any
 
-from deepstream.app_config.key_files import nearest
+from deepstream.app_config.key_files import nearest_known
 from xpnet.errors import UserError
 
-ROOT = "PluginControl"
+PACKAGE, ROOT_MESSAGE = "xpnet", "PluginControl"
 ENUMS = {
     "MediaFormat": "MEDIA_FORMAT_NONE IMAGE_FORMAT_RGB IMAGE_FORMAT_BGR IMAGE_FORMAT_GRAY",
     "TensorOrder": "TENSOR_ORDER_NONE TENSOR_ORDER_LINEAR TENSOR_ORDER_NHWC",
@@ -28,7 +29,7 @@ ENUMS = {
     "MemoryType": "MEMORY_TYPE_DEFAULT MEMORY_TYPE_CPU MEMORY_TYPE_GPU",
     "ProcessMode": "PROCESS_MODE_DEFAULT PROCESS_MODE_FULL_FRAME PROCESS_MODE_CLIP_OBJECTS",
 }
-"""Values by enum, counted from 0."""
+"""Values by enum; their numbers start at 0."""
 
 MESSAGES = {
     "PluginControl": """
@@ -119,28 +120,30 @@ MESSAGES = {
     "BBoxFilter": "min_width:uint32 min_height:uint32 max_width:uint32 max_height:uint32",
     "Color": "r:float g:float b:float a:float",
 }
-"""Fields by message, as `name:type`; `*` is repeated, `@x` a member of the oneof x.
+"""Fields by message, as `name:type`; `*` marks a repeated field, `@x` a member of the oneof `x`.
 
-NVIDIA nests some of them; their names do not clash, and protobuf text does not show them."""
+NVIDIA nests some messages in others. Here none is nested: their names are unique, and protobuf text
+does not contain them."""
 
 
 def empty_plugin_control() -> Any:
     """Return an empty PluginControl message."""
-    return _control_class()()
+    return _plugin_control_class()()
 
 
 def parse(text: str, source: str) -> Any:
     """Parse a config in protobuf text.
 
     Args:
-        text: Its content.
-        source: Its name, for messages.
+        text: The content of the config.
+        source: The name of the config, for messages.
 
     Returns:
         The PluginControl message.
 
-    Raises: UserError: An unknown field, a wrong enum or type, two members of one oneof, or no
-        protobuf text; the message names the line and the nearest valid name.
+    Raises:
+        UserError: A field is unknown, a value has a wrong type, two members of a oneof are set, or
+            the text is not protobuf text. The message contains the line and the nearest known name.
     """
     from google.protobuf import text_format
 
@@ -153,21 +156,21 @@ def parse(text: str, source: str) -> Any:
         where = f"{source}:{line}" if line else source
         message = re.sub(r"^\d+:\d+ : ", "", str(error)).strip()
         message = message.removeprefix(f"'{text.splitlines()[line - 1] if line else ''}': ")
-        raise UserError(f"{where}: {_plain(message)}") from error
+        raise UserError(f"{where}: {_readable(message)}") from error
 
 
 def _check_enums(message: Any, source: str) -> None:
-    """Check enums: protobuf accepts any number, the plugin only known ones."""
+    """Check the numbers of enums: protobuf accepts any number, the plugin only known ones."""
     for field, value in message.ListFields():
         values = value if field.label == field.LABEL_REPEATED else [value]
         if field.message_type and field.message_type.GetOptions().map_entry:
             values = value.values()
-        for one in values:
-            if field.message_type and hasattr(one, "ListFields"):
-                _check_enums(one, source)
-            elif field.enum_type and one not in field.enum_type.values_by_number:
+        for item in values:
+            if field.message_type and hasattr(item, "ListFields"):
+                _check_enums(item, source)
+            elif field.enum_type and item not in field.enum_type.values_by_number:
                 known = ", ".join(ENUMS[field.enum_type.name].split())
-                raise UserError(f"{source}: {field.name} {one}, expected {known}")
+                raise UserError(f"{source}: {field.name} {item}, expected {known}")
 
 
 def to_text(control: Any) -> str:
@@ -182,55 +185,60 @@ def field_names(message: str) -> list[str]:
     return [word.split(":")[0] for word in MESSAGES[message].split()]
 
 
-def _plain(message: str) -> str:
-    """Return protobuf's error message in plain words, with the nearest name."""
-    found = re.search(r'Message type "xpnet\.(\w+)" has no field named "(\w+)"', message)
+def _readable(message: str) -> str:
+    """Return a readable form of protobuf's error message, with the nearest known name."""
+    found = re.search(rf'Message type "{PACKAGE}\.(\w+)" has no field named "(\w+)"', message)
     if found:
         owner, name = found.groups()
-        return f"unknown field '{name}' in {owner}{nearest(name, field_names(owner))}"
-    found = re.search(r'Enum type "xpnet\.(\w+)" has no value (?:named|with number) (\w+)', message)
+        return f"unknown field '{name}' in {owner}{nearest_known(name, field_names(owner))}"
+    found = re.search(
+        rf'Enum type "{PACKAGE}\.(\w+)" has no value (?:named|with number) (\w+)', message
+    )
     if found:
         enum, name = found.groups()
         values = ENUMS[enum].split()
-        return f"'{name}' is no {enum}{nearest(name, values) or ', expected ' + ', '.join(values)}"
-    return message.replace("xpnet.", "")
+        nearest = nearest_known(name, values) or f", expected {', '.join(values)}"
+        return f"'{name}' is not a {enum}{nearest}"
+    return message.replace(f"{PACKAGE}.", "")
 
 
 @cache
-def _control_class() -> Any:
+def _plugin_control_class() -> Any:
+    """Build the schema and return the class of its root message."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(
-        name="nvdsinferserver_plugin.proto", package="xpnet", syntax="proto3"
+        name="nvdsinferserver_plugin.proto", package=PACKAGE, syntax="proto3"
     )
     for name, values in ENUMS.items():
         enum = file.enum_type.add(name=name)
         for number, value in enumerate(values.split()):
             enum.value.add(name=value, number=number)
-    for name, words in MESSAGES.items():
-        _add_message(file.message_type.add(name=name), words)
+    for name, fields in MESSAGES.items():
+        _add_fields(file.message_type.add(name=name), fields)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"xpnet.{ROOT}"))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{ROOT_MESSAGE}"))
 
 
-def _add_message(message: Any, words: str) -> None:
+def _add_fields(message: Any, fields: str) -> None:
+    """Add fields, in the notation of MESSAGES, to a message's descriptor."""
     oneofs: list[str] = []
-    for number, word in enumerate(words.split(), 1):
-        name, kind = word.split(":")
-        kind, _, oneof = kind.partition("@")
+    for number, declaration in enumerate(fields.split(), 1):
+        name, type_name = declaration.split(":")
+        type_name, _, oneof = type_name.partition("@")
         field = message.field.add(name=name, number=number)
-        if kind.startswith("map<"):
-            key, value = kind[4:-1].split(",")
+        if type_name.startswith("map<"):
+            key, value = type_name[4:-1].split(",")
             entry = message.nested_type.add(name=_entry_name(name))
             entry.options.map_entry = True
-            _add_message(entry, f"key:{key} value:{value}")
+            _add_fields(entry, f"key:{key} value:{value}")
             field.label, field.type = field.LABEL_REPEATED, field.TYPE_MESSAGE
-            field.type_name = f".xpnet.{message.name}.{entry.name}"
+            field.type_name = f".{PACKAGE}.{message.name}.{entry.name}"
             continue
-        repeated = kind.endswith("*")
+        repeated = type_name.endswith("*")
         field.label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
-        _set_type(field, kind.rstrip("*"))
+        _set_type(field, type_name.rstrip("*"))
         if oneof:
             if oneof not in oneofs:
                 oneofs.append(oneof)
@@ -238,12 +246,12 @@ def _add_message(message: Any, words: str) -> None:
             field.oneof_index = oneofs.index(oneof)
 
 
-def _set_type(field: Any, kind: str) -> None:
-    if kind in MESSAGES or kind in ENUMS:
-        field.type = field.TYPE_MESSAGE if kind in MESSAGES else field.TYPE_ENUM
-        field.type_name = f".xpnet.{kind}"
+def _set_type(field: Any, type_name: str) -> None:
+    if type_name in MESSAGES or type_name in ENUMS:
+        field.type = field.TYPE_MESSAGE if type_name in MESSAGES else field.TYPE_ENUM
+        field.type_name = f".{PACKAGE}.{type_name}"
     else:
-        field.type = getattr(field, f"TYPE_{kind.upper()}")
+        field.type = getattr(field, f"TYPE_{type_name.upper()}")
 
 
 def _entry_name(field: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepstream.app_config.infer_config import check_size
+from deepstream.app_config.infer_config import check_frame_size
 from deepstream.graph.description import Description
 from deepstream.graph.pipeline import describe_graph, has_output_audio
 from deepstream.io.output import Output, SinkProperties
@@ -104,7 +104,9 @@ class DeepStreamPlatform:
             probabilities=settings.probabilities,
             jetson=self._jetson,
         ) as (card, config):
-            check_size(f"{source.display_name} on DeepStream:", source.height, source.width, card)
+            check_frame_size(
+                f"{source.display_name} on DeepStream:", source.height, source.width, card
+            )
             probes = NvdsProbes(
                 source.height,
                 source.width,

@@ -8,9 +8,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deepstream.app_config import nvinferserver_schema
-from deepstream.app_config.config_check import Checker
-from deepstream.app_config.config_writer import LABELS
-from deepstream.app_config.infer_config import Server, in_process, over_grpc
+from deepstream.app_config.config_check import ConfigChecker
+from deepstream.app_config.infer_config import (
+    LABELS_FILE,
+    LABELS_TEXT,
+    GrpcServer,
+    grpc_config,
+    in_process_config,
+)
 from deepstream.platforms.base import Model
 from xpnet.card import Card, read_model_card
 from xpnet.errors import UserError
@@ -46,7 +51,7 @@ def open_infer_config(
         return
     with TemporaryDirectory(prefix="xpnet-") as folder:
         made = Path(folder) / "nvinferserver.txt"
-        (Path(folder) / LABELS).write_text("polyp\n", encoding="utf-8")
+        (Path(folder) / LABELS_FILE).write_text(LABELS_TEXT, encoding="utf-8")
         made.write_text(_config_text(card, model, url, probabilities, jetson), encoding="utf-8")
         _check(made, model, card, probabilities)
         yield card, made
@@ -54,9 +59,9 @@ def open_infer_config(
 
 def _config_text(card: Card, model: Model, url: str, probabilities: bool, jetson: bool) -> str:
     if url:
-        text = over_grpc(card, 1, Server.of(url, jetson), LABELS, probabilities)
+        text = grpc_config(card, 1, GrpcServer.at_address(url, jetson), probabilities)
     else:
-        text = in_process(card, 1, str(model.repository.absolute()), LABELS, probabilities)
+        text = in_process_config(card, 1, str(model.repository.absolute()), probabilities)
     control = nvinferserver_schema.parse(text, model.name)
     # One card describes both the plan and the ONNX model of a network.
     control.infer_config.backend.triton.model_name = model.name
@@ -65,7 +70,7 @@ def _config_text(card: Card, model: Model, url: str, probabilities: bool, jetson
 
 def _check(path: Path, model: Model, card: Card, probabilities: bool) -> None:
     """Check a config against NVIDIA's schema, the card, the server, and what the probe reads."""
-    Checker(model.repository).check(path)
+    ConfigChecker(model.repository).check(path)
     control = nvinferserver_schema.parse(path.read_text(encoding="utf-8"), str(path))
     served = control.infer_config.backend.triton.model_name
     if served != model.name:

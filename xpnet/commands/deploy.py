@@ -10,7 +10,7 @@ from typing import Any
 
 from xpnet.commands.options import add_command, add_repository
 from xpnet.errors import UserError
-from xpnet.paths import ROOT
+from xpnet.paths import ROOT, plan_path
 from xpnet.platforms import TARGETS
 
 log = logging.getLogger("xpnet.deploy")
@@ -85,21 +85,22 @@ def add_deploy(commands: Any) -> None:
 
 def deploy(args: argparse.Namespace) -> int:
     """Run `xpnet deploy`."""
-    from deepstream.app_config.config_check import Checker
-    from deepstream.app_config.config_writer import warnings, write
+    from deepstream.app_config.app_file import deployment_warnings
+    from deepstream.app_config.config_check import ConfigChecker
+    from deepstream.app_config.config_writer import write_deployments
     from deepstream.app_config.deployment import EXAMPLES
 
     if args.check:
-        checker = Checker(args.repository)
+        checker = ConfigChecker(args.repository)
         for path in args.check:
             print(checker.check(path))
         return 0
     deployments = list(EXAMPLES) if args.examples else [_deployment(args)]
-    for path in write(deployments, args.output, args.repository):
-        Checker(args.repository, built=False).check(path)
+    for path in write_deployments(deployments, args.output, args.repository):
+        ConfigChecker(args.repository, require_plan=False).check(path)
         print(f"deepstream-app -c {path}")
-    for line in dict.fromkeys(line for deployment in deployments for line in warnings(deployment)):
-        log.warning(line)
+    for warning in dict.fromkeys(w for d in deployments for w in deployment_warnings(d)):
+        log.warning(warning)
     for model in dict.fromkeys(
         deployment.model for deployment in deployments if deployment.triton != "grpc"
     ):
@@ -138,12 +139,7 @@ def _deployment(args: argparse.Namespace) -> Any:
 
 def _warn_of_plan(platform: str, model: str, repository: Path) -> None:
     """Warn if the plan is missing; it is built on the target, while files can be written now."""
-    from deepstream.app_config.config_writer import plan_file
-    from deepstream.app_config.infer_config import plan_command
-    from xpnet.card import read_card
+    from deepstream.app_config.infer_config import build_command
 
-    plan = plan_file(model, repository)
-    if not plan.is_file():
-        card = read_card(repository / model / "card.json")
-        command = plan_command(card, platform)
-        log.warning("no TensorRT plan yet; on the target: %s", command)
+    if not plan_path(repository / model).is_file():
+        log.warning("no TensorRT plan yet; on the target: %s", build_command(model, platform))

@@ -117,11 +117,6 @@ def check_config(path: Path, card: Card) -> None:
             )
 
 
-def largest_batch(path: Path) -> int:
-    """Return `max_batch_size` of a config.pbtxt. Raises UserError if it cannot be read."""
-    return int(parse_config(path).max_batch_size)
-
-
 def onnx_name(card: Card) -> str:
     """Return the name under which the ONNX file of a network is served."""
     return f"{card.name}_onnx"

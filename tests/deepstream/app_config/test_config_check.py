@@ -1,4 +1,4 @@
-"""`xpnet deploy --check`: each error in a config gives one line that names it."""
+"""`xpnet deploy --check`: each error in a config gives one line that says what was expected."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from deepstream.app_config.config_check import Checker
-from deepstream.app_config.config_writer import write
+from deepstream.app_config.config_check import ConfigChecker
+from deepstream.app_config.config_writer import write_deployments
 from deepstream.app_config.deployment import Deployment
-from deepstream.app_config.key_tables import APP, NVINFER
+from deepstream.app_config.key_tables import DEEPSTREAM_APP_KEYS, NVINFER_KEYS
 from deepstream.app_config.nvinferserver_schema import ENUMS, MESSAGES, parse, to_text
 from tests.conftest import CLIP, one_line, put_plan
 from xpnet.errors import UserError
 from xpnet.paths import MODEL_REPOSITORY
 
-UNBUILT = Checker(built=False)
+CHECKER = ConfigChecker(require_plan=False)
 
 
-def made(folder: Path, triton: str, source: str = str(CLIP)) -> tuple[Path, Path]:
-    """Write a valid deployment of one source and its inference config."""
-    (deployment,) = write([Deployment("rtx", (source,), ("screen",), triton)], folder)
-    return deployment, folder / f"infer_rtx_{triton}_xpnet_lite_b1.txt"
+def write_valid(folder: Path, triton: str, source: str = str(CLIP)) -> tuple[Path, Path]:
+    """Write a valid deployment of one source; return deepstream-app's file and inference config."""
+    deployment = Deployment("rtx", (source,), ("screen",), triton)
+    (app_file,) = write_deployments([deployment], folder)
+    return app_file, folder / deployment.infer_file_name
 
 
-def change(path: Path, old: str, new: str) -> None:
+def replace_text(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
@@ -46,22 +47,22 @@ def change(path: Path, old: str, new: str) -> None:
         ("enable=1", "enable", "'enable', expected key=value"),
         ("file://", "file:///nowhere/", "no such file"),
         ("config-file=infer", "config-file=other", "other_rtx_none_xpnet_lite_b1.txt: no such"),
-        ("plugin-type=0", "plugin-type=1", "is a config of nvinfer, plugin-type=0"),
-        ("batch-size=1", "batch-size=2", "[streammux] batch-size=2, but 1 sources"),
-        ("width=256", "width=512", "[segvisual] 256 x 512, the card's output is 256 x 256"),
-        ("rows=1", "rows=0", "fewer tiles than 1 sources"),
-        ("[streammux]", "[source1]\nenable=1\ntype=1\n\n[streammux]", "but 2 sources"),
+        ("plugin-type=0", "plugin-type=1", "plugin-type=1, expected 0: infer_rtx_none"),
+        ("batch-size=1", "batch-size=2", "[streammux] batch-size=2, expected 1, the number of"),
+        ("width=256", "width=512", "[segvisual] size 256 x 512, expected 256 x 256 as in"),
+        ("rows=1", "rows=0", "[tiled-display] has 0 tiles, expected 1 or more"),
+        ("[streammux]", "[source1]\nenable=1\ntype=1\n\n[streammux]", "batch-size=1, expected 2"),
         ("[primary-gie]\n", "[primary-gie]\nenable=0\n[tests]\n", "unknown key 'plugin-type'"),
     ],
 )  # fmt: skip
 def test_errors_in_an_app_config_are_reported(
     old: str, new: str, expected: str, tmp_path: Path
 ) -> None:
-    deployment, _ = made(tmp_path, "none")
-    UNBUILT.check(deployment)
-    change(deployment, old, new)
+    app_file, _ = write_valid(tmp_path, "none")
+    CHECKER.check(app_file)
+    replace_text(app_file, old, new)
     with pytest.raises(UserError, match=re.escape(expected)):
-        UNBUILT.check(deployment)
+        CHECKER.check(app_file)
 
 
 @pytest.mark.parametrize(
@@ -69,16 +70,16 @@ def test_errors_in_an_app_config_are_reported(
     [
         ("max_batch_size", "max_batchsize", "unknown field 'max_batchsize' in InferenceConfig; "
                                             "nearest known: 'max_batch_size'"),
-        ("FORMAT_RGB", "FORMAT_RBG", "'IMAGE_FORMAT_RBG' is no MediaFormat; nearest known: "
+        ("FORMAT_RGB", "FORMAT_RBG", "'IMAGE_FORMAT_RBG' is not a MediaFormat; nearest known: "
                                      "'IMAGE_FORMAT_RGB'"),
-        ("FORMAT_RGB", "FORMAT_BGR", "network_format IMAGE_FORMAT_BGR, the card says"),
+        ("FORMAT_RGB", "FORMAT_BGR", "network_format IMAGE_FORMAT_BGR, expected IMAGE_FORMAT_RGB"),
         ("threshold: 0.5", 'threshold: "half"', "Couldn't parse float"),
-        ("threshold: 0.5", "threshold: 0.4", "threshold 0.4, the card says 0.5"),
-        ("classes: 1", "classes: 2", "classes 2, the card says 1"),
-        ("0.003921569", "0.017", "scale 0.017, the card says 0.00392157"),
-        ("dims: 256", "dims: 512", "input size 3 x 512 x 256, the card says 3 x 256 x 256"),
-        ('name: "frames"', 'name: "images"', "input images, the card of xpnet_lite says frames"),
-        ('name: "probab', 'name: "soft', "output softilities, the card of xpnet_lite says prob"),
+        ("threshold: 0.5", "threshold: 0.4", "threshold 0.4, expected 0.5 as in the card of"),
+        ("classes: 1", "classes: 2", "classes 2, expected 1"),
+        ("0.003921569", "0.017", "scale 0.017, expected 0.00392157"),
+        ("dims: 256", "dims: 512", "input size 3 x 512 x 256, expected 3 x 256 x 256"),
+        ('name: "frames"', 'name: "images"', "input images, expected frames as in the card"),
+        ('name: "probab', 'name: "soft', "output softilities, expected probabilities"),
         ("xpnet_lite", "xpnet_light", "model 'xpnet_light' has no card in"),
         ('root: "', 'root: "/nowhere', "no such folder"),
         ("labels.txt", "names.txt", "labelfile_path names.txt: no such file"),
@@ -88,19 +89,19 @@ def test_errors_in_an_app_config_are_reported(
         ("dims: 256", 'dims: "256"', "Couldn't parse integer"),
         ("scaling_filter: 3", "scaling_filter: 1", "frame_scaling_filter 1, expected 3: the net"),
         ("gpu_ids: 0", "gpu_ids: 0 gpu_ids: 1", "gpu_ids [0, 1], expected one"),
-        ("TENSOR_ORDER_LINEAR", "TENSOR_ORDER_NHWC", "tensor_order TENSOR_ORDER_NHWC, the card"),
-        ("max_batch_size: 1", "max_batch_size: 16", "batch 16, the plan's largest is 8"),
+        ("TENSOR_ORDER_LINEAR", "TENSOR_ORDER_NHWC", "tensor_order TENSOR_ORDER_NHWC, expected"),
+        ("max_batch_size: 1", "max_batch_size: 16", "batch 16, expected at most 8 as in the plan"),
         ("model_repo {", 'grpc { url: "x" }\n model_repo {', 'another member of oneof "server"'),
     ],
 )  # fmt: skip
 def test_errors_in_an_nvinferserver_config_are_reported(
     old: str, new: str, expected: str, tmp_path: Path
 ) -> None:
-    deployment, infer = made(tmp_path, "inprocess")
-    UNBUILT.check(deployment)
-    change(infer, old, new)
+    app_file, infer = write_valid(tmp_path, "inprocess")
+    CHECKER.check(app_file)
+    replace_text(infer, old, new)
     with pytest.raises(UserError, match=re.escape(expected)):
-        UNBUILT.check(deployment)
+        CHECKER.check(app_file)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +109,13 @@ def test_errors_in_an_nvinferserver_config_are_reported(
     [
         ("scaling-filter", "scale-filter", "unknown key 'scale-filter' in [property]; nearest "
                                            "known: 'scaling-filter'"),
-        ("infer-dims=3;256", "infer-dims=3;512", "input size 3 x 512 x 256, the card says"),
-        ("infer-dims=3;256", "infer-dims=three;256", "expected whole numbers with ; between"),
+        ("infer-dims=3;256", "infer-dims=3;512", "input size 3 x 512 x 256, expected 3 x 256"),
+        ("infer-dims=3;256", "infer-dims=three;256", "expected whole numbers separated by ;"),
         ("network-type=2", "network-type=0", "network-type 0, expected 2, segmentation"),
-        ("net-scale-factor=0", "net-scale-factor=1", "scale 1.00392, the card says 0.00392157"),
-        ("threshold=0.5", "threshold=0.7", "threshold 0.7, the card says 0.5"),
+        ("net-scale-factor=0", "net-scale-factor=1", "scale 1.00392, expected 0.00392157"),
+        ("threshold=0.5", "threshold=0.7", "threshold 0.7, expected 0.5"),
         ("network-mode=2", "network-mode=fp16", "expected one of 0, 1, 2, 3"),
-        ("model-color-format=0", "model-color-format=1", "model-color-format 1, the card says 0"),
+        ("model-color-format=0", "model-color-format=1", "model-color-format 1, expected 0"),
         ("scaling-filter=3", "scaling-filter=1", "scaling-filter 1, expected 3: the network was"),
         ("onnx-file=", "onnx-file=/nowhere", "no such file"),
     ],
@@ -122,74 +123,73 @@ def test_errors_in_an_nvinferserver_config_are_reported(
 def test_errors_in_an_nvinfer_config_are_reported(
     old: str, new: str, expected: str, tmp_path: Path
 ) -> None:
-    deployment, infer = made(tmp_path, "none")
-    change(infer, old, new)
+    app_file, infer = write_valid(tmp_path, "none")
+    replace_text(infer, old, new)
     with pytest.raises(UserError, match=re.escape(expected)):
-        UNBUILT.check(deployment)
+        CHECKER.check(app_file)
 
 
-def test_keys_and_groups_may_be_numbered_where_the_parser_counts(tmp_path: Path) -> None:
-    deployment, _ = made(tmp_path, "none")
-    change(deployment, "[osd]", "bbox-border-color12=1;0;0;1\n\n[osd]")
+def test_numbers_in_keys_and_groups_are_accepted_where_the_table_has_n(tmp_path: Path) -> None:
+    app_file, _ = write_valid(tmp_path, "none")
+    replace_text(app_file, "[osd]", "bbox-border-color12=1;0;0;1\n\n[osd]")
     with pytest.raises(UserError, match=re.escape("unknown key 'bbox-border-color12' in [tiled")):
-        UNBUILT.check(deployment)
-    change(deployment, "bbox-border-color12=1;0;0;1\n", "")
-    change(deployment, "[primary-gie]", "[primary-gie]\nbbox-border-color12=1;0;0;1")
-    change(deployment, "[sink0]", "[sink7]")
-    assert UNBUILT.check(deployment)
+        CHECKER.check(app_file)
+    replace_text(app_file, "bbox-border-color12=1;0;0;1\n", "")
+    replace_text(app_file, "[primary-gie]", "[primary-gie]\nbbox-border-color12=1;0;0;1")
+    replace_text(app_file, "[sink0]", "[sink7]")
+    assert CHECKER.check(app_file)
 
 
-def test_source_of_several_files_counts_as_several(tmp_path: Path) -> None:
-    (deployment,) = write([Deployment("rtx", (str(CLIP),) * 2, ("screen",), "none")], tmp_path)
-    text = deployment.read_text()
+def test_source_with_several_files_counts_as_several_sources(tmp_path: Path) -> None:
+    deployment = Deployment("rtx", (str(CLIP),) * 2, ("screen",), "none")
+    (app_file,) = write_deployments([deployment], tmp_path)
+    text = app_file.read_text()
     first, second = text.index("[source0]"), text.index("[streammux]")
     several = f"[source0]\nenable=1\ntype=3\nnum-sources=2\nuri=file://{tmp_path}/%d.mp4\n\n"
-    deployment.write_text(text[:first] + several + text[second:])
+    app_file.write_text(text[:first] + several + text[second:])
     with pytest.raises(UserError, match=re.escape("0.mp4: no such file")):
-        UNBUILT.check(deployment)
+        CHECKER.check(app_file)
     (tmp_path / "0.mp4").touch()
-    assert "2 sources" in UNBUILT.check(deployment)
+    assert "2 sources" in CHECKER.check(app_file)
 
 
-def test_live_sources_with_a_sink_that_waits(tmp_path: Path) -> None:
-    deployment, _ = made(tmp_path, "grpc", "/dev/video0")
-    change(deployment, "sync=0", "sync=1")
-    with pytest.raises(UserError, match=re.escape("but [sink0] has sync=1")):
-        UNBUILT.check(deployment)
-    change(deployment, "sync=1", "sync=0")
-    change(deployment, "live-source=1", "live-source=0")
-    with pytest.raises(UserError, match="no live-source=1"):
-        UNBUILT.check(deployment)
+def test_live_sources_need_a_muxer_and_sinks_that_do_not_wait(tmp_path: Path) -> None:
+    app_file, _ = write_valid(tmp_path, "grpc", "/dev/video0")
+    replace_text(app_file, "sync=0", "sync=1")
+    with pytest.raises(UserError, match=re.escape("[sink0] sync=1, expected 0 for live sources")):
+        CHECKER.check(app_file)
+    replace_text(app_file, "sync=1", "sync=0")
+    replace_text(app_file, "live-source=1", "live-source=0")
+    with pytest.raises(UserError, match="live-source=0, expected 1 for live sources"):
+        CHECKER.check(app_file)
 
 
 @pytest.mark.parametrize("triton", ["inprocess", "none"])
-def test_missing_plan_gives_the_build_command(
-    triton: str, tmp_path: Path
-) -> None:  # fmt: skip
+def test_missing_plan_gives_the_build_command(triton: str, tmp_path: Path) -> None:
     repository = tmp_path / "models"
     for name in ("xpnet_lite", "xpnet_lite_onnx"):
         shutil.copytree(MODEL_REPOSITORY / name, repository / name, dirs_exist_ok=True)
     plan = repository / "xpnet_lite" / "1" / "model.plan"
     plan.parent.mkdir(exist_ok=True)
     plan.unlink(missing_ok=True)
-    (deployment,) = write(
+    (app_file,) = write_deployments(
         [Deployment("rtx", (str(CLIP),), ("screen",), triton)], tmp_path, repository
     )
     with pytest.raises(UserError, match="no TensorRT plan yet") as error:
-        Checker(repository).check(deployment)
+        ConfigChecker(repository).check(app_file)
     assert "xpnet build --target rtx|jetson --model xpnet_lite" in str(error.value)
-    change(deployment, "[osd]", "[osb]")  # an error in the file is reported first
+    replace_text(app_file, "[osd]", "[osb]")  # an error in the file is reported first
     with pytest.raises(UserError, match=re.escape("unknown group [osb]")):
-        Checker(repository).check(deployment)
-    change(deployment, "[osb]", "[osd]")
-    plan.write_bytes(b"a plan of somebody")
+        ConfigChecker(repository).check(app_file)
+    replace_text(app_file, "[osb]", "[osd]")
+    plan.write_bytes(b"a plan of another model")
     with pytest.raises(UserError, match=r"card\.json beside it does not match this file"):
-        Checker(repository).check(deployment)
+        ConfigChecker(repository).check(app_file)
     put_plan(plan.parents[1])
-    assert "xpnet_lite at 256 x 256, batch 1" in Checker(repository).check(deployment)
+    assert "xpnet_lite at 256 x 256, batch 1" in ConfigChecker(repository).check(app_file)
 
 
-def leaves(message: str) -> Iterator[tuple[set[str], str]]:
+def single_fields(message: str) -> Iterator[tuple[set[str], str]]:
     """Yield protobuf text for each single field of a message, with the fields on its path."""
     for word in MESSAGES[message].split():
         name, kind = word.split(":")
@@ -198,7 +198,7 @@ def leaves(message: str) -> Iterator[tuple[set[str], str]]:
         if kind.startswith("map<"):
             kind, key = kind[4:-1].split(",")[1], "key: 1 value "
         if kind in MESSAGES:
-            for fields, text in leaves(kind):
+            for fields, text in single_fields(kind):
                 inner = f"{name} {{ {key}{{ {text} }} }}" if key else f"{name} {{ {text} }}"
                 yield {here, *fields}, inner
         elif kind in ENUMS:
@@ -209,9 +209,9 @@ def leaves(message: str) -> Iterator[tuple[set[str], str]]:
             yield {here}, f"{name}: {value}"
 
 
-def test_every_field_of_the_schema_can_be_written_and_read() -> None:
+def test_every_field_of_the_schema_can_be_written_and_parsed() -> None:
     seen: set[str] = set()
-    for fields, text in leaves("PluginControl"):
+    for fields, text in single_fields("PluginControl"):
         control = parse(text, text)
         assert parse(to_text(control), "again") == control
         seen |= fields
@@ -219,26 +219,29 @@ def test_every_field_of_the_schema_can_be_written_and_read() -> None:
     assert seen == every
 
 
-def test_no_kind_of_the_tables_is_a_typing_mistake() -> None:
-    words = {"int", "float", "bool", "str", "ints", "floats", "strs", "path", "out", "uri"}
-    for table in (APP, NVINFER):
+def test_every_value_type_in_the_tables_is_known() -> None:
+    known = {"int", "float", "bool", "str", "ints", "floats", "strs", "path", "out", "uri"}
+    for table in (DEEPSTREAM_APP_KEYS, NVINFER_KEYS):
         for group, keys in table.items():
-            for key, kind in keys.items():
-                assert kind in words or re.fullmatch(r"\d+(\|\d+)+", kind), (group, key, kind)
+            for key, value_type in keys.items():
+                is_known = value_type in known or re.fullmatch(r"\d+(\|\d+)+", value_type)
+                assert is_known, (group, key, value_type)
 
 
-def test_the_command_line(
+def test_deploy_command_writes_checks_and_refuses_wrong_options(
     xpnet: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    given = ("--platform", "rtx", "--source", CLIP, "--sink", "screen", "--output", tmp_path)
-    result = xpnet("deploy", *given, "--triton", "grpc")
+    options = ("--platform", "rtx", "--source", CLIP, "--sink", "screen", "--output", tmp_path)
+    result = xpnet("deploy", *options, "--triton", "grpc")
     assert result.returncode == 0, result.stderr
-    deployment = tmp_path / "cart_rtx_file_screen_grpc.txt"
-    assert result.stdout == f"deepstream-app -c {deployment}\n"
-    assert xpnet("deploy", "--check", deployment).returncode == 0
-    change(deployment, "batch-size", "batchsize")
-    assert "nearest known: 'batch-size'" in one_line(xpnet("deploy", "--check", deployment))
-    assert "--url belongs to" in one_line(xpnet("deploy", *given, "--triton", "none", "--url", "x"))
-    assert "--size 10" in one_line(xpnet("deploy", *given, "--triton", "none", "--size", "10"))
-    assert "deploy needs --triton" in one_line(xpnet("deploy", *given))
+    app_file = tmp_path / "cart_rtx_file_screen_grpc.txt"
+    assert result.stdout == f"deepstream-app -c {app_file}\n"
+    assert xpnet("deploy", "--check", app_file).returncode == 0
+    replace_text(app_file, "batch-size", "batchsize")
+    assert "nearest known: 'batch-size'" in one_line(xpnet("deploy", "--check", app_file))
+    assert "--url belongs to" in one_line(
+        xpnet("deploy", *options, "--triton", "none", "--url", "x")
+    )
+    assert "--size 10" in one_line(xpnet("deploy", *options, "--triton", "none", "--size", "10"))
+    assert "deploy needs --triton" in one_line(xpnet("deploy", *options))
     assert "no such file" in one_line(xpnet("deploy", "--check", tmp_path / "none.txt"))

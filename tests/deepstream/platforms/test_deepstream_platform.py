@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from deepstream.app_config import nvinferserver_schema
-from deepstream.app_config.config_writer import LABELS
-from deepstream.app_config.infer_config import Server
+from deepstream.app_config.infer_config import LABELS_FILE, GrpcServer
 from deepstream.platforms import deepstream_checks, deepstream_platform, infer_server_config
 from deepstream.platforms.base import Model
 from deepstream.platforms.deepstream_platform import DeepStreamPlatform, DeepStreamSettings
@@ -49,7 +48,7 @@ def written(folder: Path, repository: Path, change: Any) -> Path:
     _, control = config(repository)
     change(control)
     path = folder / "infer.txt"
-    (folder / LABELS).write_text("polyp\n")
+    (folder / LABELS_FILE).write_text("polyp\n")
     path.write_text(nvinferserver_schema.to_text(control))
     return path
 
@@ -182,7 +181,7 @@ def test_cuda_buffers_are_shared_on_the_same_dgpu_machine_only() -> None:
         ("localhost:8001", False, True), ("[::1]:8001", False, True),
         ("127.0.0.1:8001", True, False), ("10.0.0.2:8001", False, False),
     ):  # fmt: skip
-        assert Server.of(url, jetson) == Server(url, shared)
+        assert GrpcServer.at_address(url, jetson) == GrpcServer(url, shared)
 
 
 def test_generated_config_is_removed_after_the_run(repository: Path) -> None:
@@ -207,14 +206,14 @@ def test_own_config_is_used(tmp_path: Path, repository: Path) -> None:
         (
             lambda c: setattr(c.infer_config.postprocess.segmentation, "threshold", 0.3),
             False,
-            "threshold 0.3, the card says 0.5",
+            "threshold 0.3, expected 0.5",
         ),
         (
             lambda c: setattr(
                 c.infer_config.postprocess.segmentation, "num_segmentation_classes", 2
             ),
             False,
-            "classes 2, the card says 1",
+            "classes 2, expected 1",
         ),
         (
             lambda c: setattr(c.infer_config.postprocess.other, "type_name", "masks"),
