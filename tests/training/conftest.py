@@ -1,4 +1,4 @@
-"""A tiny data set, and the settings of a training that takes a second on it."""
+"""A small data set, and settings with which training on it takes about a second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.settings import JOBS, TrainSettings
 
 
 def make_discs(root: Path, count: int = 12) -> Path:
-    """Pictures of a bright disc on noise; two of three to train on, the rest to validate."""
+    """Write frames of a bright disc on noise: two thirds for training, the rest for validation."""
     rng = np.random.default_rng(1)
     rows = ["stem,split"]
     for folder in ("images", "masks"):
@@ -33,13 +33,13 @@ def make_discs(root: Path, count: int = 12) -> Path:
 
 @pytest.fixture(scope="session")
 def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve discs, eight of them to train on; not to be written to."""
+    """Twelve frames, eight of them in `train`; read-only."""
     return make_discs(tmp_path_factory.mktemp("discs") / "set")
 
 
 @pytest.fixture
 def tiny(discs: Path, tmp_path: Path) -> Callable[..., Any]:
-    """`tiny(job, **changes)`: settings of a training of a few steps at 32 pixels."""
+    """Return `tiny(job, **changes)`, which makes settings of a few training steps at 32 pixels."""
 
     def make(job: str = "student", **changes: object) -> TrainSettings:
         network, kind = JOBS[job]

@@ -1,4 +1,4 @@
-"""The ablation on a tiny set: every variant runs once, and what is done is not done again."""
+"""The ablation on a small data set: each variant is trained once and skipped in later runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xpnet.errors import UserError
 TINY = ("size=32", "epochs=1", "batch=4", "workers=0", "accelerator=cpu", "precision=32-true")
 
 
-def test_the_student_alone_needs_no_teacher_and_is_trained_once(
+def test_variant_without_teachers_runs_and_is_not_repeated(
     xpnet, discs: Path, tmp_path: Path
 ) -> None:
     call = ("train", "ablation", "--score", f"discs={discs}:val", "--output", tmp_path / "a",
@@ -39,7 +39,7 @@ def test_the_student_alone_needs_no_teacher_and_is_trained_once(
     assert not (tmp_path / "b").exists()
 
 
-def test_a_row_is_done_alone_and_joins_the_others(xpnet, discs: Path, tmp_path: Path) -> None:
+def test_only_adds_its_row_to_the_existing_results(xpnet, discs: Path, tmp_path: Path) -> None:
     score = {"frames": 4, "dice": 0.5, "interval": [0.4, 0.6], "iou": 0.4, "polyps": {}}
     others = {"teacher 1": {"scores": {"discs": score}, "minutes": 1.0, "epochs": 1}}
     results = tmp_path / "ablation.json"
@@ -65,7 +65,7 @@ def test_a_row_is_done_alone_and_joins_the_others(xpnet, discs: Path, tmp_path: 
     assert "--only 'alones': no such variant" in one_line(xpnet(*call, "--only", "alones"))
 
 
-def test_the_variants_are_what_the_paper_leaves_open() -> None:
+def test_variants_cover_no_teacher_each_teacher_and_each_order() -> None:
     assert [v.teachers for v in VARIANTS if not v.changes] == [(), (1,), (2,)]
     orders = [v.changes["order"] for v in VARIANTS if v.teachers == (1, 2)]
     assert orders == ["orderly", "alternate", "random"]
@@ -75,7 +75,7 @@ def test_the_variants_are_what_the_paper_leaves_open() -> None:
         kind(**variant.changes)  # known settings, in their ranges
 
 
-def test_sets_are_named() -> None:
+def test_data_set_argument_is_parsed() -> None:
     made = parse_set("kvasir-seg=/data/k")
     assert (made.name, str(made.folder), made.split) == ("kvasir-seg", "/data/k", None)
     assert parse_set("val=d:val").split == "val"
@@ -83,7 +83,7 @@ def test_sets_are_named() -> None:
         parse_set("d")
 
 
-def test_table() -> None:
+def test_table_row_has_dice_interval_and_minutes() -> None:
     score = {"frames": 4, "dice": 0.5, "interval": [0.4, 0.6], "iou": 0.4, "polyps": {}}
     text = as_markdown({"alone": {"scores": {"val": score}, "minutes": 3.4, "epochs": 1}})
     assert text.splitlines()[-1] == "| alone | 0.500 (0.400-0.600) | 3 |"

@@ -1,4 +1,4 @@
-"""The trainings on an NVIDIA GPU; elsewhere these tests are skipped."""
+"""Training on an NVIDIA GPU; skipped on a machine without one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "32-true"])
 @pytest.mark.parametrize("job", ["student", "teacher2", "distill_xpnet", "distill_xpnet_lite"])
-def test_every_lesson_learns_in_every_precision(
+def test_every_job_trains_in_every_precision(
     tiny, discs, tmp_path, job: str, precision: str
 ) -> None:
     more = {"accelerator": "cuda", "precision": precision, "size": 64, "epochs": 2}
@@ -31,7 +31,7 @@ def test_every_lesson_learns_in_every_precision(
     assert torch.isfinite(network(torch.rand(1, 3, 64, 64))).all()
 
 
-def test_a_finished_run_resumes_on_the_gpu(tiny, tmp_path) -> None:
+def test_finished_run_is_not_trained_again_on_the_gpu(tiny, tmp_path) -> None:
     made = tiny(accelerator="cuda", precision="16-mixed", output=str(tmp_path / "run"))
     weights = train(made)
     before = weights.stat().st_mtime_ns

@@ -10,35 +10,40 @@ from xpnet.errors import UserError
 
 @pytest.mark.parametrize("config", ["paper", "cpu", "gpu", "ablation"])
 @pytest.mark.parametrize("job", JOBS)
-def test_every_job_has_settings_in_every_file(config: str, job: str) -> None:
+def test_every_config_file_is_valid_for_every_job(config: str, job: str) -> None:
     made = read_settings(job, config, {})
     assert made.network == JOBS[job][0]
     assert made.output == f"build/training/{job}"
 
 
-def test_the_paper_is_the_paper() -> None:
-    """Section 3.2, and networks' training as the paper prints it."""
-    one, student = (
+def test_paper_config_has_the_values_of_the_paper() -> None:
+    """Section 3.2 of the paper."""
+    teacher, student = (
         read_settings("teacher1", "paper", {}),
         read_settings("distill_xpnet", "paper", {}),
     )
-    assert (one.size, one.epochs, one.batch, one.learning_rate) == (512, 450, 8, 3e-4)
-    assert (one.optimiser, one.schedule, one.split) == ("adam", "step", "random")
+    assert (teacher.size, teacher.epochs, teacher.batch, teacher.learning_rate) == (
+        512,
+        450,
+        8,
+        3e-4,
+    )
+    assert (teacher.optimiser, teacher.schedule, teacher.split) == ("adam", "step", "random")
     assert isinstance(student, DistillSettings)
     assert (student.learning_rate, student.beta1, student.adversarial) == (1e-4, 0.5, 0.2)
     assert (student.order, student.adversarial_every, student.output_loss) == ("orderly", 1, 0)
 
 
-def test_a_job_wins_over_common_and_the_command_line_over_both(tmp_path: Path) -> None:
+def test_precedence_is_common_then_job_then_command_line(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("common: {size: 64, epochs: 9}\nstudent: {learning_rate: 1e-4, epochs: 5}\n")
     made = read_settings("student", str(file), parse_overrides(["size=32", "init="]))
     assert (made.size, made.learning_rate, made.epochs, made.init) == (32, 1e-4, 5, "")
     assert read_settings("unet", str(file), {}).epochs == 9
-    taught = read_settings("distill_xpnet", str(file), {"teachers": ["a", "b"], "skip_bad": True})
-    assert isinstance(taught, DistillSettings)
-    assert taught.teachers == ("a", "b")
-    assert taught.skip_bad
+    distill = read_settings("distill_xpnet", str(file), {"teachers": ["a", "b"], "skip_bad": True})
+    assert isinstance(distill, DistillSettings)
+    assert distill.teachers == ("a", "b")
+    assert distill.skip_bad
 
 
 @pytest.mark.parametrize(
@@ -61,17 +66,17 @@ def test_a_job_wins_over_common_and_the_command_line_over_both(tmp_path: Path) -
         (["adversarial_every=0"], "adversarial_every is 0, expected greater than or equal to 1"),
     ],
 )
-def test_wrong_settings_are_named(words: list[str], message: str) -> None:
+def test_invalid_setting_is_rejected(words: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_settings("distill_xpnet", "cpu", parse_overrides(words))
 
 
-def test_wrong_files_are_named(tmp_path: Path) -> None:
+def test_invalid_settings_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nosuch: no such settings file; known names:"):
         read_settings("student", "nosuch", {})
     for content, message in (
         ("[1, 2]", "unknown section '1'"),
-        ("pupil: {}", "unknown section 'pupil'; known: common, teacher1"),
+        ("typo: {}", "unknown section 'typo'; known: common, teacher1"),
         ("common: [", "not a YAML mapping"),
         ("common: 3", "not a YAML mapping"),
     ):

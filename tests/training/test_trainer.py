@@ -1,4 +1,5 @@
-"""Real trainings on a tiny set: they learn, resume exactly, and refuse what does not fit."""
+"""Training on a small data set: the loss falls, a resumed run ends with the same weights, wrong
+input is rejected."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from xpnet.card import read_card
 from xpnet.errors import UserError
 
 
-def test_learns_and_writes_weights_card_log_and_curves(tiny) -> None:
+def test_training_reduces_the_loss_and_writes_weights_card_log_and_curves(tiny) -> None:
     made = tiny(epochs=6, learning_rate=5e-3, data_name="discs", data_licence="none")
     weights = train(made)
     folder = weights.parent
@@ -45,21 +46,21 @@ def test_learns_and_writes_weights_card_log_and_curves(tiny) -> None:
 
 @pytest.fixture(scope="module")
 def two_teachers(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Weights of a teacher with the student's features, and of one without."""
+    """Weights of a teacher with the student's features, and of a teacher without them."""
     from tests.training.methods.test_distillation import quick_teachers
 
     return quick_teachers(discs, tmp_path_factory.mktemp("teachers"))
 
 
 @pytest.mark.parametrize(
-    ("job", "workers", "die_at"),
+    ("job", "workers", "interrupt_at"),
     [("student", 0, 3), ("student", 1, 4), ("teacher2", 0, 3), ("distill_xpnet", 0, 3)],
 )
-def test_killed_and_resumed_ends_with_the_same_weights(
+def test_resumed_training_ends_with_the_same_weights(
     tiny, two_teachers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    job: str, workers: int, die_at: int,
+    job: str, workers: int, interrupt_at: int,
 ) -> None:  # fmt: skip
-    """Two steps an epoch: step 3 lies in the middle of the second, step 4 between two."""
+    """Each epoch has two steps: step 3 is inside the second epoch, step 4 is after its end."""
     more: dict[str, object] = {"checkpoint_minutes": 0.0}
     if job == "distill_xpnet":
         more |= {"teachers": two_teachers, "order": "random", "output_loss": 1.0}
@@ -67,21 +68,21 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     train(tiny(job, output=str(tmp_path / "whole"), **more))
 
     killed = tiny(job, output=str(tmp_path / "killed"), workers=workers, **more)
-    learn = OptimizedNetwork.minimize
+    minimize = OptimizedNetwork.minimize
     calls = 0
 
-    def die(self: OptimizedNetwork, loss: torch.Tensor, what: str) -> None:
+    def interrupted_minimize(self: OptimizedNetwork, loss: torch.Tensor, what: str) -> None:
         nonlocal calls
         if what != "discriminator":
-            if calls == die_at:
+            if calls == interrupt_at:
                 raise KeyboardInterrupt
             calls += 1
-        learn(self, loss, what)
+        minimize(self, loss, what)
 
-    monkeypatch.setattr(OptimizedNetwork, "minimize", die)
+    monkeypatch.setattr(OptimizedNetwork, "minimize", interrupted_minimize)
     with pytest.raises(KeyboardInterrupt):
         train(killed)
-    monkeypatch.setattr(OptimizedNetwork, "minimize", learn)
+    monkeypatch.setattr(OptimizedNetwork, "minimize", minimize)
     train(killed)
     folders = [tmp_path / "whole", tmp_path / "killed"]
     states = [torch.load(folder / "checkpoint.pt", weights_only=True) for folder in folders]
@@ -112,17 +113,17 @@ def assert_same(ours: object, theirs: object, where: str) -> None:
         assert ours == theirs, where
 
 
-@pytest.mark.parametrize("job", ["student", "teacher2", "lite by teachers"])
-def test_two_processes_train_together(
+@pytest.mark.parametrize("job", ["student", "teacher2", "distill xpnet_lite"])
+def test_distributed_training_on_two_processes(
     discs: Path, tmp_path: Path, two_teachers: tuple[str, ...], job: str
 ) -> None:
     """Distributed on the CPU, through Fabric's own launcher, from the command line."""
-    what = ["train", job]
-    if job == "lite by teachers":
-        what = ["distill", "--model", "xpnet_lite", "adversarial_every=2"]
-        what += [word for path in two_teachers for word in ("--teacher", path)]
+    arguments = ["train", job]
+    if job == "distill xpnet_lite":
+        arguments = ["distill", "--model", "xpnet_lite", "adversarial_every=2"]
+        arguments += [word for path in two_teachers for word in ("--teacher", path)]
     command = [
-        sys.executable, "-m", "xpnet.cli", *what, f"data={discs}", "size=32",
+        sys.executable, "-m", "xpnet.cli", *arguments, f"data={discs}", "size=32",
         f"output={tmp_path / 'run'}", "epochs=2", "batch=2", "workers=0", "accelerator=cpu",
         "devices=2", "precision=32-true",
     ]  # fmt: skip
@@ -135,7 +136,7 @@ def test_two_processes_train_together(
     assert result.stdout.splitlines() == [str(tmp_path / "run" / "weights.safetensors")]
 
 
-def test_a_fault_on_two_processes_is_said_once(discs: Path, tmp_path: Path, xpnet) -> None:
+def test_error_on_two_processes_is_printed_once(discs: Path, tmp_path: Path, xpnet) -> None:
     call = ("train", "student", f"data={discs}", f"output={tmp_path / 'run'}", "size=32",
             "workers=0", "accelerator=cpu", "devices=2", "batch=2", "learning_rate=10")  # fmt: skip
     (tmp_path / "run").mkdir()
@@ -143,18 +144,18 @@ def test_a_fault_on_two_processes_is_said_once(discs: Path, tmp_path: Path, xpne
     assert "not a checkpoint" in one_line(xpnet(*call))
 
 
-def test_a_loss_that_is_no_number_stops_and_names_step_and_checkpoint(
+def test_nan_loss_stops_and_reports_step_and_checkpoint(
     tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     made = tiny(output=str(tmp_path / "run"))
-    learn, calls = OptimizedNetwork.minimize, 0
+    minimize, calls = OptimizedNetwork.minimize, 0
 
-    def spoil(self: OptimizedNetwork, loss: torch.Tensor, what: str) -> None:
+    def minimize_nan(self: OptimizedNetwork, loss: torch.Tensor, what: str) -> None:
         nonlocal calls
         calls += 1
-        learn(self, loss * float("nan") if calls == 4 else loss, what)
+        minimize(self, loss * float("nan") if calls == 4 else loss, what)
 
-    monkeypatch.setattr(OptimizedNetwork, "minimize", spoil)
+    monkeypatch.setattr(OptimizedNetwork, "minimize", minimize_nan)
     with pytest.raises(UserError, match=r"loss is nan at step 2 of 2 in epoch 2; .*checkpoint\.pt"):
         train(made)
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
@@ -162,19 +163,19 @@ def test_a_loss_that_is_no_number_stops_and_names_step_and_checkpoint(
     assert all(v.isfinite().all() for v in state["method"]["module"].values())
 
 
-def test_a_full_disk_loses_nothing_that_was_saved(
+def test_full_disk_leaves_the_existing_checkpoint(
     tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     made = tiny(output=str(tmp_path / "run"), epochs=1)
     train(made)
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
 
-    def full(self: Path, content: bytes) -> int:
+    def write_on_a_full_disk(self: Path, content: bytes) -> int:
         with self.open("wb") as file:
             file.write(content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", write_on_a_full_disk)
     with pytest.raises(UserError, match=r"checkpoint\.pt: cannot be written: No space left"):
         trainer_of(made)._write_checkpoint()
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
@@ -200,7 +201,7 @@ def test_checkpoint_of_other_settings_is_refused(tiny, tmp_path: Path) -> None:
         train(tiny(output=str(tmp_path)))
 
 
-def test_starts_from_given_weights_and_says_so(tiny, tmp_path: Path) -> None:
+def test_init_weights_are_loaded_and_recorded_in_the_card(tiny, tmp_path: Path) -> None:
     first = train(tiny(output=str(tmp_path / "first"), epochs=1))
     second = train(
         tiny(output=str(tmp_path / "second"), epochs=1, init=str(first), learning_rate=1e-9)
@@ -220,7 +221,9 @@ def test_weights_of_another_network_are_refused(tiny, tmp_path: Path) -> None:
         load_weights(student(), tmp_path / "broken.safetensors")
 
 
-def test_half_precision_weights_load_where_they_are_used(tiny, tmp_path: Path, xpnet) -> None:
+def test_packed_weights_are_half_the_size_and_give_the_same_output(
+    tiny, tmp_path: Path, xpnet
+) -> None:
     weights = train(tiny(epochs=1))
     packed = xpnet("export", "pack", weights, "--output", tmp_path / "half.safetensors")
     assert packed.returncode == 0, packed.stderr
@@ -237,7 +240,7 @@ def test_half_precision_weights_load_where_they_are_used(tiny, tmp_path: Path, x
         torch.testing.assert_close(network(frames), whole(frames), atol=0.01, rtol=0)
 
 
-def test_the_arithmetic_is_chosen_by_the_machine(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_precision_depends_on_the_cpu(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     for flags, expected in (({"avx512_bf16"}, "bf16-mixed"), ({"avx2"}, "32-true")):
         monkeypatch.setattr("training.jobs.cpu_flags", lambda f=flags: f)
         assert choose_precision(tiny(precision="auto")) == expected
@@ -248,7 +251,7 @@ def test_the_arithmetic_is_chosen_by_the_machine(tiny, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("precision", "expected"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)]
 )
-def test_the_network_computes_in_the_precision_asked_for(
+def test_network_computes_in_the_given_precision(
     tiny, two_teachers, monkeypatch: pytest.MonkeyPatch,
     job: str, precision: str, expected: torch.dtype,
 ) -> None:  # fmt: skip
@@ -268,12 +271,12 @@ def test_the_network_computes_in_the_precision_asked_for(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_device_that_is_not_there_is_reported(xpnet, discs: Path) -> None:
+def test_missing_device_is_reported(xpnet, discs: Path) -> None:
     result = xpnet("train", "student", f"data={discs}", "accelerator=cuda")
     assert "accelerator cuda, 1 devices" in one_line(result)
 
 
-def test_data_that_is_not_there_is_reported(xpnet, discs: Path, tmp_path: Path) -> None:
+def test_missing_data_is_reported(xpnet, discs: Path, tmp_path: Path) -> None:
     call = ("train", "student", f"output={tmp_path / 'run'}", "accelerator=cpu")
     assert "none: no such folder" in one_line(xpnet(*call, "data=none"))
     (discs.parent / "only").mkdir(exist_ok=True)

@@ -34,7 +34,7 @@ def test_every_runtime_is_timed(xpnet, tmp_path: Path) -> None:
     assert [k for k, r in rows.items() if r["shipped"]] == [served]
 
 
-def test_the_students_served_graph_is_the_tuned_one(xpnet, tmp_path: Path) -> None:
+def test_served_graph_of_the_student_is_the_tuned_one(xpnet, tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     result = xpnet("bench", "network", "--sizes", 64, "--networks", "student", "--rounds", 1,
                    "--runtimes", "onnxruntime", "openvino", "--json", file)  # fmt: skip
@@ -54,7 +54,7 @@ def test_wrong_use_gives_one_line(xpnet) -> None:
     assert "--rounds 0" in one_line(xpnet("bench", "network", "--rounds", 0))
 
 
-def test_the_table_compares_with_the_unet() -> None:
+def test_table_has_the_speedup_over_the_unet() -> None:
     def row(network: str, ms: float, shipped: bool = False) -> dict[str, object]:
         return {"network": network, "graph": "exported", "runtime": "onnxruntime",
                 "precision": "fp32", "size": 512, "batch": 1, "median_ms": ms,

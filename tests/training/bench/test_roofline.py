@@ -16,7 +16,7 @@ from training.models.networks import student, unet
 SLOW = Device("slow", 1e9, 2e9, 4e9, 1e6, "made up")
 
 
-def test_a_layer_is_bound_by_the_slower_of_the_two() -> None:
+def test_time_of_a_layer_is_the_larger_of_arithmetic_and_memory() -> None:
     assert seconds(Layer("x", 10**9, 10), SLOW, "fp16") == (1.0, "arithmetic")
     assert seconds(Layer("x", 10, 10**6), SLOW, "fp16") == (2.0, "memory")
     assert seconds(Layer("x", 10, 10**6), SLOW, "int8") == (1.0, "memory")
@@ -44,7 +44,7 @@ def test_every_device_has_a_source_and_consistent_rates() -> None:
         assert device.int8 == pytest.approx(2 * device.fp16, rel=0.01)
 
 
-def test_table_picture_and_json(xpnet, tmp_path: Path) -> None:
+def test_roofline_command_writes_table_plot_and_json(xpnet, tmp_path: Path) -> None:
     out, picture = tmp_path / "roof.json", tmp_path / "roof.svg"
     result = xpnet("bench", "roofline", "--size", 64, "--json", out, "--plot", picture)
     assert result.returncode == 0, result.stderr

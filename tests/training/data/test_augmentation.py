@@ -1,4 +1,4 @@
-"""Augmentation: the same draw gives the same picture, and frame and mask stay together."""
+"""Augmentation: the same seed gives the same frame, and frame and mask are transformed alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from training.data.augmentation import AUGMENTATIONS, DarkBorder, Interlacing, SpecularSpots
 
 
-def drawn(name: str, seed: int, frame: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
+def augmented(name: str, seed: int, frame: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
     augmentation = AUGMENTATIONS[name]()
     assert augmentation is not None
     augmentation.set_random_seed(seed)
@@ -16,10 +16,10 @@ def drawn(name: str, seed: int, frame: np.ndarray, mask: np.ndarray) -> dict[str
 
 
 @pytest.mark.parametrize("name", ["paper", "scope"])
-def test_the_same_seed_gives_the_same_picture(name: str, frames: list[np.ndarray]) -> None:
+def test_same_seed_gives_the_same_frame(name: str, frames: list[np.ndarray]) -> None:
     frame = frames[0][:256, :256]
     mask = (frame[..., 0] > 128).astype(np.uint8)
-    one, same, other = (drawn(name, seed, frame, mask) for seed in (1, 1, 2))
+    one, same, other = (augmented(name, seed, frame, mask) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one["image"], same["image"])
     assert not np.array_equal(one["image"], other["image"])
     assert one["image"].shape == frame.shape
@@ -28,17 +28,17 @@ def test_the_same_seed_gives_the_same_picture(name: str, frames: list[np.ndarray
 
 
 @pytest.mark.parametrize("name", ["paper", "scope"])
-def test_the_mask_moves_with_the_frame(name: str) -> None:
+def test_mask_is_transformed_like_the_frame(name: str) -> None:
     frame = np.zeros((128, 128, 3), np.uint8)
     frame[20:60, 30:90] = 200
     mask = (frame[..., 0] > 0).astype(np.uint8)
     for seed in range(12):
-        found = drawn(name, seed, frame, mask)
+        found = augmented(name, seed, frame, mask)
         bright = found["image"].mean(axis=2) > 90
         assert np.mean(bright == (found["mask"] > 0)) > 0.93, seed
 
 
-def test_interlace_moves_every_other_line() -> None:
+def test_interlacing_shifts_every_other_line() -> None:
     frame = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (8, 1, 3))
     moved = Interlacing(p=1)(image=frame)["image"]
     np.testing.assert_array_equal(moved[::2], frame[::2])
@@ -52,7 +52,7 @@ def test_spots_only_brighten() -> None:
     assert spotted.max() > 150
 
 
-def test_a_border_hides_frame_and_mask_alike() -> None:
+def test_dark_border_covers_frame_and_mask_equally() -> None:
     ones = np.ones((64, 64, 3), np.uint8)
     found = DarkBorder(p=1)(image=ones, mask=ones[..., 0])
     np.testing.assert_array_equal(found["image"][..., 0], found["mask"])

@@ -22,7 +22,7 @@ def data(tmp_path: Path) -> Path:
     return make_discs(tmp_path / "set")
 
 
-def test_a_clean_set(xpnet, data: Path, tmp_path: Path) -> None:
+def test_clean_data_set_has_no_errors(xpnet, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.json"
     result = xpnet("train", "check-data", data, "--json", out)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -34,8 +34,8 @@ def test_a_clean_set(xpnet, data: Path, tmp_path: Path) -> None:
     assert "errors: none" in result.stdout
 
 
-def break_it(data: Path) -> dict[str, str]:
-    """One of each fault; the kind of each by its file."""
+def add_errors(data: Path) -> dict[str, str]:
+    """Add one error of each kind; return the kind of error of each file."""
     (data / "masks" / "0.png").unlink()
     (data / "images" / "1.jpg").unlink()
     cv2.imwrite(str(data / "masks" / "2.png"), np.zeros((32, 64), np.uint8))
@@ -52,8 +52,8 @@ def break_it(data: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_every_fault_is_named_in_one_report(xpnet, data: Path) -> None:
-    expected = break_it(data)
+def test_every_error_is_in_one_report(xpnet, data: Path) -> None:
+    expected = add_errors(data)
     report = check_data_set(read_data_set(data))
     assert {Path(f.file).name: f.kind for f in report.errors} == expected
     result = xpnet("train", "check-data", data)
@@ -62,10 +62,10 @@ def test_every_fault_is_named_in_one_report(xpnet, data: Path) -> None:
         assert f"{name}: " in result.stdout
 
 
-def test_training_starts_without_the_bad_pairs_only_when_told(
+def test_training_refuses_bad_pairs_unless_skip_bad_is_set(
     xpnet, data: Path, tmp_path: Path
 ) -> None:
-    break_it(data)
+    add_errors(data)
     call = ("train", "student", f"data={data}", f"output={tmp_path / 'run'}", "size=32", "epochs=1",
             "batch=2", "workers=0", "accelerator=cpu")  # fmt: skip
     line = one_line(xpnet(*call))
@@ -79,7 +79,7 @@ def test_training_starts_without_the_bad_pairs_only_when_told(
     assert card["data"][0]["frames"] == 1
 
 
-def test_a_set_without_any_polyp(xpnet, data: Path, tmp_path: Path) -> None:
+def test_data_set_without_a_polyp_is_rejected(xpnet, data: Path, tmp_path: Path) -> None:
     for path in (data / "masks").iterdir():
         cv2.imwrite(str(path), np.zeros((64, 64), np.uint8))
     report = check_data_set(read_data_set(data))
@@ -89,7 +89,7 @@ def test_a_set_without_any_polyp(xpnet, data: Path, tmp_path: Path) -> None:
     assert "no polyp in any of 12 masks" in one_line(xpnet(*call, "--skip-bad"))
 
 
-def test_duplicates_and_leaks_are_noted(data: Path, frames: list[np.ndarray]) -> None:
+def test_duplicates_and_leaks_are_reported(data: Path, frames: list[np.ndarray]) -> None:
     images = data / "images"
     shutil.copy(images / "0.jpg", images / "8.jpg")  # train and val
     real = cv2.resize(frames[0], (64, 64), interpolation=cv2.INTER_AREA)
@@ -103,7 +103,7 @@ def test_duplicates_and_leaks_are_noted(data: Path, frames: list[np.ndarray]) ->
     assert report.errors == []
 
 
-def test_a_clip_on_two_sides_of_the_split_is_noted(data: Path) -> None:
+def test_clip_in_two_splits_is_reported(data: Path) -> None:
     rows = [f"{n},{'train' if n < 8 else 'val'},{n // 3}" for n in range(12)]
     (data / "index.csv").write_text("\n".join(["stem,split,group", *rows]))
     notes = check_data_set(read_data_set(data)).notes
@@ -112,7 +112,7 @@ def test_a_clip_on_two_sides_of_the_split_is_noted(data: Path) -> None:
     ]
 
 
-def test_a_tiny_polyp_is_noted(data: Path) -> None:
+def test_tiny_polyp_is_reported(data: Path) -> None:
     mask = np.zeros((64, 64), np.uint8)
     mask[3, 3] = 255
     cv2.imwrite(str(data / "masks" / "3.png"), mask)

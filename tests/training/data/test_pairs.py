@@ -22,7 +22,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_pairs_by_stem_and_names_the_lonely(data: Path) -> None:
+def test_files_are_paired_by_stem_and_unpaired_ones_listed(data: Path) -> None:
     found = find_pairs(data / "images", data / "masks")
     assert [p.stem for p in found.pairs] == ["b", "c"]
     assert (found.without_mask, found.without_image) == (["a"], ["d"])
@@ -37,7 +37,7 @@ def test_split(data: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_masks_of_any_8_bit_format_are_cut_at_one_half(data: Path, channels: int) -> None:
+def test_masks_of_any_8_bit_format_are_thresholded_at_one_half(data: Path, channels: int) -> None:
     grey = np.array([[0, 120], [140, 255]], np.uint8)
     picture = grey if channels == 1 else np.dstack([grey] * 3)
     cv2.imwrite(str(data / "masks" / "b.png"), picture)
@@ -64,13 +64,13 @@ def test_wrong_input_is_reported(data: Path, tmp_path: Path) -> None:
         find_pairs(data / "images", data / "masks").pairs[0].read_mask()
 
 
-def test_what_the_index_names_and_nobody_has_is_listed(data: Path) -> None:
+def test_missing_files_of_the_index_are_listed(data: Path) -> None:
     (data / "index.csv").write_text("stem,split\nb,train\nz,train\n")
     found = find_pairs(data / "images", data / "masks", data / "index.csv", "train")
     assert (found.without_mask, found.without_image) == (["z"], ["z"])
 
 
-def test_masks_of_labels_and_masks_that_cannot_be_cut(data: Path) -> None:
+def test_label_masks_are_read_and_ambiguous_masks_rejected(data: Path) -> None:
     pair = find_pairs(data / "images", data / "masks").pairs[0]
     cv2.imwrite(str(pair.mask), np.eye(4, dtype=np.uint8))
     np.testing.assert_array_equal(pair.read_mask(), np.eye(4))

@@ -29,7 +29,7 @@ def polypgen(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_polypgens_own_folders(polypgen: Path) -> None:
+def test_polypgen_layout(polypgen: Path) -> None:
     source = read_data_set(polypgen)
     assert (source.layout, len(source.samples)) == ("PolypGen", 240)
     assert source.without_mask == source.without_image == []
@@ -38,14 +38,14 @@ def test_polypgens_own_folders(polypgen: Path) -> None:
     assert sample.pair.mask.name == "3H0007_mask.jpg"
 
 
-def test_the_sixth_centre_is_the_test_and_clips_stay_together(polypgen: Path) -> None:
+def test_centre_6_is_the_test_split_and_no_clip_is_in_two_splits(polypgen: Path) -> None:
     source = read_data_set(polypgen)
     assert {s.split for s in source.samples if s.centre == "C6"} == {"test"}
     assert {s.centre for s in source.in_split("test")} == {"C6"}
-    sides = defaultdict(set)
+    splits_of_clip = defaultdict(set)
     for s in source.samples:
-        sides[s.group].add(s.split)
-    assert all(len(splits) == 1 for splits in sides.values())
+        splits_of_clip[s.group].add(s.split)
+    assert all(len(splits) == 1 for splits in splits_of_clip.values())
     assert {s.split for s in source.samples} == {"train", "val", "test"}
     assert read_data_set(polypgen).samples == source.samples
 
@@ -58,7 +58,7 @@ def test_the_papers_random_split(polypgen: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["", "PNG", "TIF"])
-def test_cvc_clinicdb(tmp_path: Path, folder: str) -> None:
+def test_cvc_clinicdb_layout(tmp_path: Path, folder: str) -> None:
     for number in (2, 10, 1):
         write(tmp_path / folder / "Original" / f"{number}.tif")
         write(tmp_path / folder / "Ground Truth" / f"{number}.tif", True)
@@ -67,7 +67,7 @@ def test_cvc_clinicdb(tmp_path: Path, folder: str) -> None:
     assert sorted(s.pair.stem for s in source.samples) == ["1", "10", "2"]
 
 
-def test_an_index_says_split_centre_and_clip(tmp_path: Path) -> None:
+def test_split_centre_and_clip_are_read_from_the_index(tmp_path: Path) -> None:
     for stem in "abc":
         write(tmp_path / "images" / f"{stem}.jpg")
         write(tmp_path / "masks" / f"{stem}.png", True)
@@ -80,7 +80,7 @@ def test_an_index_says_split_centre_and_clip(tmp_path: Path) -> None:
     assert len(source.in_split(None)) == 2
 
 
-def test_unknown_layouts_are_named(tmp_path: Path) -> None:
+def test_unknown_layout_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no known layout: expected images/ and masks/"):
         read_data_set(tmp_path)
     with pytest.raises(UserError, match="none: no such folder"):

@@ -20,7 +20,7 @@ def random_masks(number: int = 20) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(p, t) for p, t in pairs]
 
 
-def test_values_by_hand() -> None:
+def test_values_match_a_calculation_by_hand() -> None:
     rows = [
         # One each of true positive, false negative, false positive, true negative
         counts(mask([1, 0, 1, 0]), mask([1, 1, 0, 0])),
@@ -36,7 +36,7 @@ def test_values_by_hand() -> None:
     assert found["false_alarm"] is None
 
 
-def test_empty_prediction_of_empty_mask_is_perfect() -> None:
+def test_empty_prediction_of_an_empty_mask_scores_one() -> None:
     empty = mask([0, 0, 0, 0])
     found = scores([counts(empty, empty), counts(mask([1, 0, 0, 0]), empty)])
     assert found["dice"] == found["iou"] == 0.5
@@ -46,7 +46,7 @@ def test_empty_prediction_of_empty_mask_is_perfect() -> None:
     assert (found["precision"], found["precision_frames"]) == (0.0, 1)
 
 
-def test_dice_and_iou_are_those_of_monai() -> None:
+def test_dice_and_iou_equal_those_of_monai() -> None:
     """Training selects its epoch with MONAI's metrics, the card contains ours."""
     pairs = random_masks()
     found = scores([counts(p, t) for p, t in pairs])
@@ -63,7 +63,7 @@ def test_iou_never_exceeds_dice() -> None:
     assert found["iou"] < found["dice"]
 
 
-def test_intervals_hold_the_mean_and_shrink_with_more_frames() -> None:
+def test_intervals_contain_the_mean_and_shrink_with_more_frames() -> None:
     rows = [counts(p, t) for p, t in random_masks()]
     found = scores(rows)
     few, many = intervals(rows), intervals(rows * 16)
@@ -74,7 +74,7 @@ def test_intervals_hold_the_mean_and_shrink_with_more_frames() -> None:
     assert "false_alarm" not in intervals([counts(mask([1]), mask([1]))])
 
 
-def test_wrong_use() -> None:
+def test_no_frames_and_wrong_shapes_are_rejected() -> None:
     with pytest.raises(ValueError, match="no frame was scored"):
         scores([])
     with pytest.raises(ValueError, match=r"expected \(2, 2\)"):
@@ -111,7 +111,7 @@ def test_false_positives_are_components_that_touch_no_polyp(two_polyps: np.ndarr
     assert Truth(two_polyps).compare(np.zeros_like(two_polyps)).false_positives == ()
 
 
-def test_specks_of_the_truth_are_neither_polyps_nor_false_positives() -> None:
+def test_true_areas_below_the_minimum_size_are_not_counted() -> None:
     true = np.zeros((100, 100), np.uint8)
     true[10, 10:19] = 1  # 9 of 10,000 pixels
     found = Truth(true).compare(true)

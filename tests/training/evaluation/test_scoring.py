@@ -40,7 +40,7 @@ def data(frame_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         mask = probabilities_to_mask(probabilities, height, width, card.threshold)
         cv2.imwrite(str(root / "masks" / path.name), mask * 255)
     inference.close()
-    cv2.imwrite(str(root / "masks" / "lonely.png"), np.zeros((8, 8), np.uint8))
+    cv2.imwrite(str(root / "masks" / "unpaired.png"), np.zeros((8, 8), np.uint8))
     return root
 
 
@@ -57,9 +57,9 @@ def test_own_masks_score_one_and_unpaired_files_are_listed(
     polyps = scores["polyps"]["all"]
     assert polyps["found"] == polyps["polyps"] > 0
     assert polyps["false_areas"] == 0
-    assert scores["without_image"] == ["lonely"]
+    assert scores["without_image"] == ["unpaired"]
     assert len(scores["without_mask"]) == 4
-    assert "1 masks without an image: lonely" in result.stdout
+    assert "1 masks without an image: unpaired" in result.stdout
     curves = scores["curves"]
     assert curves["threshold"] == list(THRESHOLDS)
     assert curves["recall"] == sorted(curves["recall"], reverse=True)
@@ -76,7 +76,7 @@ def test_scores_are_the_same_without_curves(data: Path) -> None:
     assert found[True] == found[False]
 
 
-def test_wrong_masks_score_less(xpnet, data: Path, tmp_path: Path) -> None:
+def test_inverted_masks_score_zero(xpnet, data: Path, tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     (tmp_path / "images").symlink_to(data / "images")
     for path in data.glob("masks/0*.png"):
@@ -90,7 +90,9 @@ def test_wrong_masks_score_less(xpnet, data: Path, tmp_path: Path) -> None:
     assert scores["polyps"]["all"]["false_areas"] > 0
 
 
-def test_weights_score_as_their_onnx_file(xpnet, data: Path, tmp_path: Path) -> None:
+def test_weights_and_their_onnx_file_have_the_same_scores(
+    xpnet, data: Path, tmp_path: Path
+) -> None:
     found = []
     weights = (
         WEIGHTS / f"{read_card(MODEL_REPOSITORY / DEFAULT_MODEL / 'card.json').network}.safetensors"
@@ -119,7 +121,7 @@ def test_scores_are_recorded_in_the_card_of_these_weights_only(
     assert "model card cannot be read" in one_line(xpnet(*call, "--card", tmp_path / "no.json"))
 
 
-def test_the_threshold_is_chosen_on_the_validation_set_alone(
+def test_threshold_is_chosen_only_on_the_validation_split(
     xpnet, data: Path, tmp_path: Path
 ) -> None:
     call = ("evaluate", "--data", tmp_path, "--name", "own", "--card", tmp_path / "card.json")
@@ -139,7 +141,7 @@ def test_the_threshold_is_chosen_on_the_validation_set_alone(
     assert read_card(tmp_path / "card.json").threshold == 0.5
 
 
-def test_the_served_models_are_made_of_the_checked_in_weights() -> None:
+def test_cards_of_served_models_equal_those_of_the_weights() -> None:
     for folder in MODEL_REPOSITORY.glob("*/card.json"):
         served = read_card(folder)
         weights = read_card(WEIGHTS / f"{served.network}.json")
@@ -147,16 +149,16 @@ def test_the_served_models_are_made_of_the_checked_in_weights() -> None:
         assert replace(sized, graph=served.graph) == served
 
 
-def test_the_threshold_moves_only_for_more_than_chance() -> None:
-    """Sixty frames whose map is 0.7 on the polyp, and 0.6 beside it where `wrong`."""
+def test_threshold_changes_only_for_a_significant_gain() -> None:
+    """Sixty frames with 0.7 on the polyp and, in the first `wrong` frames, 0.6 around it."""
     true = np.zeros((8, 8), np.uint8)
     true[2:6, 2:6] = 1
 
     def chosen(wrong: int) -> float:
         scored = ScoredFrames()
         for number in range(60):
-            beside = 0.6 if number < wrong else 0.1
-            probabilities = np.where(true > 0, 0.7, beside)
+            background = 0.6 if number < wrong else 0.1
+            probabilities = np.where(true > 0, 0.7, background)
             # Type: ignore[arg-type]
             scored.add(None, true, lambda t, p=probabilities: (p > t).astype(np.uint8), 0.5)
         return best_threshold(scored)
@@ -181,7 +183,7 @@ def test_options_that_require_each_other(xpnet, data: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("choice", [("--frame", "000", "--frame", "002"), ("--worst", "2")])
-def test_panel_draws_a_row_a_frame_and_a_column_a_model(
+def test_panel_has_a_row_for_each_frame_and_a_column_for_each_model(
     xpnet, data: Path, tmp_path: Path, choice: tuple[str, ...]
 ) -> None:
     out = tmp_path / "panel.png"
@@ -209,9 +211,9 @@ def card() -> Card:
     return replace(served, name="xpnet", network="student", scores={"kvasir-seg": score})
 
 
-def test_table_puts_the_papers_figures_beside_ours(card: Card) -> None:
-    taught = {**card.training, "settings": {"l1": 100.0}}
-    teacher2 = replace(card, network="teacher", training=taught)
+def test_table_has_the_papers_scores_and_ours(card: Card) -> None:
+    pix2pix = {**card.training, "settings": {"l1": 100.0}}
+    teacher2 = replace(card, network="teacher", training=pix2pix)
     lite = replace(card, network="lite")
     text = as_markdown([card, lite, teacher2])
     rows = [line for line in text.splitlines() if line.startswith("| teacher 2")]
@@ -242,7 +244,7 @@ def test_table_from_the_command_line(xpnet, card: Card, tmp_path: Path) -> None:
     assert "none.json: model card" in one_line(xpnet("evaluate", "table", tmp_path / "none.json"))
 
 
-def test_curves_of_several_models_as_one_picture(xpnet, data: Path, tmp_path: Path) -> None:
+def test_curves_of_several_models_are_drawn_in_one_plot(xpnet, data: Path, tmp_path: Path) -> None:
     scores = tmp_path / "first.json"
     assert xpnet("evaluate", "--data", data, "--json", scores).returncode == 0
     (tmp_path / "second.json").write_text(scores.read_text())

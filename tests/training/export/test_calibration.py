@@ -42,6 +42,6 @@ def test_outlier_does_not_stretch_the_range() -> None:
     assert 0.999 <= QUANTILE < 1
 
 
-def test_the_frames_count_alike() -> None:
+def test_calibration_weights_frames_equally() -> None:
     flat = [np.full((1, 1, 128, 128), value, np.float32) for value in (0.2, 0.4)]
     assert activation_ranges(_model(), flat)["frames"] == pytest.approx((0.3, 0.3))

@@ -1,4 +1,4 @@
-"""Every rewrite of layers keeps the network's function."""
+"""Every layer form gives the same output as the network as trained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from training.models.zoo import NETWORKS
 from xpnet.serving.cpu_runtimes import best_runtime
 
 
-def lively(name: str) -> torch.nn.Module:
+def random_network(name: str) -> torch.nn.Module:
     """Return a network whose batch norms are not the identity."""
     torch.manual_seed(1)
     network = NETWORKS[name]()
@@ -46,8 +46,8 @@ def difference(network: torch.nn.Module, rewritten: torch.nn.Module) -> float:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_folded_batch_norms_change_nothing(name: str) -> None:
-    network = lively(name)
+def test_folded_batch_norms_keep_the_output(name: str) -> None:
+    network = random_network(name)
     folded = apply_forms(network, {})
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
     assert any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
@@ -56,16 +56,17 @@ def test_folded_batch_norms_change_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("pair", PAIR_FORMS)
 @pytest.mark.parametrize("scale", SCALE_FORMS)
-def test_every_form_of_every_part_keeps_the_function(pair: str, scale: str) -> None:
-    network = lively("student")
+def test_every_layer_form_keeps_the_output(pair: str, scale: str) -> None:
+    network = random_network("student")
     forms = {
-        name: pair if known == PAIR_FORMS else scale for name, known in find_parts(network).items()
+        name: pair if allowed == PAIR_FORMS else scale
+        for name, allowed in find_parts(network).items()
     }
     assert difference(network, apply_forms(network, forms)) < 1e-5
 
 
 def test_forms_have_the_layers_of_their_names() -> None:
-    network = lively("student")
+    network = random_network("student")
     merged = apply_forms(network, {"encoders.1.0": "merge"})
     assert isinstance(merged.encoders[1][0][1], torch.nn.Identity)
     assert merged.encoders[1][0][0].kernel_size == (1, 5)
@@ -75,20 +76,20 @@ def test_forms_have_the_layers_of_their_names() -> None:
     assert (wide[0].groups, wide[0].kernel_size) == (32, (9, 9))
 
 
-def test_parts_are_those_of_the_networks() -> None:
+def test_number_of_replaceable_parts_of_each_network() -> None:
     assert len(find_parts(student())) == 18 + 3  # nine blocks of two pairs, three grouped branches
     assert len(find_parts(teacher())) == 3
     assert find_parts(NETWORKS["lite"]()) == {}
 
 
-def test_unknown_places_and_forms_are_named() -> None:
+def test_unknown_parts_and_forms_are_rejected() -> None:
     with pytest.raises(ValueError, match="head: merge"):
         apply_forms(student(), {"head": "merge"})
     with pytest.raises(ValueError, match=r"encoders\.0\.0: depthwise: known forms"):
         apply_forms(student(), {"encoders.0.0": "depthwise"})
 
 
-def test_tune_measures_and_export_follows(xpnet, tmp_path: Path) -> None:
+def test_tune_selects_the_fastest_forms_and_export_uses_them(xpnet, tmp_path: Path) -> None:
     weights = ROOT / "training" / "weights" / "student.safetensors"
     tuned = tmp_path / "forms.json"
     result = xpnet("export", "tune", weights, "--size", 64, "--output", tuned)
@@ -111,7 +112,7 @@ def test_tune_measures_and_export_follows(xpnet, tmp_path: Path) -> None:
     assert "other.json: not a file of `xpnet export tune`" in one_line(xpnet(*call, other))
 
 
-def test_forms_of_a_device_are_counted(xpnet, tmp_path: Path) -> None:
+def test_tune_for_a_device_estimates_times_by_roofline(xpnet, tmp_path: Path) -> None:
     weights = ROOT / "training" / "weights" / "student.safetensors"
     counted = tmp_path / "forms.json"
     call = ("export", "tune", weights, "--size", 512, "--output", counted, "--device")
@@ -129,7 +130,7 @@ def test_forms_of_a_device_are_counted(xpnet, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(FORMS.glob("*.json")), ids=lambda p: p.stem)
-def test_checked_in_forms_fit_their_network(file: Path) -> None:
+def test_included_forms_are_valid_for_their_network(file: Path) -> None:
     network, target = file.stem.split(".")
     forms = included_forms(network, "fp16" if target == "gpu" else "fp32")
     assert forms

@@ -25,7 +25,7 @@ def card() -> Card:
     return new_card("xpnet", "student", 1, 64, licence="x", data=(), git_commit="x")
 
 
-def test_checked_in_weights_export_and_agree(frames: list[np.ndarray], tmp_path: Path) -> None:
+def test_exported_weights_agree_with_pytorch(frames: list[np.ndarray], tmp_path: Path) -> None:
     network, card = load_network(WEIGHTS)
     card = card.at_size(128, 160)
     path = tmp_path / "model.onnx"
@@ -39,10 +39,10 @@ def test_checked_in_weights_export_and_agree(frames: list[np.ndarray], tmp_path:
     (together,) = session.run(None, {card.input.name: batch})
     assert together.shape == (5, 1, 128, 160)
     assert 0 <= together.min() < together.max() <= 1
-    (alone,) = session.run(None, {card.input.name: batch[3:4]})
-    np.testing.assert_allclose(alone, together[3:4], atol=1e-5)
+    (single,) = session.run(None, {card.input.name: batch[3:4]})
+    np.testing.assert_allclose(single, together[3:4], atol=1e-5)
     inference = OnnxInference(path)
-    np.testing.assert_allclose(inference.submit(batch[3:4]).result(), alone[0, 0], atol=1e-6)
+    np.testing.assert_allclose(inference.submit(batch[3:4]).result(), single[0, 0], atol=1e-6)
     inference.close()
 
 
@@ -67,7 +67,9 @@ def test_onnx_file_that_differs_from_torch_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_not_a_number_is_not_written(frames: list[np.ndarray], tmp_path: Path, card: Card) -> None:
+def test_onnx_file_with_nan_output_is_not_written(
+    frames: list[np.ndarray], tmp_path: Path, card: Card
+) -> None:
     network = student().eval()
     with torch.no_grad():
         network.head.bias.fill_(float("nan"))
@@ -81,7 +83,7 @@ def test_wrong_size_is_reported(frames: list[np.ndarray], tmp_path: Path, card: 
         export_onnx(student().eval(), card.at_size(100, 100), frames[:1], tmp_path / "m.onnx")
 
 
-def test_sampled_frames_are_those_of_the_clip() -> None:
+def test_frames_are_sampled_over_the_whole_clip() -> None:
     frames = sample_frames(CLIP)
     assert len(frames) == 8
     assert frames[0].shape == (404, 720, 3)
@@ -90,7 +92,7 @@ def test_sampled_frames_are_those_of_the_clip() -> None:
         sample_frames(Path("none.mp4"))
 
 
-def test_models_without_a_card_are_refused(tmp_path: Path) -> None:
+def test_missing_and_invalid_onnx_files_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such ONNX file"):
         OnnxInference(tmp_path / "none.onnx")
     (tmp_path / "junk.onnx").write_bytes(b"junk")
@@ -98,7 +100,7 @@ def test_models_without_a_card_are_refused(tmp_path: Path) -> None:
         OnnxInference(tmp_path / "junk.onnx")
 
 
-def test_repository_is_written_whole_or_not_at_all(
+def test_failed_export_writes_no_part_of_the_repository(
     frames: list[np.ndarray], tmp_path: Path, card: Card
 ) -> None:
     network = student().eval()

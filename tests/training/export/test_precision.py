@@ -1,4 +1,4 @@
-"""FP16 and INT8 graphs: they run, agree with FP32, and carry their reports."""
+"""FP16 and INT8 graphs: they run, agree with FP32 and have reports."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def made(
     return path, convert(exported, card, frames, request.param, path)
 
 
-def test_converted_file_is_smaller_close_and_has_its_card(
+def test_converted_file_is_smaller_agrees_and_has_its_card(
     made: tuple[Path, Report], card: Card, frames: list[np.ndarray]
 ) -> None:
     path, report = made
@@ -67,7 +67,7 @@ def test_converted_file_is_smaller_close_and_has_its_card(
     assert written["agreement"] == report.agreement
 
 
-def test_the_types_are_what_the_name_says(made: tuple[Path, Report]) -> None:
+def test_tensors_have_the_types_of_the_precision(made: tuple[Path, Report]) -> None:
     path, report = made
     model = onnx.load(str(path))
     types = Counter(t.data_type for t in model.graph.initializer)
@@ -75,8 +75,8 @@ def test_the_types_are_what_the_name_says(made: tuple[Path, Report]) -> None:
     if report.precision == "fp16":
         assert types[onnx.TensorProto.FLOAT16] > 50
         assert kinds["QuantizeLinear"] == 0
-        quiet = logging.getLogger("modelopt.onnx.autocast").getEffectiveLevel()
-        assert quiet >= logging.ERROR  # it printed each step twice
+        level = logging.getLogger("modelopt.onnx.autocast").getEffectiveLevel()
+        assert level >= logging.ERROR  # at its default level it prints each step twice
         return
     made_by = {out: node.op_type for node in model.graph.node for out in node.output}
     convs = [node for node in model.graph.node if node.op_type == "Conv"]
@@ -95,7 +95,7 @@ def test_the_types_are_what_the_name_says(made: tuple[Path, Report]) -> None:
     assert {t.name for t in model.graph.initializer} <= read
 
 
-def test_left_out_convolutions_read_floats(
+def test_left_out_convolutions_have_float_inputs(
     exported: Path, card: Card, frames: list[np.ndarray]
 ) -> None:
     path = exported.with_name("whole.onnx")
@@ -127,7 +127,7 @@ def test_wrong_use_gives_one_line(
     assert 0.9 < AGREEMENT < 1
 
 
-def test_a_graph_that_mixes_the_frames_of_a_batch_is_not_written(
+def test_graph_that_mixes_the_frames_of_a_batch_is_not_written(
     exported: Path, card: Card, frames: list[np.ndarray], tmp_path: Path
 ) -> None:
     model = onnx.load(str(exported))
@@ -145,7 +145,7 @@ def test_a_graph_that_mixes_the_frames_of_a_batch_is_not_written(
 
 
 @pytest.mark.parametrize("path", sorted(MODEL_REPOSITORY.glob("*/onnx/*.onnx")), ids=str)
-def test_included_graphs_compute_eight_frames_as_single_ones(
+def test_included_graphs_give_the_same_output_for_a_batch_and_for_single_frames(
     path: Path, frames: list[np.ndarray]
 ) -> None:
     model = OnnxInference(path)
@@ -160,7 +160,7 @@ def test_included_graphs_compute_eight_frames_as_single_ones(
     assert np.abs(at_once - np.concatenate(one_by_one)).mean() <= BATCH_TOLERANCE
 
 
-def test_the_command_scores_both(xpnet, discs: Path, tmp_path: Path) -> None:
+def test_export_records_scores_of_both_precisions(xpnet, discs: Path, tmp_path: Path) -> None:
     output = tmp_path / "lite8.onnx"
     result = xpnet("export", WEIGHTS, "--size", 32, "--output", output, "--precision", "uint8",
                    "--calibration", discs, "--score", f"discs={discs}:val")  # fmt: skip
@@ -173,7 +173,7 @@ def test_the_command_scores_both(xpnet, discs: Path, tmp_path: Path) -> None:
     assert (report["model"], report["height"]) == ("xpnet_lite", 32)
 
 
-def test_several_precisions_come_from_one_file(
+def test_several_precisions_are_exported_in_one_run(
     discs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call = ["export", str(WEIGHTS), "--size", "32", "--calibration", str(discs)]

@@ -38,7 +38,7 @@ def _write(path: Path, **changes: object) -> Path:
     return path
 
 
-def test_a_row_for_each_precision_and_one_for_their_fp32(xpnet, tmp_path: Path) -> None:
+def test_table_has_a_row_for_fp32_and_each_precision(xpnet, tmp_path: Path) -> None:
     scores = {"kvasir-seg": dict.fromkeys(("fp32",), REPORT["scores"]["kvasir-seg"]["fp32"])}
     scores["kvasir-seg"]["fp16"] = {"dice": 0.901, "iou": 0.801, "frames": 4}
     eight = _write(tmp_path / "8.json")
@@ -69,7 +69,7 @@ def test_a_row_for_each_precision_and_one_for_their_fp32(xpnet, tmp_path: Path) 
     assert written[2] == REPORT
 
 
-def test_bad_reports_are_reported(tmp_path: Path) -> None:
+def test_invalid_and_duplicate_reports_are_rejected(tmp_path: Path) -> None:
     good = _write(tmp_path / "good.json")
     bad = tmp_path / "bad.json"
     for text, said in (("{", "not a report"), ("[1]", "not a report"), ("{}", "no 'model' in it")):

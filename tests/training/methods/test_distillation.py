@@ -1,4 +1,4 @@
-"""The discriminators, the teachers' turns, and one step of each adversarial training."""
+"""Discriminators, the order of the teachers, and one step of each adversarial training method."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xpnet.errors import UserError
 
 
 def quick_teachers(data: Path, folder: Path) -> tuple[str, ...]:
-    """Untrained weights with cards: of a teacher with the student's features, of one without."""
+    """Write two untrained teachers with cards: with the student's features, and without."""
     paths = []
     for name in ("teacher", "teacher3"):
         torch.manual_seed(1)
@@ -40,7 +40,7 @@ def teachers(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str
     return quick_teachers(discs, tmp_path_factory.mktemp("teachers"))
 
 
-def test_the_hierarchical_discriminator_is_the_papers() -> None:
+def test_discriminator_has_the_layers_of_the_paper() -> None:
     """CAT-DC32-CAT-DC128-CAT-DC128-CAT-DC32-CAT-DC32-ENCONV, counted by hand."""
     net = HierarchicalDiscriminator()
     widths = [(4, 32), (32 + 32, 128), (128 + 128, 128), (128 + 128, 32), (32 + 32, 32), (32, 1)]
@@ -52,7 +52,7 @@ def test_the_hierarchical_discriminator_is_the_papers() -> None:
     assert net(frames, maps, None).shape == (2, 1, 32, 48)
 
 
-def test_every_input_of_the_discriminator_reaches_its_scores() -> None:
+def test_discriminator_output_depends_on_every_input() -> None:
     torch.manual_seed(1)
     net = HierarchicalDiscriminator()
     frames, maps = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
@@ -64,7 +64,7 @@ def test_every_input_of_the_discriminator_reaches_its_scores() -> None:
         assert not torch.allclose(net(frames, maps, changed), scores), name
 
 
-def test_an_adapter_brings_other_features_into_the_papers_form() -> None:
+def test_adapter_output_has_the_shapes_of_the_teachers_features() -> None:
     net = lite()
     _, taps = net.logits_and_taps(torch.rand(1, 3, 64, 96))
     adapted = TapAdapter(net.tap_channels)(taps, 64, 96)
@@ -73,149 +73,153 @@ def test_an_adapter_brings_other_features_into_the_papers_form() -> None:
     assert {k: v.shape[1] for k, v in adapted.items()} == TAP_CHANNELS
 
 
-def test_the_teachers_turns() -> None:
-    def turns(order: str, teachers: int) -> list[int]:
+def test_order_selects_the_real_teacher_of_each_step() -> None:
+    def selected(order: str, teachers: int) -> list[int]:
         return [select_real_teacher(order, teachers, step, 8, seed=1) for step in range(8)]
 
-    assert turns("orderly", 2) == [0, 0, 0, 0, 0, 1, 0, 1]
-    assert turns("alternate", 3) == [0, 1, 2, 0, 1, 2, 0, 1]
-    drawn = turns("random", 2)
-    assert set(drawn) == {0, 1}
-    assert drawn == turns("random", 2)
-    assert drawn != [select_real_teacher("random", 2, step, 8, seed=2) for step in range(8)]
-    assert turns("orderly", 1) == [0] * 8
+    assert selected("orderly", 2) == [0, 0, 0, 0, 0, 1, 0, 1]
+    assert selected("alternate", 3) == [0, 1, 2, 0, 1, 2, 0, 1]
+    random_order = selected("random", 2)
+    assert set(random_order) == {0, 1}
+    assert random_order == selected("random", 2)
+    assert random_order != [select_real_teacher("random", 2, step, 8, seed=2) for step in range(8)]
+    assert selected("orderly", 1) == [0] * 8
 
 
-def test_teachers_stay_as_they_are_and_say_what_they_have(tiny, teachers: tuple[str, ...]) -> None:
+def test_loaded_teachers_are_frozen_and_return_their_features(
+    tiny, teachers: tuple[str, ...]
+) -> None:
     fabric = make_fabric(tiny())
-    one, three = load_teachers(teachers, fabric)
+    with_features, without_features = load_teachers(teachers, fabric)
     frames = torch.rand(2, 3, 32, 32)
-    probabilities, taps = one.predict(frames, fabric)
+    probabilities, taps = with_features.predict(frames, fabric)
     assert probabilities.shape == (2, 1, 32, 32)
     assert not probabilities.requires_grad
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
     assert taps is not None
     assert {k: v.shape[1] for k, v in taps.items()} == TAP_CHANNELS
-    assert three.predict(frames, fabric)[1] is None
-    assert not any(p.requires_grad for p in one.network.parameters())
+    assert without_features.predict(frames, fabric)[1] is None
+    assert not any(p.requires_grad for p in with_features.network.parameters())
     with pytest.raises(UserError, match="no teacher given"):
         load_teachers((), fabric)
     with pytest.raises(UserError, match=r"none\.json: model card cannot be read"):
         load_teachers(("none.safetensors",), fabric)
 
 
-def test_a_teacher_without_features_sees_small_frames_at_its_own_size(
+def test_teacher_without_features_gets_small_frames_at_its_own_size(
     tiny, teachers: tuple[str, ...]
 ) -> None:
     fabric = make_fabric(tiny())
-    first, third = load_teachers(teachers, fabric)
-    seen: list[torch.Size] = []
-    for teacher_ in (first, third):
+    with_features, without_features = load_teachers(teachers, fabric)
+    sizes: list[torch.Size] = []
+    for teacher_ in (with_features, without_features):
         plain = teacher_.network.logits_and_taps
         object.__setattr__(
-            teacher_.network, "logits_and_taps", lambda x, f=plain: (seen.append(x.shape), f(x))[1]
+            teacher_.network, "logits_and_taps", lambda x, f=plain: (sizes.append(x.shape), f(x))[1]
         )
-    larger = [replace(t, card=t.card.at_size(64, 64)) for t in (first, third)]
+    larger = [replace(t, card=t.card.at_size(64, 64)) for t in (with_features, without_features)]
     frames = torch.rand(2, 3, 32, 32)
     for teacher_ in larger:
-        taught, _ = teacher_.predict(frames, fabric)
-        assert taught.shape == (2, 1, 32, 32)
-        assert 0 <= float(taught.min()) <= float(taught.max()) <= 1
-    # The discriminator compares features place by place: the first must stay at the student's size.
-    assert [tuple(s[-2:]) for s in seen] == [(32, 32), (64, 64)]
-    assert third.predict(torch.rand(1, 3, 64, 64), fabric)[0].shape == (1, 1, 64, 64)
-    assert seen[-1][-1] == 64  # its card says 32: larger frames stay as they are
+        probabilities, _ = teacher_.predict(frames, fabric)
+        assert probabilities.shape == (2, 1, 32, 32)
+        assert 0 <= float(probabilities.min()) <= float(probabilities.max()) <= 1
+    # Features are compared at equal positions, so a teacher with features keeps the student's size.
+    assert [tuple(s[-2:]) for s in sizes] == [(32, 32), (64, 64)]
+    assert without_features.predict(torch.rand(1, 3, 64, 64), fabric)[0].shape == (1, 1, 64, 64)
+    assert sizes[-1][-1] == 64  # its card says 32; larger frames are not scaled down
 
 
-def lesson_of(settings: TrainSettings):
+def make_training_method(settings: TrainSettings):
     fabric = make_fabric(settings)
     torch.manual_seed(1)
     return make_method(fabric, settings, NETWORKS[settings.network](), 2)
 
 
-def weights_of(lesson) -> dict[str, torch.Tensor]:
+def weights_of(method) -> dict[str, torch.Tensor]:
     """Return the weights of the trained network and of the discriminator."""
-    trained = lesson.generator if hasattr(lesson, "generator") else lesson.student
+    trained = method.generator if hasattr(method, "generator") else method.student
     return {
         f"{part}.{key}": value.clone()
-        for part, learner in (("trained", trained), ("discriminator", lesson.discriminator))
-        for key, value in learner.plain.state_dict().items()
+        for part, network in (("trained", trained), ("discriminator", method.discriminator))
+        for key, value in network.plain.state_dict().items()
         if key.endswith("weight")
     }
 
 
 @pytest.mark.parametrize("job", ["distill_xpnet", "distill_xpnet_lite"])
-def test_student_and_discriminator_both_learn_from_a_step(
+def test_step_updates_student_and_discriminator_but_not_the_teachers(
     tiny, teachers: tuple[str, ...], job: str
 ) -> None:
-    lesson = lesson_of(tiny(job, teachers=teachers, order="alternate", output_loss=1.0))
-    before = weights_of(lesson)
-    fixed = [{k: v.clone() for k, v in t.network.state_dict().items()} for t in lesson.teachers]
-    losses = lesson.step(0, torch.rand(4, 3, 32, 32), torch.ones(4, 1, 32, 32))
+    method = make_training_method(tiny(job, teachers=teachers, order="alternate", output_loss=1.0))
+    before = weights_of(method)
+    fixed = [{k: v.clone() for k, v in t.network.state_dict().items()} for t in method.teachers]
+    losses = method.step(0, torch.rand(4, 3, 32, 32), torch.ones(4, 1, 32, 32))
     assert losses.keys() == {"loss", "truth", "output", "adversarial", "discriminator"}
     expected = losses["truth"] + losses["output"] + 0.2 * losses["adversarial"]
     torch.testing.assert_close(losses["loss"], expected)
-    after = weights_of(lesson)
-    still = [k for k in before if torch.equal(before[k], after[k])]
-    assert not still
-    for was, teacher_now in zip(fixed, lesson.teachers, strict=True):
-        for key, value in teacher_now.network.state_dict().items():
-            assert torch.equal(value, was[key]), key
+    after = weights_of(method)
+    unchanged = [k for k in before if torch.equal(before[k], after[k])]
+    assert not unchanged
+    for before_step, teacher_ in zip(fixed, method.teachers, strict=True):
+        for key, value in teacher_.network.state_dict().items():
+            assert torch.equal(value, before_step[key]), key
 
 
-def test_without_features_the_discriminator_sees_only_the_map(
+def test_discriminator_gets_no_features_if_the_teacher_has_none(
     tiny, teachers: tuple[str, ...]
 ) -> None:
-    """The second teacher has no such features: the student's must not tell it from the teacher."""
-    lesson = lesson_of(tiny("distill_xpnet", teachers=teachers[1:]))
-    seen = []
-    lesson.discriminator.plain.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
-    lesson.step(0, torch.rand(4, 3, 32, 32), torch.ones(4, 1, 32, 32))
-    assert seen == [None, None, None]
+    """With features of the student only, the discriminator could tell it from the teacher."""
+    method = make_training_method(tiny("distill_xpnet", teachers=teachers[1:]))
+    features = []
+    method.discriminator.plain.register_forward_pre_hook(
+        lambda _, inputs: features.append(inputs[2])
+    )
+    method.step(0, torch.rand(4, 3, 32, 32), torch.ones(4, 1, 32, 32))
+    assert features == [None, None, None]
 
 
 @pytest.mark.parametrize("order", ["orderly", "alternate"])
-def test_the_discriminator_meets_every_teacher_however_seldom_it_is_asked(
+def test_every_teacher_is_used_if_the_discriminator_skips_steps(
     tiny, teachers: tuple[str, ...], order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lesson = lesson_of(
+    method = make_training_method(
         tiny("distill_xpnet", teachers=teachers, order=order, adversarial_every=2, epochs=8)
     )
-    met: list[tuple[int, int]] = []
-    for number, one in enumerate(lesson.teachers):
+    calls: list[tuple[int, int]] = []
+    for number, teacher_ in enumerate(method.teachers):
 
-        def predict(frames, fabric, number=number, one=one):
-            met.append((step, number))
-            return type(one).predict(one, frames, fabric)
+        def predict(frames, fabric, number=number, teacher_=teacher_):
+            calls.append((step, number))
+            return type(teacher_).predict(teacher_, frames, fabric)
 
-        object.__setattr__(one, "predict", predict)
+        object.__setattr__(teacher_, "predict", predict)
     for step in range(16):  # two steps an epoch
-        lesson.step(step, torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32))
-    judged = [number for step, number in met if step % 2 == 0]
+        method.step(step, torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32))
+    used = [number for step, number in calls if step % 2 == 0]
     expected = {"orderly": [0, 0, 0, 0, 0, 1, 0, 1], "alternate": [0, 1] * 4}
-    assert judged == expected[order]
-    rate = lesson.discriminator.schedule.get_last_lr()[0]
+    assert used == expected[order]
+    rate = method.discriminator.schedule.get_last_lr()[0]
     assert rate < 0.1 * 1e-4  # its own cycle ends with the training
 
 
-def test_the_discriminator_rests_between_its_steps(tiny, teachers: tuple[str, ...]) -> None:
-    lesson = lesson_of(tiny("distill_xpnet", teachers=teachers, adversarial_every=2))
+def test_adversarial_every_skips_the_discriminator(tiny, teachers: tuple[str, ...]) -> None:
+    method = make_training_method(tiny("distill_xpnet", teachers=teachers, adversarial_every=2))
     frames, masks = torch.rand(4, 3, 32, 32), torch.ones(4, 1, 32, 32)
-    assert "discriminator" in lesson.step(0, frames, masks)
-    assert lesson.step(1, frames, masks).keys() == {"loss", "truth"}
+    assert "discriminator" in method.step(0, frames, masks)
+    assert method.step(1, frames, masks).keys() == {"loss", "truth"}
 
 
-def test_pix2pix_follows_its_losses(tiny) -> None:
-    lesson = lesson_of(tiny("teacher2"))
-    before = weights_of(lesson)
-    losses = lesson.step(0, torch.rand(4, 3, 64, 64), torch.ones(4, 1, 64, 64))
+def test_pix2pix_step_updates_both_networks_by_the_sum_of_its_losses(tiny) -> None:
+    method = make_training_method(tiny("teacher2"))
+    before = weights_of(method)
+    losses = method.step(0, torch.rand(4, 3, 64, 64), torch.ones(4, 1, 64, 64))
     expected = losses["adversarial"] + 100 * losses["l1"]
     torch.testing.assert_close(losses["loss"], expected)
-    after = weights_of(lesson)
+    after = weights_of(method)
     assert not [k for k in before if torch.equal(before[k], after[k])]
 
 
-def test_a_distillation_from_start_to_card(tiny, teachers: tuple[str, ...]) -> None:
+def test_distillation_writes_its_teachers_into_the_card(tiny, teachers: tuple[str, ...]) -> None:
     made = tiny("distill_xpnet_lite", teachers=teachers, epochs=1)
     assert isinstance(made, DistillSettings)
     from xpnet.card import read_card

@@ -22,25 +22,25 @@ def mask() -> torch.Tensor:
 
 
 def logits(mask: torch.Tensor) -> torch.Tensor:
-    """What a network that is sure of `mask` says."""
+    """Return the logits of a network that predicts `mask` with certainty."""
     return (mask * 2 - 1) * SURE
 
 
-def test_perfect_prediction_costs_nothing(mask: torch.Tensor) -> None:
+def test_loss_of_a_perfect_prediction_is_zero(mask: torch.Tensor) -> None:
     for loss in (dv_loss, bce_dice_loss, output_loss):
         assert loss(logits(mask), mask).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_empty_mask_and_empty_prediction_cost_nothing() -> None:
+def test_loss_of_an_empty_prediction_of_an_empty_mask_is_zero() -> None:
     zeros = torch.zeros(1, 1, 8, 8)
     assert dv_loss(logits(zeros), zeros).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_worst_prediction_costs_two(mask: torch.Tensor) -> None:
+def test_loss_of_the_inverse_prediction_is_two(mask: torch.Tensor) -> None:
     assert dv_loss(logits(1 - mask), mask).item() == pytest.approx(2, abs=0.02)
 
 
-def test_values_by_hand() -> None:
+def test_values_match_a_calculation_by_hand() -> None:
     """Dice 1 - (2 + 1) / (4 + 1), Tversky 1 - (1 + 1) / (1 + 0.3 + 0.7 + 1)."""
     mask = torch.tensor([1.0, 1, 0, 0]).reshape(1, 1, 2, 2)
     guess = logits(torch.tensor([1.0, 0, 1, 0]).reshape(1, 1, 2, 2))
@@ -49,14 +49,14 @@ def test_values_by_hand() -> None:
     assert bce_dice_loss(unsure, mask).item() == pytest.approx(0.6931 + 1 - 3 / 5, abs=1e-4)
 
 
-def test_a_missed_polyp_costs_more_than_a_false_alarm_of_its_size(mask: torch.Tensor) -> None:
+def test_missed_area_has_a_higher_loss_than_a_false_area_of_its_size(mask: torch.Tensor) -> None:
     half, double = mask.clone(), mask.clone()
     half[:, :, 8:16] = 0
     double[:, :, 0:8, 8:24] = 1
     assert dv_loss(logits(half), mask) > dv_loss(logits(double), mask)
 
 
-def test_frames_count_alike_whatever_their_polyps_sizes() -> None:
+def test_loss_weights_frames_equally_for_any_polyp_size() -> None:
     masks = torch.zeros(2, 1, 32, 32)
     masks[0, :, :2, :2] = 1
     masks[1, :, :30, :30] = 1
@@ -72,13 +72,13 @@ def test_adversarial_losses_are_least_squares() -> None:
     assert discriminator_loss(real, fake).item() == pytest.approx(2 + 2)
 
 
-def test_the_teachers_doubt_is_learned_too() -> None:
+def test_output_loss_is_least_at_the_teachers_probability() -> None:
     teacher = torch.full((1, 1, 4, 4), 0.7)
     same = torch.logit(teacher)
     assert output_loss(same, teacher) < output_loss(same + 1, teacher)
     assert output_loss(same, teacher) < output_loss(same - 1, teacher)
 
 
-def test_shapes_must_agree(mask: torch.Tensor) -> None:
+def test_shape_mismatch_is_rejected(mask: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"expected \(2, 1, 16, 16\)"):
         dv_loss(torch.zeros(2, 1, 16, 16), mask)

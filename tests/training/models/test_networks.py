@@ -1,4 +1,4 @@
-"""The networks against the paper's Table 1 and against what a user may feed them."""
+"""Networks: sizes of the paper's Table 1, accepted and rejected inputs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_other_inputs_are_refused(shape: tuple[int, ...]) -> None:
         student()(torch.zeros(shape))
 
 
-def test_taps_are_named_and_of_their_sizes() -> None:
+def test_taps_have_the_expected_names_and_shapes() -> None:
     for name in ("unet", "teacher", "student"):
         _, taps = NETWORKS[name]().eval().logits_and_taps(torch.rand(1, 3, 64, 64))
         assert tuple(taps) == TAPS

@@ -1,4 +1,4 @@
-"""The networks on an ImageNet encoder, and that its weights are the published ones."""
+"""Networks with an ImageNet encoder: sizes, and agreement with the published network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xpnet.errors import UserError
 
 
 @pytest.mark.parametrize(("variant", "depth"), [("lite0", 6), ("lite2", 7)])
-def test_the_encoder_computes_what_the_published_network_computes(
+def test_encoder_matches_the_published_network(
     variant: str, depth: int, frames: list[np.ndarray]
 ) -> None:
     """Ours pads evenly where the published one pads at two sides only: the features are the same
@@ -44,7 +44,7 @@ def test_parameters(name: str, parameters: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["lite", "teacher3"])
-def test_taps_have_the_channels_that_the_network_names(name: str) -> None:
+def test_taps_have_the_channels_in_tap_channels(name: str) -> None:
     network = NETWORKS[name]().eval()
     _, taps = network.logits_and_taps(torch.rand(1, 3, 64, 96))
     assert tuple(taps) == TAPS
@@ -52,7 +52,7 @@ def test_taps_have_the_channels_that_the_network_names(name: str) -> None:
     assert [tuple(v.shape[2:]) for v in taps.values()] == [(32, 48), (16, 24), (16, 24), (32, 48)]
 
 
-def test_fresh_networks_start_from_imagenet_where_they_can() -> None:
+def test_new_lite_network_has_imagenet_weights() -> None:
     torch.manual_seed(1)
     one = create_network("lite").encoder.state_dict()  # type: ignore[union-attr]
     torch.manual_seed(2)
@@ -61,7 +61,7 @@ def test_fresh_networks_start_from_imagenet_where_they_can() -> None:
     assert MODEL_NAMES.keys() == NETWORKS.keys()
 
 
-def test_missing_imagenet_weights_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_imagenet_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
         raise ImportError(name)
 
