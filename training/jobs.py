@@ -15,6 +15,7 @@ from training.data.readers import read_data_set
 from training.methods.distillation import Distillation
 from training.methods.pix2pix import Pix2Pix
 from training.methods.supervised import Supervised
+from training.models.merged_filters import merge_filters
 from training.models.weight_files import load_weights
 from training.models.zoo import Network, create_network
 from training.settings import DistillSettings, Pix2PixSettings, TrainSettings
@@ -45,6 +46,9 @@ def train(settings: TrainSettings) -> Path:
     train_set, val_set = load_datasets(settings)
     torch.manual_seed(settings.seed)
     network = create_network(settings.network)
+    is_gpu = fabric.device.type == "cuda"
+    merge_filters(network, settings.filters == "merged" or (settings.filters == "auto" and is_gpu))
+    torch.backends.cudnn.benchmark = is_gpu  # all steps have the same shapes
     provenance = {}
     if settings.init:
         load_weights(network, Path(settings.init))
@@ -54,7 +58,7 @@ def train(settings: TrainSettings) -> Path:
             f"{settings.data}: {len(train_set)} training frames, "
             f"expected at least one for each of {fabric.world_size} processes"
         )
-    steps = steps_per_epoch(len(train_set), settings.batch, fabric.world_size)
+    steps = steps_per_epoch(len(train_set.epoch_frames), settings.batch, fabric.world_size)
     method = make_method(fabric, settings, network, steps)
     method.provenance |= provenance
     return Trainer(fabric, settings, method, train_set, val_set).run()
@@ -127,6 +131,14 @@ def load_datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:
         pairs = [s.pair for s in kept if s.split == split]
         if not pairs:
             raise UserError(f"{data_set.root}: no usable frame of split '{split}'")
-        return PolypDataset(pairs, settings.size, settings.seed, augmentation)
+        is_training = split == "train"
+        return PolypDataset(
+            pairs,
+            settings.size,
+            settings.seed,
+            augmentation,
+            settings.empty_share if is_training else 0.0,
+            settings.negative_crops if is_training else 0.0,
+        )
 
     return dataset("train", settings.augmentation), dataset("val", "none")

@@ -60,6 +60,16 @@ class TrainSettings(BaseModel):
     # auto: bf16-mixed where the device computes in bfloat16
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 1  # augmentation processes; 0: in the training process
+    # where frames are augmented; auto: on the device if it is a GPU
+    augment_on: Literal["auto", "workers", "device"] = "auto"
+    # merged: linear convolutions computed as one (training.models.merged_filters); auto: on a GPU
+    filters: Literal["auto", "separate", "merged"] = "auto"
+    cuda_graphs: bool = True  # on one GPU, replay each step as a CUDA graph
+    # share of an epoch's frames without a polyp, at least; such frames are repeated to reach it
+    empty_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    # share of the frames of which only a part without polyp is used, enlarged
+    negative_crops: Annotated[float, Field(ge=0, le=1)] = 0.0
+    validate_every: Count = 1  # epochs between two validations
     checkpoint_minutes: Weight = 10.0  # time between checkpoints; each epoch also ends with one
     seed: Annotated[int, Field(ge=0, le=2**31)] = 1  # seed of weights, order and augmentation
 
@@ -79,11 +89,19 @@ class DistillSettings(TrainSettings):
     # safetensors files, each with its card, in order; not strict: YAML has lists, no tuples
     teachers: Annotated[tuple[str, ...], Field(strict=False)] = ()
     # which teacher is real at which step: training.methods.teachers.select_real_teacher
-    order: Literal["orderly", "alternate", "random"] = "orderly"
+    # mean: the mean of all teachers' maps at each step, without features
+    order: Literal["orderly", "alternate", "random", "mean"] = "orderly"
     adversarial: Weight = 0.2  # lambda of the paper's equation 2; 0: no discriminator
     adversarial_every: Count = 1  # steps between two with the discriminator
     output_loss: Weight = 0.0  # weight of the cross-entropy to the teacher's probability map
     discriminator_learning_rate: Rate = 1e-4  # learning rate of the hierarchical discriminator
+    tap_norm: bool = False  # scale each feature before the discriminator to mean 0 and deviation 1
+    spectral_norm: bool = False  # spectral norm of the discriminator's convolutions
+    r1: Weight = 0.0  # weight of the penalty on the discriminator's gradient at real inputs
+    # noise on the discriminator's inputs, relative to their standard deviation
+    discriminator_noise: Annotated[float, Field(ge=0, le=10)] = 0.0
+    # accuracy from which the discriminator is not trained; 1: never
+    discriminator_pause: Annotated[float, Field(ge=0.5, le=1)] = 1.0
 
 
 class _Loader(yaml.SafeLoader):

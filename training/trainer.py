@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,12 +18,14 @@ from typing import Any, Protocol
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from training.captured_steps import CapturedSteps
 from training.data.dataset import EpochSampler, PolypDataset, steps_per_epoch, training_loader
+from training.data.device_batches import DeviceBatches
 from training.models.weight_files import git_commit, save_weights
 from training.models.zoo import MODEL_NAMES, Network, pretraining_data
+from training.moving_average import MovingAverage
 from training.settings import TrainSettings, changed_settings
 from training.training_log import TrainingLog
 from training.validation import validate
@@ -39,23 +41,42 @@ NOT_IN_CARD = frozenset(
 )
 """Settings that the card omits: local paths, and what other fields of the card contain."""
 
+PROGRESS_SECONDS = 1.0
+"""Time between two updates of the progress bar's loss; each waits for the device."""
+WINNING_ACCURACY = 0.95
+"""Accuracy of the discriminator above which it teaches little; a warning is logged."""
+
 
 class TrainingMethod(Protocol):
     """What a training does with one batch: its networks, optimisers and losses.
 
+    A step has three parts, so that a GPU can replay the middle one (training.captured_steps).
+
     Attributes:
         network: The network whose weights are validated and saved.
+        networks: All networks in training with their optimisers.
         provenance: Entries for the model card: initial weights, teachers.
     """
 
     network: Network
     provenance: dict[str, Any]
 
-    def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """Train on one batch.
+    @property
+    def networks(self) -> Sequence[Any]:
+        """All networks in training, each a training.methods.optimization.OptimizedNetwork."""
+
+    def variant(self, step: int) -> Hashable:
+        """Return what distinguishes a step's computation from that of other steps.
 
         Args:
             step: Number of the step in the run, from 0.
+        """
+
+    def compute(self, variant: Hashable, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        """Train on one batch.
+
+        Args:
+            variant: The step's variant; steps of one variant make the same computation.
             frames: N x 3 x H x W in [0, 1].
             masks: N x 1 x H x W, 0 or 1.
 
@@ -65,6 +86,9 @@ class TrainingMethod(Protocol):
         Raises:
             DivergedError: A loss or gradient is not finite; the weights are unchanged.
         """
+
+    def advance(self, variant: Hashable) -> None:
+        """Set the learning rates of the next step."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of networks, optimisers and schedules."""
@@ -92,7 +116,8 @@ class Trainer:
         steps: Steps per epoch.
         step: Steps done in the run.
         seconds: Time spent on the current epoch.
-        loss_sums: Sum and number of the values of each loss in the current epoch.
+        loss_sums: Sum and number of the values of each loss since the last validation; the sums
+            are on the device.
         best_dice: Highest Dice on the validation set.
     """
 
@@ -107,13 +132,17 @@ class Trainer:
         self.fabric, self.settings, self.method = fabric, settings, method
         self.train_set, self.val_set = train_set, val_set
         self.folder = Path(settings.output)
-        self.averaged = AveragedModel(
-            method.network, multi_avg_fn=moving_average(settings.average), use_buffers=True
+        self.averaged = MovingAverage(method.network, settings.average)
+        self.steps = steps_per_epoch(len(train_set.epoch_frames), settings.batch, fabric.world_size)
+        self.stepper = CapturedSteps(method, _can_capture(fabric, settings, method))
+        self.device_batches = (
+            DeviceBatches(train_set, settings.batch, fabric.device)
+            if augments_on_device(settings, fabric.device)
+            else None
         )
-        self.steps = steps_per_epoch(len(train_set), settings.batch, fabric.world_size)
         self.step = 0
         self.seconds = 0.0
-        self.loss_sums: dict[str, tuple[float, int]] = {}
+        self.loss_sums: dict[str, tuple[Tensor, int]] = {}
         self.best_dice = -1.0
 
     def run(self) -> Path:
@@ -138,53 +167,77 @@ class Trainer:
             tqdm(total=total, initial=self.step, unit=" steps", disable=bar_disabled) as bar,
         ):
             while self.step < total:
-                losses = self._train_epoch(bar)
-                self._finish_epoch(training_log, losses)
+                self._train_epoch(bar)
+                epoch = self.step // self.steps
+                if epoch % self.settings.validate_every == 0 or self.step == total:
+                    self._finish_epoch(training_log)
         self.fabric.barrier()  # rank 0 writes files; the other processes wait for it
         return self.folder / "weights.safetensors"
 
-    def _train_epoch(self, bar: tqdm) -> dict[str, float]:
-        """Train for the rest of the current epoch; return the means of its losses."""
-        epoch, done = divmod(self.step, self.steps)
-        s, fabric = self.settings, self.fabric
-        bar.set_description(f"epoch {epoch + 1}/{s.epochs}")
-        sampler = EpochSampler(
-            len(self.train_set), s.seed, epoch, fabric.global_rank, fabric.world_size,
-            skip=done * s.batch,
-        )  # fmt: skip
-        batches = fabric.setup_dataloaders(
-            training_loader(self.train_set, sampler, epoch, s.batch, s.workers),
-            use_distributed_sampler=False,
-        )
-        saved = last = time.monotonic()
-        for frames, masks in batches:
+    def _train_epoch(self, bar: tqdm) -> None:
+        """Train for the rest of the current epoch."""
+        s = self.settings
+        bar.set_description(f"epoch {self.step // self.steps + 1}/{s.epochs}")
+        saved = shown = last = time.monotonic()
+        for frames, masks in self._batches():
             if self._decide_on_rank_zero(time.monotonic() - saved > s.checkpoint_minutes * 60):
+                self._check_finite()
                 self._write_on_rank_zero(self._write_checkpoint)
                 saved = time.monotonic()
             try:
-                losses = self.method.step(
+                losses = self.stepper.step(
                     self.step, frames.to(memory_format=torch.channels_last), masks
                 )
             except DivergedError as error:
-                raise UserError(
-                    f"{error} at step {self.step % self.steps + 1} of {self.steps} in epoch "
-                    f"{epoch + 1}; training stopped; {self._describe_checkpoint()}; try a smaller "
-                    "learning_rate"
-                ) from error
+                raise self._explain(error) from error
             if s.average:
-                self.averaged.update_parameters(self.method.network)
+                self.averaged.update()
             for name, loss in losses.items():
-                total, count = self.loss_sums.get(name, (0.0, 0))
-                self.loss_sums[name] = (total + float(loss), count + 1)
+                total, count = self.loss_sums.get(name, (torch.zeros_like(loss), 0))
+                self.loss_sums[name] = (total + loss, count + 1)
             self.step += 1
             now = time.monotonic()
             self.seconds, last = self.seconds + now - last, now
             bar.update()
-            bar.set_postfix(loss=f"{float(losses['loss']):.3f}")
-        return {name: total / count for name, (total, count) in self.loss_sums.items()}
+            if now - shown > PROGRESS_SECONDS:
+                shown = now
+                bar.set_postfix(loss=f"{float(losses['loss']):.3f}")
+        self._check_finite()
 
-    def _finish_epoch(self, training_log: TrainingLog, losses: dict[str, float]) -> None:
+    def _batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """Return the batches of the rest of the current epoch."""
+        epoch, done = divmod(self.step, self.steps)
+        s, fabric = self.settings, self.fabric
+        sampler = EpochSampler(
+            self.train_set.epoch_frames, s.seed, epoch, fabric.global_rank, fabric.world_size,
+            skip=done * s.batch,
+        )  # fmt: skip
+        if self.device_batches is not None:
+            return self.device_batches.epoch(sampler, epoch)
+        return fabric.setup_dataloaders(  # type: ignore[no-any-return]
+            training_loader(self.train_set, sampler, epoch, s.batch, s.workers),
+            use_distributed_sampler=False,
+        )
+
+    def _check_finite(self) -> None:
+        """Raise UserError if a step on a GPU was skipped because of its loss or gradient."""
+        try:
+            for network in self.method.networks:
+                network.check_finite()
+        except DivergedError as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: DivergedError) -> UserError:
+        return UserError(
+            f"{error} at step {self.step % self.steps + 1} of {self.steps} in epoch "
+            f"{self.step // self.steps + 1}; training stopped; {self._describe_checkpoint()}; try "
+            "a smaller learning_rate"
+        )
+
+    def _finish_epoch(self, training_log: TrainingLog) -> None:
         """Validate, then write weights, log and checkpoint."""
+        losses = {name: float(total) / count for name, (total, count) in self.loss_sums.items()}
+        _warn_if_discriminator_wins(losses)
         start = time.monotonic()
         network: Any = self.averaged.module if self.settings.average else self.method.network
         scores, panel = validate(network, self.val_set, self.settings.batch, self.fabric)
@@ -199,7 +252,7 @@ class Trainer:
             if is_best:
                 self._write_weights("weights", network, scores, epoch)
             row = {"epoch": epoch, "seconds": round(seconds, 1), **losses}
-            left_s = (self.settings.epochs - epoch) * seconds
+            left_s = (self.settings.epochs - epoch) * seconds / self.settings.validate_every
             training_log.write_epoch(row, scores, panel, left_s)
             self._write_checkpoint()
 
@@ -270,6 +323,9 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "precision": self.fabric._precision.state_dict(),  # the gradient scaler of 16-mixed
             "random": torch.get_rng_state(),
+            "random_of_device": (
+                torch.cuda.get_rng_state(self.fabric.device) if self._is_on_gpu else None
+            ),
         }
         torch.save(state, content)
         write_bytes(self.folder / "checkpoint.pt", content.getvalue())
@@ -291,12 +347,18 @@ class Trainer:
                 f"{path}: was written with other settings ({', '.join(changed)}); choose another "
                 "output folder, or delete the checkpoint"
             )
-        self.step, self.loss_sums = state["step"], state["loss_sums"]
+        self.step = state["step"]
+        self.loss_sums = {
+            name: (total.to(self.fabric.device), count)
+            for name, (total, count) in state["loss_sums"].items()
+        }
         self.seconds, self.best_dice = state["seconds"], state["best_dice"]
         self.method.load_state_dict(state["method"])
         self.averaged.load_state_dict(state["averaged"])
         self.fabric._precision.load_state_dict(state["precision"])
         torch.set_rng_state(state["random"])
+        if self._is_on_gpu and state["random_of_device"] is not None:
+            torch.cuda.set_rng_state(state["random_of_device"], self.fabric.device)
         log.info("resumed after step %d of %d", self.step, self.steps * self.settings.epochs)
 
     def _fingerprint(self) -> dict[str, Any]:
@@ -307,26 +369,37 @@ class Trainer:
             "teachers": [t["sha256"] for t in self.method.provenance.get("teachers", [])],
         }
 
+    @property
+    def _is_on_gpu(self) -> bool:
+        return self.fabric.device.type == "cuda"
+
     def _describe_checkpoint(self) -> str:
         path = self.folder / "checkpoint.pt"
         return f"the last checkpoint is {path}" if path.exists() else "there is no checkpoint"
 
 
-def moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Return an exponential moving average for torch's AveragedModel.
+def augments_on_device(settings: TrainSettings, device: torch.device) -> bool:
+    """Return whether frames are augmented on the device rather than in worker processes."""
+    if settings.augment_on == "auto":
+        return device.type == "cuda"
+    return settings.augment_on == "device"
 
-    The decay increases to its final value, since the first weights are random.
 
-    Args:
-        decay: Final decay of the average, for each step.
-    """
+def _can_capture(fabric: Fabric, settings: TrainSettings, method: TrainingMethod) -> bool:
+    """Return whether steps can be replayed as CUDA graphs."""
+    return (
+        settings.cuda_graphs
+        and fabric.world_size == 1
+        and all(network.is_asynchronous for network in method.networks)
+    )
 
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
-        warm_decay = min(decay, (1 + float(count)) / (10 + float(count)))
-        for average, tensor in zip(averaged, current, strict=True):
-            if average.is_floating_point():
-                average.lerp_(tensor, 1 - warm_decay)
-            else:
-                average.copy_(tensor)
 
-    return update
+def _warn_if_discriminator_wins(losses: dict[str, float]) -> None:
+    accuracy = losses.get("discriminator_accuracy", 0.0)
+    if accuracy > WINNING_ACCURACY:
+        log.warning(
+            "the discriminator tells student from teacher in %.0f %% of the frames, so the student "
+            "learns little from it; see r1, spectral_norm, tap_norm, discriminator_noise, "
+            "discriminator_pause and discriminator_learning_rate",
+            100 * accuracy,
+        )

@@ -39,7 +39,8 @@ class TrainingLog:
             path = self.folder / "log.jsonl"
             if path.exists():
                 lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-                write_text(path, "".join(lines[: self.epochs_done]))
+                kept = [line for line in lines if json.loads(line)["epoch"] <= self.epochs_done]
+                write_text(path, "".join(kept))
             folder = str(self.folder / "tensorboard")
             self.tensorboard = SummaryWriter(folder, purge_step=self.epochs_done + 1)
         return self

@@ -57,7 +57,7 @@ def test_precedence_is_common_then_job_then_command_line(tmp_path: Path) -> None
         (["size=50"], "size is 50, expected a multiple of 16"),
         (["epochs=0"], "epochs is 0, expected greater than or equal to 1"),
         (["precision=int3"], "precision is 'int3', expected 'auto', '32-true'"),
-        (["order=any"], "order is 'any', expected 'orderly', 'alternate' or 'random'"),
+        (["order=any"], "order is 'any', expected 'orderly', 'alternate', 'random' or 'mean'"),
         (["learning_rate=-1"], "learning_rate is -1, expected greater than or equal to"),
         (["gradient_norm=0"], "gradient_norm is 0, expected greater than or equal to"),
         (["average=2"], "average is 2, expected less than or equal to 0.99999"),

@@ -71,7 +71,9 @@ def test_resumed_training_ends_with_the_same_weights(
     minimize = OptimizedNetwork.minimize
     calls = 0
 
-    def interrupted_minimize(self: OptimizedNetwork, loss: torch.Tensor, what: str) -> None:
+    def interrupted_minimize(
+        self: OptimizedNetwork, loss: torch.Tensor, what: str, pause: torch.Tensor | None = None
+    ) -> None:
         nonlocal calls
         if what != "discriminator":
             if calls == interrupt_at:
@@ -150,7 +152,9 @@ def test_nan_loss_stops_and_reports_step_and_checkpoint(
     made = tiny(output=str(tmp_path / "run"))
     minimize, calls = OptimizedNetwork.minimize, 0
 
-    def minimize_nan(self: OptimizedNetwork, loss: torch.Tensor, what: str) -> None:
+    def minimize_nan(
+        self: OptimizedNetwork, loss: torch.Tensor, what: str, pause: torch.Tensor | None = None
+    ) -> None:
         nonlocal calls
         calls += 1
         minimize(self, loss * float("nan") if calls == 4 else loss, what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 
 import cv2
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from training.data.augmentation import AUGMENTATIONS
+from training.data.negative_windows import WHOLE_FRAME, crop, find_negative_windows
 from training.data.pairs import Pair
 from xpnet.frames import Frame, Mask, frame_to_tensor, resize_frame
 
@@ -34,13 +36,25 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
         size: Height and width, in pixels.
         seed: Seed of the augmentation.
         augmentation: A name in training.data.augmentation.AUGMENTATIONS.
+        empty_share: Least share of frames without a polyp in an epoch; they are repeated for it.
+        negative_crops: Share of the frames of which only a part without polyp is used, enlarged.
 
     Attributes:
+        samples: Frames and masks as `load_pair` returns them.
+        epoch_frames: Index of each frame of an epoch, in no order; may contain repetitions.
         epoch: Current epoch; the training loop sets it.
         digest: SHA-256 of the file names: which frames the set contains.
     """
 
-    def __init__(self, pairs: list[Pair], size: int, seed: int, augmentation: str) -> None:
+    def __init__(
+        self,
+        pairs: list[Pair],
+        size: int,
+        seed: int,
+        augmentation: str,
+        empty_share: float = 0.0,
+        negative_crops: float = 0.0,
+    ) -> None:
         self.samples = [
             load_pair(p, size) for p in tqdm(pairs, "reading frames", leave=False, disable=None)
         ]
@@ -49,16 +63,34 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
         self.size = size
         self.seed = seed
         self.epoch = 0
+        self.augmentation_name = augmentation
         self.augmentation = AUGMENTATIONS[augmentation]()
+        self.epoch_frames = _with_empty_share(self.samples, empty_share)
+        self.negative_crops = negative_crops
+        self.windows = self._find_windows() if negative_crops else []
 
     def __len__(self) -> int:
         return len(self.samples)
 
+    def draw_window(self, index: int, random: np.random.Generator) -> np.ndarray:
+        """Return the part of a frame to use: the whole, or a window of negative_windows."""
+        if random.random() < self.negative_crops and len(self.windows[index]):
+            return np.asarray(random.choice(self.windows[index]))
+        return np.array(WHOLE_FRAME, np.float32)
+
+    def _find_windows(self) -> list[np.ndarray]:
+        random = np.random.default_rng(self.seed)
+        return [find_negative_windows(frame, mask, random) for frame, mask in self.samples]
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         frame, mask = self.samples[index]
         if self.augmentation is not None:
-            seed = np.random.SeedSequence((self.seed, self.epoch, index)).generate_state(1)[0]
+            seeds = np.random.SeedSequence((self.seed, self.epoch, index))
+            seed = seeds.generate_state(1)[0]
             self.augmentation.set_random_seed(int(seed))
+            if self.negative_crops:
+                window = self.draw_window(index, np.random.default_rng(seeds))
+                frame, mask = crop(frame, mask, window)
             result = self.augmentation(image=frame, mask=mask)
             frame, mask = result["image"], result["mask"]
         tensor = frame_to_tensor(frame, self.size, self.size)[0]
@@ -69,25 +101,32 @@ class EpochSampler(Sampler[int]):
     """Order of the frames of one epoch for one process; it depends on seed and epoch only.
 
     Args:
-        length: Number of frames in the data set.
+        frames: Index of each frame of an epoch.
         seed: Seed of the run.
         epoch: Number of the epoch, from 0.
         rank: Rank of this process.
         world_size: Number of processes; each gets an equal part of the frames.
         skip: Number of frames of this process already used before an interruption.
+
+    Attributes:
+        order: Frames of this process in the whole epoch.
+        skipped: `skip`.
     """
 
-    def __init__(self, length: int, seed: int, epoch: int, rank: int, world_size: int, skip: int):
+    def __init__(
+        self, frames: list[int], seed: int, epoch: int, rank: int, world_size: int, skip: int
+    ) -> None:
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
-        order = torch.randperm(length, generator=generator)
-        usable = length // world_size * world_size  # the same number of steps in every process
-        self.indices = order[:usable][rank::world_size][skip:].tolist()
+        order = torch.tensor(frames)[torch.randperm(len(frames), generator=generator)]
+        usable = len(frames) // world_size * world_size  # as many steps in every process
+        self.order: list[int] = order[:usable][rank::world_size].tolist()
+        self.skipped = skip
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.indices)
+        return iter(self.order[self.skipped :])
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.order) - self.skipped
 
 
 def steps_per_epoch(frames: int, batch: int, world_size: int) -> int:
@@ -112,6 +151,15 @@ def training_loader(
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_disable_opencv_threads,
     )
+
+
+def _with_empty_share(samples: list[tuple[Frame, Mask]], share: float) -> list[int]:
+    """Return all indices, with those of empty masks repeated until they have this share."""
+    empty = [i for i, (_, mask) in enumerate(samples) if not mask.any()]
+    polyps = len(samples) - len(empty)
+    wanted = math.ceil(share / (1 - share) * polyps)
+    repeated = [empty[i % len(empty)] for i in range(wanted - len(empty))] if empty else []
+    return [*range(len(samples)), *repeated]
 
 
 def _disable_opencv_threads(_: int) -> None:

@@ -4,24 +4,46 @@ Source: XP-Net, equations 2 and 3. The student minimises DV to the ground truth 
 adversarial loss. That loss is small when the hierarchical discriminator, which reads frame, map and
 features, takes the student's output for a teacher's. In addition, or instead, the student minimises
 the cross-entropy to the teacher's map; this also works with teachers that have other features.
+
+A discriminator that tells student from teacher without fail gives no useful gradient. R1, spectral
+norm, normalised features, noise on its inputs and pauses keep it from winning; its accuracy is
+logged. All are off by default, as in the paper.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from training.methods.losses import LOSSES, discriminator_loss, generator_loss, output_loss
+from training.methods.losses import (
+    LOSSES,
+    discriminator_accuracy,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    output_loss,
+)
 from training.methods.optimization import OptimizedNetwork
 from training.methods.teachers import load_teachers, select_real_teacher
 from training.models.discriminators import HierarchicalDiscriminator, TapAdapter, Taps
 from training.models.networks import TAP_CHANNELS
 from training.models.zoo import Network
 from training.settings import DistillSettings
+
+ACCURACY_WEIGHT = 0.1
+"""Weight of a new value in the moving average of the discriminator's accuracy."""
+
+
+class _Variant(NamedTuple):
+    """The step's teacher, or None for the mean of all, and whether the discriminator is used."""
+
+    teacher: int | None
+    is_adversarial: bool
 
 
 class StudentWithAdapter(nn.Module):
@@ -77,21 +99,40 @@ class Distillation:
         self.discriminator = OptimizedNetwork(
             fabric,
             settings,
-            HierarchicalDiscriminator(),
+            HierarchicalDiscriminator(settings.tap_norm, settings.spectral_norm),
             settings.discriminator_learning_rate,
             math.ceil(steps / settings.adversarial_every),
         )
+        self._accuracy = torch.full((), 0.5, device=fabric.device)
 
-    def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    @property
+    def networks(self) -> tuple[OptimizedNetwork, ...]:
+        """All networks in training."""
+        return self.student, self.discriminator
+
+    def variant(self, step: int) -> Hashable:
+        """Return the step's teacher, or None for all, and whether it uses the discriminator."""
+        s = self.settings
+        is_adversarial = s.adversarial > 0 and step % s.adversarial_every == 0
+        if s.order == "mean":
+            return _Variant(None, is_adversarial)
+        number = select_real_teacher(
+            s.order, len(self.teachers), step // s.adversarial_every, self.adversarial_steps, s.seed
+        )
+        return _Variant(number, is_adversarial)
+
+    def advance(self, variant: Hashable) -> None:
+        """Advance the schedules of the networks that took a step; see `TrainingMethod`."""
+        assert isinstance(variant, _Variant)
+        self.student.advance()
+        if variant.is_adversarial:
+            self.discriminator.advance()
+
+    def compute(self, variant: Hashable, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """Train the student, and at adversarial steps the discriminator; see `TrainingMethod`."""
         s = self.settings
-        teacher = self.teachers[
-            select_real_teacher(
-                s.order, len(self.teachers), step // s.adversarial_every, self.adversarial_steps,
-                s.seed,
-            )
-        ]  # fmt: skip
-        teacher_map, teacher_taps = teacher.predict(frames, self.fabric)
+        assert isinstance(variant, _Variant)
+        teacher_map, teacher_taps = self._predict_teachers(variant.teacher, frames)
         logits, taps = self.student.module(frames)
         student_map = torch.sigmoid(logits)
         student_taps = None if teacher_taps is None else taps
@@ -102,36 +143,99 @@ class Distillation:
             output = output_loss(logits, teacher_map)
             loss = loss + s.output_loss * output
             parts["output"] = output.detach()
-        is_adversarial = s.adversarial > 0 and step % s.adversarial_every == 0
-        if is_adversarial:
+        if variant.is_adversarial:
             # The student's step needs no gradients of the discriminator's weights. The plain
             # network is used, because the wrapper of DDP expects such gradients.
             self.discriminator.plain.requires_grad_(False)
             with self.fabric.autocast():
-                scores = self.discriminator.plain(frames, student_map, student_taps)
+                scores = self.discriminator.plain(
+                    *self._add_noise(frames, student_map, student_taps)
+                )
             adversarial = generator_loss(scores.float())
             loss = loss + s.adversarial * adversarial
             parts["adversarial"] = adversarial.detach()
         self.student.minimize(loss, "student's")
 
-        if is_adversarial:
+        if variant.is_adversarial:
             self.discriminator.plain.requires_grad_(True)
-            detached = None if student_taps is None else {k: v.detach() for k, v in taps.items()}
-            fake = self.discriminator.module(frames, student_map.detach(), detached)
-            real = self.discriminator.module(frames, teacher_map, teacher_taps)
-            separation = discriminator_loss(real, fake)
-            self.discriminator.minimize(separation, "discriminator")
-            parts["discriminator"] = separation.detach()
+            parts |= self._train_discriminator(
+                frames, (teacher_map, teacher_taps), (student_map.detach(), _detach(student_taps))
+            )
         return {"loss": loss.detach(), **parts}
+
+    def _predict_teachers(self, number: int | None, frames: Tensor) -> tuple[Tensor, Taps | None]:
+        """Return the map and the features of one teacher, or the mean map of all."""
+        if number is not None:
+            return self.teachers[number].predict(frames, self.fabric)
+        maps = [teacher.predict(frames, self.fabric)[0] for teacher in self.teachers]
+        return torch.stack(maps).mean(0), None
+
+    def _train_discriminator(
+        self, frames: Tensor, real: tuple[Tensor, Taps | None], fake: tuple[Tensor, Taps | None]
+    ) -> dict[str, Tensor]:
+        """Train the discriminator on the outputs of a teacher and of the student."""
+        s = self.settings
+        real_inputs = self._add_noise(frames, *real)
+        if s.r1:
+            real_inputs = _require_gradients(*real_inputs)
+        fake_scores = self.discriminator.module(*self._add_noise(frames, *fake)).float()
+        real_scores = self.discriminator.module(*real_inputs).float()
+        separation = discriminator_loss(real_scores, fake_scores)
+        accuracy = discriminator_accuracy(real_scores.detach(), fake_scores.detach())
+        loss, parts = separation, {"discriminator": separation.detach()}
+        if s.r1:
+            _, its_map, its_taps = real_inputs
+            penalty = gradient_penalty(real_scores, [its_map, *(its_taps or {}).values()])
+            loss = loss + s.r1 / 2 * penalty
+            parts["gradient_penalty"] = penalty.detach()
+        self._accuracy.lerp_(accuracy, ACCURACY_WEIGHT)
+        pause = self._accuracy > s.discriminator_pause if s.discriminator_pause < 1 else None
+        self.discriminator.minimize(loss, "discriminator", pause)
+        if pause is not None:
+            parts["discriminator_paused"] = pause.float()
+        return {**parts, "discriminator_accuracy": accuracy}
+
+    def _add_noise(
+        self, frames: Tensor, probabilities: Tensor, taps: Taps | None
+    ) -> tuple[Tensor, Tensor, Taps | None]:
+        """Return the discriminator's inputs with noise on the map and the features.
+
+        The noise of a feature is relative to its standard deviation.
+        """
+        std = self.settings.discriminator_noise
+        if not std:
+            return frames, probabilities, taps
+        probabilities = probabilities + std * torch.randn_like(probabilities)
+        if taps is not None:
+            taps = {
+                name: tap + std * tap.detach().std() * torch.randn_like(tap)
+                for name, tap in taps.items()
+            }
+        return frames, probabilities, taps
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state; see `TrainingMethod`."""
         return {
             "student": self.student.state_dict(),
             "discriminator": self.discriminator.state_dict(),
+            "accuracy": self._accuracy,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state; see `TrainingMethod`."""
         self.student.load_state_dict(state["student"])
         self.discriminator.load_state_dict(state["discriminator"])
+        self._accuracy.copy_(state["accuracy"])
+
+
+def _detach(taps: Taps | None) -> Taps | None:
+    return None if taps is None else {name: tap.detach() for name, tap in taps.items()}
+
+
+def _require_gradients(
+    frames: Tensor, probabilities: Tensor, taps: Taps | None
+) -> tuple[Tensor, Tensor, Taps | None]:
+    """Return map and features as new tensors that require gradients."""
+    if taps is not None:
+        taps = {name: tap.detach().requires_grad_() for name, tap in taps.items()}
+    return frames, probabilities.detach().requires_grad_(), taps

@@ -21,6 +21,9 @@ PAPER_STEP_FACTOR = 0.1
 class OptimizedNetwork:
     """One network with its optimiser and schedule.
 
+    On a GPU nothing in a step waits for the device: the optimiser skips a step whose gradient is
+    not finite, and `check_finite` reports it later. Elsewhere `minimize` reports it at once.
+
     Args:
         fabric: Devices and precision.
         settings: Settings of the training.
@@ -31,6 +34,7 @@ class OptimizedNetwork:
     Attributes:
         plain: The network without Fabric's wrapper.
         module: The network in Fabric's wrapper, for the forward pass that needs gradients.
+        is_asynchronous: Whether a step never waits for the device.
     """
 
     def __init__(
@@ -42,45 +46,73 @@ class OptimizedNetwork:
         steps: int,
     ) -> None:
         self.fabric = fabric
+        self.name = ""
         self.plain = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.plain.to(fabric.device)
         self.max_gradient_norm = settings.gradient_norm
+        self.is_asynchronous = fabric.device.type == "cuda" and not _has_scaler(fabric)
+        rate: Any = learning_rate
+        options: dict[str, Any] = {}
+        if self.is_asynchronous:
+            rate = torch.tensor(learning_rate, device=fabric.device)
+            options = {"fused": True, "capturable": True}
         classes = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
         optimiser = classes[settings.optimiser](
             network.parameters(),
-            learning_rate,
+            rate,
             betas=(settings.beta1, 0.999),
             weight_decay=settings.weight_decay,
+            **options,
         )
         self.module, self.optimiser = fabric.setup(self.plain, optimiser)
         self.module.train()
         self.schedule = _make_schedule(settings, optimiser, learning_rate, steps)
+        self._torch_optimiser = optimiser
+        self._failed_steps = torch.zeros((), device=fabric.device)
 
-    def minimize(self, loss: Tensor, name: str) -> None:
+    def minimize(self, loss: Tensor, name: str, pause: Tensor | None = None) -> None:
         """Make one optimiser step on a loss.
 
         Args:
             loss: Scalar with gradients.
             name: Name of the loss, for error messages.
+            pause: Scalar; the weights stay unchanged in this step unless it is 0.
 
         Raises:
             DivergedError: The loss or its gradient is not finite; the weights are unchanged.
         """
-        # All processes must raise the error: if one stopped, the others would wait for it.
-        total = loss.detach()
-        if self.fabric.world_size > 1:
-            total = self.fabric.all_reduce(total.clone(), reduce_op="sum")  # type: ignore[assignment]
-        _check_finite(total, f"the {name} loss")
+        self.name = name
+        if not self.is_asynchronous:
+            self._check_loss(loss.detach())
         self.optimiser.zero_grad()
         self.fabric.backward(loss)
         norm = self.fabric.clip_gradients(
             self.module, self.optimiser, max_norm=self.max_gradient_norm, error_if_nonfinite=False
         )
+        if self.is_asynchronous:
+            assert norm is not None
+            self._step_if_finite(loss.detach() + norm, pause)
+            return
         # The gradient scaler of 16-mixed skips a step that overflows and reduces its scale.
-        if getattr(self.fabric._precision, "scaler", None) is None:
+        if not _has_scaler(self.fabric):
             assert norm is not None
             _check_finite(norm, f"the gradient of the {name} loss")
-        self.optimiser.step()
+        if pause is None or not bool(pause):
+            self.optimiser.step()
+
+    def advance(self) -> None:
+        """Set the learning rate of the next step."""
         self.schedule.step()
+
+    def check_finite(self) -> None:
+        """Check the steps that have not been checked.
+
+        Raises:
+            DivergedError: A loss or gradient was not finite; those steps were skipped.
+        """
+        failed = int(self._failed_steps)
+        if failed:
+            raise DivergedError(f"the {self.name} loss or its gradient is nan or inf")
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of network, optimiser and schedule."""
@@ -95,6 +127,28 @@ class OptimizedNetwork:
         self.plain.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
+        if self.is_asynchronous:
+            for group in self._torch_optimiser.param_groups:
+                group["lr"] = torch.as_tensor(group["lr"], device=self.fabric.device)
+
+    def _check_loss(self, loss: Tensor) -> None:
+        # All processes must raise the error: if one stopped, the others would wait for it.
+        if self.fabric.world_size > 1:
+            loss = self.fabric.all_reduce(loss.clone(), reduce_op="sum")  # type: ignore[assignment]
+        _check_finite(loss, f"the {self.name} loss")
+
+    def _step_if_finite(self, value: Tensor, pause: Tensor | None) -> None:
+        """Step on the device, without effect if `value` is not finite or `pause` is not 0."""
+        failed = torch.logical_not(torch.isfinite(value)).float()
+        self._failed_steps += failed
+        skip = failed if pause is None else torch.maximum(failed, pause.float())
+        # torch.amp.GradScaler lets a fused optimiser skip a step through this attribute, too.
+        self._torch_optimiser.found_inf = skip  # type: ignore[attr-defined]
+        self.optimiser.step()
+
+
+def _has_scaler(fabric: Fabric) -> bool:
+    return getattr(fabric._precision, "scaler", None) is not None
 
 
 def _make_schedule(

@@ -6,6 +6,7 @@ The network minimises the discriminator's error on its masks plus the L1 distanc
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -47,7 +48,21 @@ class Pix2Pix:
             steps,
         )
 
-    def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    @property
+    def networks(self) -> tuple[OptimizedNetwork, ...]:
+        """All networks in training."""
+        return self.generator, self.discriminator
+
+    def variant(self, step: int) -> Hashable:
+        """Return the only variant; see `TrainingMethod`."""
+        return "pix2pix"
+
+    def advance(self, variant: Hashable) -> None:
+        """Advance both schedules; see `TrainingMethod`."""
+        self.generator.advance()
+        self.discriminator.advance()
+
+    def compute(self, variant: Hashable, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """Train generator and discriminator on one batch; see `TrainingMethod`."""
         with self.fabric.autocast():  # Fabric applies autocast to `forward` only
             logits, _ = self.generator.module.logits_and_taps(frames)

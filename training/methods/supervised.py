@@ -6,6 +6,7 @@ The loss is DV, soft Dice plus Tversky, as in the paper (equation 1), or cross-e
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -37,7 +38,20 @@ class Supervised:
         self.optimized.module.mark_forward_method("logits_and_taps")
         self.loss = LOSSES[settings.loss]
 
-    def step(self, step: int, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    @property
+    def networks(self) -> tuple[OptimizedNetwork, ...]:
+        """All networks in training."""
+        return (self.optimized,)
+
+    def variant(self, step: int) -> Hashable:
+        """Return the only variant; see `TrainingMethod`."""
+        return "supervised"
+
+    def advance(self, variant: Hashable) -> None:
+        """Advance the schedule; see `TrainingMethod`."""
+        self.optimized.advance()
+
+    def compute(self, variant: Hashable, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
         """Train on one batch; see `TrainingMethod`."""
         with self.fabric.autocast():  # Fabric applies autocast to `forward` only
             logits, _ = self.optimized.module.logits_and_taps(frames)

@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import interpolate as resize
 
+from training.models.merged_filters import merge_filters
 from training.models.networks import TAP_CHANNELS
 from training.models.weight_files import load_network
 from training.models.zoo import Network
@@ -77,6 +78,7 @@ def load_teachers(paths: Sequence[str], fabric: Fabric) -> list[Teacher]:
     for path in paths:
         network, card = load_network(Path(path))
         network.requires_grad_(False)
+        merge_filters(network, fabric.device.type == "cuda")
         network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         teachers.append(Teacher(network, card, digest))

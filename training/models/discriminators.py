@@ -12,6 +12,7 @@ import torch
 from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations
 
 from training.models.networks import TAP_CHANNELS, TAPS
 
@@ -19,12 +20,19 @@ Taps = dict[str, Tensor]
 
 
 class HierarchicalDiscriminator(nn.Module):
-    """Hierarchical discriminator: frame, probability map and the features TAPS to scores."""
+    """Hierarchical discriminator: frame, probability map and the features TAPS to scores.
+
+    Args:
+        tap_norm: Whether each channel of a feature is scaled to mean 0 and standard deviation 1 in
+            each frame, so that its mere scale does not identify the student.
+        spectral_norm: Whether the convolutions have spectral norm (Miyato et al., ICLR 2018).
+    """
 
     WIDTHS = (32, 128, 128, 32, 32)
 
-    def __init__(self) -> None:
+    def __init__(self, tap_norm: bool = False, spectral_norm: bool = False) -> None:
         super().__init__()
+        self.tap_norm = tap_norm
         # The first block reads frame and map; each other one the block before it and a tap.
         joined = (3 + 1, *(TAP_CHANNELS[name] for name in TAPS))
         running = (0, *self.WIDTHS[:-1])
@@ -32,6 +40,10 @@ class HierarchicalDiscriminator(nn.Module):
             _dc(r + j, w) for r, j, w in zip(running, joined, self.WIDTHS, strict=True)
         )
         self.scores = nn.Conv2d(self.WIDTHS[-1], 1, 3, padding=1)  # ENCONV
+        if spectral_norm:
+            for block in self.blocks:
+                parametrizations.spectral_norm(block.get_submodule("0"))
+            parametrizations.spectral_norm(self.scores)
 
     def forward(self, frames: Tensor, probabilities: Tensor, taps: Taps | None) -> Tensor:
         """Return the scores N x 1 x H x W.
@@ -49,7 +61,7 @@ class HierarchicalDiscriminator(nn.Module):
                 height, width = (s // _tap_stride(name) for s in frames.shape[-2:])
                 tap = x.new_zeros(len(x), TAP_CHANNELS[name], height, width)
             else:
-                tap = taps[name]
+                tap = F.instance_norm(taps[name]) if self.tap_norm else taps[name]
             x = block(torch.cat([_resize(x, tap.shape[-2], tap.shape[-1]), tap], dim=1))
         return self.scores(x)
 

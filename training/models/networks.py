@@ -19,7 +19,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from training.models.merged_filters import merge_branches, merge_pair
 from xpnet.card import STRIDE
 
 WIDTHS = (32, 64, 128, 256)
@@ -40,10 +42,15 @@ class EPSA(nn.Module):
 
     Args:
         channels: K, divisible by 32.
+
+    Attributes:
+        merged: Whether the four scales are computed by one dense convolution; the function is
+            the same (training.models.merged_filters).
     """
 
     KERNELS = (3, 5, 7, 9)
     GROUPS = (1, 2, 4, 8)
+    merged = False
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -65,11 +72,41 @@ class EPSA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the weighted features; input and output are N x K x H x W."""
-        features = [scale(x) for scale in self.scales]
+        features = self._merged_scales(x) if self.merged else [scale(x) for scale in self.scales]
         weights = [weigh(f) for weigh, f in zip(self.weights, features, strict=True)]
         # The softmax over the four branches weighs the scales of each channel against each other.
         attention = torch.stack(weights, dim=1).softmax(dim=1)
         return torch.cat([f * attention[:, i] for i, f in enumerate(features)], dim=1)
+
+    def _merged_scales(self, x: Tensor) -> list[Tensor]:
+        with torch.autocast(x.device.type, enabled=False):
+            weights = [scale.get_parameter("weight") for scale in self.scales]
+            weight = merge_branches(weights, self.GROUPS)
+        features = F.conv2d(x, weight, padding=max(self.KERNELS) // 2)
+        return list(features.chunk(len(self.KERNELS), dim=1))
+
+
+class SeparableBlock(nn.Sequential):
+    """A 1x1 convolution, a grouped convolution, batch norm and ReLU.
+
+    Attributes:
+        merged: Whether the two convolutions are computed as one dense convolution; the function
+            is the same (training.models.merged_filters).
+    """
+
+    merged = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x channels_in x H x W to N x channels x H x W."""
+        if not self.merged:
+            return super().forward(x)
+        first, second, norm, activation = self
+        assert isinstance(first, nn.Conv2d)
+        assert isinstance(second, nn.Conv2d)
+        with torch.autocast(x.device.type, enabled=False):
+            weight = merge_pair(first.weight, second.weight, second.groups)
+        features: Tensor = activation(norm(F.conv2d(x, weight, padding=second.padding)))
+        return features
 
 
 def conv_bn_relu(channels_in: int, channels: int) -> nn.Sequential:
@@ -81,7 +118,7 @@ def conv_bn_relu(channels_in: int, channels: int) -> nn.Sequential:
     )
 
 
-def separable_bn_relu(channels_in: int, channels: int, horizontal: bool) -> nn.Sequential:
+def separable_bn_relu(channels_in: int, channels: int, horizontal: bool) -> SeparableBlock:
     """Build half of a CPDBR block: 1x1 convolution, grouped convolution, batch norm, ReLU.
 
     The paper names the two convolutions in the reverse order and calls the second depthwise.
@@ -93,7 +130,7 @@ def separable_bn_relu(channels_in: int, channels: int, horizontal: bool) -> nn.S
         horizontal: Whether the grouped kernel is (1, 5); else it is (5, 1).
     """
     kernel, padding, groups = ((1, 5), (0, 2), 8) if horizontal else ((5, 1), (2, 0), 32)
-    return nn.Sequential(
+    return SeparableBlock(
         nn.Conv2d(channels_in, channels, 1, bias=False),
         nn.Conv2d(channels, channels, kernel, padding=padding, groups=groups, bias=False),
         nn.BatchNorm2d(channels),
