@@ -179,7 +179,10 @@ class Distillation:
         if s.r1:
             real_inputs = _require_gradients(*real_inputs)
         fake_scores = self.discriminator.module(*self._add_noise(frames, *fake)).float()
-        real_scores = self.discriminator.module(*real_inputs).float()
+        # Fabric's wrapper forbids the gradient of a gradient that R1 needs.
+        network = self.discriminator.plain if s.r1 else self.discriminator.module
+        with self.fabric.autocast():
+            real_scores = network(*real_inputs).float()
         separation = discriminator_loss(real_scores, fake_scores)
         accuracy = discriminator_accuracy(real_scores.detach(), fake_scores.detach())
         loss, parts = separation, {"discriminator": separation.detach()}
