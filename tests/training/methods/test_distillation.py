@@ -235,3 +235,55 @@ def test_distillation_writes_its_teachers_into_the_card(tiny, teachers: tuple[st
     assert (card.name, card.network) == ("xpnet_lite", "lite")
     assert [t["network"] for t in card.training["teachers"]] == ["teacher", "teacher3"]
     assert card.training["settings"]["order"] == "orderly"
+
+
+BALANCED = {
+    "tap_norm": True, "spectral_norm": True, "r1": 1.0, "discriminator_noise": 0.1,
+}  # fmt: skip
+
+
+def test_balanced_discriminator_learns_and_reports_its_accuracy(
+    tiny, teachers: tuple[str, ...]
+) -> None:
+    method = make_training_method(tiny("distill_xpnet", teachers=teachers[:1], **BALANCED))
+    before = {k: v.clone() for k, v in method.discriminator.plain.named_parameters()}
+    losses = take_step(method, 0, torch.rand(4, 3, 32, 32), torch.ones(4, 1, 32, 32))
+    assert 0 <= float(losses["discriminator_accuracy"]) <= 1
+    assert float(losses["gradient_penalty"]) > 0
+    after = dict(method.discriminator.plain.named_parameters())
+    assert any(not torch.equal(before[k], after[k]) for k in before)
+
+
+def test_discriminator_pauses_above_its_accuracy(tiny, teachers: tuple[str, ...]) -> None:
+    method = make_training_method(
+        tiny("distill_xpnet", teachers=teachers[:1], discriminator_pause=0.6)
+    )
+    method._accuracy.fill_(0.99)
+    before = {k: v.clone() for k, v in method.discriminator.plain.state_dict().items()}
+    losses = take_step(method, 0, torch.rand(4, 3, 32, 32), torch.ones(4, 1, 32, 32))
+    assert float(losses["discriminator_paused"]) == 1
+    for key, value in method.discriminator.plain.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_normalised_features_hide_their_scale() -> None:
+    torch.manual_seed(1)
+    frames, maps = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
+    taps = student().logits_and_taps(frames)[1]
+    scaled = {name: 3 * tap for name, tap in taps.items()}
+    for tap_norm in (False, True):
+        torch.manual_seed(2)
+        network = HierarchicalDiscriminator(tap_norm)
+        same = torch.allclose(network(frames, maps, taps), network(frames, maps, scaled), atol=1e-3)
+        assert same is tap_norm
+
+
+def test_mean_order_compares_with_the_mean_of_all_maps(tiny, teachers: tuple[str, ...]) -> None:
+    method = make_training_method(
+        tiny("distill_xpnet", teachers=teachers, order="mean", output_loss=1.0, adversarial=0.0)
+    )
+    frames = torch.rand(2, 3, 32, 32)
+    maps = [t.predict(frames, method.fabric)[0] for t in method.teachers]
+    mean, taps = method._predict_teachers(method.variant(0).teacher, frames)
+    torch.testing.assert_close(mean, (maps[0] + maps[1]) / 2)
+    assert taps is None
