@@ -298,7 +298,7 @@ class Trainer:
                 "settings": s.model_dump(exclude=set(NOT_IN_CARD)),
                 "epoch": epoch,
                 "precision": self.fabric._precision.precision,
-                "machine": describe_machine(),
+                "machine": self._describe_machine(),
                 "date": date.today().isoformat(),
                 "val_at_training_size": scores,
                 **self.method.provenance,
@@ -372,6 +372,12 @@ class Trainer:
     @property
     def _is_on_gpu(self) -> bool:
         return self.fabric.device.type == "cuda"
+
+    def _describe_machine(self) -> str:
+        """Return the processor, and the GPU that trained."""
+        if not self._is_on_gpu:
+            return describe_machine()
+        return f"{torch.cuda.get_device_name(self.fabric.device)}; {describe_machine()}"
 
     def _describe_checkpoint(self) -> str:
         path = self.folder / "checkpoint.pt"

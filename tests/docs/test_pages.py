@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import ROOT
 from training.ablation import as_markdown as ablation_table
+from training.bench.gpu_bench import gpu_table
 from training.bench.network_bench import as_markdown as runtimes_table
 from training.evaluation.score_table import as_markdown
 from training.export.precision_table import as_markdown as precisions_table
@@ -34,18 +35,18 @@ def cards() -> list[Card]:
     return [read_card(path) for path in sorted((ROOT / "training" / "weights").glob("*.json"))]
 
 
-def test_the_page_of_all_scores_is_that_of_the_cards(cards: list[Card]) -> None:
+def test_scores_page_is_up_to_date(cards: list[Card]) -> None:
     page = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
     assert page.endswith(as_markdown(cards))
 
 
-def test_the_page_of_the_ablation_is_that_of_its_results() -> None:
+def test_ablation_page_is_up_to_date() -> None:
     page = (ROOT / "docs" / "ablation.md").read_text(encoding="utf-8")
     rows = json.loads((ROOT / "docs" / "data" / "ablation.json").read_text(encoding="utf-8"))
     assert page.endswith(ablation_table(rows))
 
 
-def test_the_page_of_the_servers_speed_is_that_of_its_results() -> None:
+def test_serving_speed_page_is_up_to_date() -> None:
     page = (ROOT / "docs" / "serving-speed.md").read_text(encoding="utf-8")
     found = {
         name: json.loads(
@@ -61,7 +62,7 @@ def test_the_page_of_the_servers_speed_is_that_of_its_results() -> None:
     }
 
 
-def test_the_page_of_engines_is_that_of_its_results() -> None:
+def test_engines_page_is_up_to_date() -> None:
     page = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
     found = json.loads((ROOT / "docs" / "data" / "engines.json").read_text(encoding="utf-8"))
     assert runtimes_table(found) in page
@@ -74,7 +75,13 @@ def test_the_page_of_engines_is_that_of_its_results() -> None:
                 assert f"| {scores[precision]['dice']:.4f} |" in page, (name, precision)
 
 
-def test_the_table_of_other_sizes_is_that_of_their_reports() -> None:
+def test_table_of_gpu_times_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
+    path = ROOT / "docs" / "data" / "gpu-networks.json"
+    assert gpu_table(json.loads(path.read_text(encoding="utf-8"))) in page
+
+
+def test_table_of_precisions_by_size_is_up_to_date() -> None:
     page = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
     path = ROOT / "docs" / "data" / "precisions.json"
     reports = json.loads(path.read_text(encoding="utf-8"))
@@ -85,7 +92,7 @@ def test_the_table_of_other_sizes_is_that_of_their_reports() -> None:
             assert loss < 0.01, (report["model"], report["height"], report["precision"])
 
 
-def test_readme_scores_are_those_of_the_cards() -> None:
+def test_readme_scores_equal_those_of_the_cards() -> None:
     row = re.search(
         r"^\| Dice on Kvasir-SEG, not used in training \| (\S+) \| (\S+) \|$", README, re.M
     )

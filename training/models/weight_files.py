@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,8 @@ from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.files import write_bytes
 from xpnet.paths import ROOT
+
+log = logging.getLogger("xpnet.training")
 
 
 def save_weights(network: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -83,10 +88,21 @@ def pack_weights(weights: Path, output: Path) -> None:
 
 
 def git_commit() -> str:
-    """Return the commit of the code; 'unknown' outside a checkout or without git."""
+    """Return the commit of the code: XPNET_GIT_COMMIT if set, else of the checkout, or 'unknown'."""
+    if stated := os.environ.get("XPNET_GIT_COMMIT"):
+        return stated
     command = ["git", "rev-parse", "HEAD"]
     try:
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     except OSError:  # git is not installed
-        return "unknown"
-    return result.stdout.strip() or "unknown"
+        return _unknown_commit()
+    return result.stdout.strip() or _unknown_commit()
+
+
+@functools.cache  # said once, not for each card
+def _unknown_commit() -> str:
+    log.warning(
+        "the card says git_commit 'unknown': this is not a git checkout; "
+        "XPNET_GIT_COMMIT=COMMIT states it"
+    )
+    return "unknown"

@@ -45,9 +45,16 @@ def add_network(commands: Any) -> None:
     net = add_command(
         commands,
         "bench network",
-        "time every network in every runtime of this CPU",
+        "time every network in every runtime of this CPU, or in every form on a GPU",
         "xpnet bench network --networks lite --sizes 256 --rounds 5",
         network,
+    )
+    net.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="cuda: time each form of the networks in half precision on an NVIDIA GPU, with CUDA "
+        "graphs (default: cpu)",
     )
     net.add_argument("--sizes", type=int, nargs="+", default=[512], help="pixels (default: 512)")
     net.add_argument(
@@ -181,6 +188,7 @@ def roofline(args: argparse.Namespace) -> int:
 def network(args: argparse.Namespace) -> int:
     """Run `xpnet bench network`."""
     try:
+        from training.bench.gpu_bench import bench_gpu, gpu_table
         from training.bench.network_bench import as_markdown, bench_network
         from training.export.layer_forms import read_forms
         from training.settings import parse_overrides
@@ -191,18 +199,22 @@ def network(args: argparse.Namespace) -> int:
         raise UserError(f"--rounds {args.rounds}: expected at least 1")
     if args.json:
         check_writable(args.json)
-    named = parse_overrides(args.forms)
-    found = bench_network(
-        args.networks,
-        args.sizes,
-        args.rounds,
-        sample_frames(args.frames, 4),  # scales of INT8 hardly matter to its speed
-        ROOT / "training" / "weights",
-        args.repository,
-        {name: read_forms(Path(path)) for name, path in named.items()},
-        args.runtimes,
-    )
-    print(as_markdown(found), end="")
+    if args.device == "cuda":
+        found = bench_gpu(args.networks, args.sizes, batches=[1, 8])
+        print(gpu_table(found), end="")
+    else:
+        named = parse_overrides(args.forms)
+        found = bench_network(
+            args.networks,
+            args.sizes,
+            args.rounds,
+            sample_frames(args.frames, 4),  # scales of INT8 hardly matter to its speed
+            ROOT / "training" / "weights",
+            args.repository,
+            {name: read_forms(Path(path)) for name, path in named.items()},
+            args.runtimes,
+        )
+        print(as_markdown(found), end="")
     if args.json:
         write_text(args.json, json.dumps(found, indent=2) + "\n")
     return 0

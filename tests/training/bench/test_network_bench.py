@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+import torch
+
 from tests.conftest import one_line
+from training.bench.gpu_bench import merged_forms
 from training.bench.network_bench import as_markdown
+from training.export.layer_forms import apply_forms, find_parts
+from training.models.zoo import NETWORKS
 from xpnet.serving.cpu_runtimes import computes_bf16
 
 
@@ -65,3 +71,21 @@ def test_table_has_the_speedup_over_the_unet() -> None:
     lines = as_markdown(found).splitlines()
     assert lines[3] == "| lite | exported | onnxruntime **shipped** | fp32 | 512 | 62.5 | 8.00 |"
     assert lines[-1] == "Left out: teacher: why"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_bench_on_a_gpu_names_the_missing_gpu(xpnet) -> None:
+    line = one_line(xpnet("bench", "network", "--device", "cuda", "--networks", "lite"))
+    assert "no NVIDIA GPU found" in line
+
+
+@pytest.mark.parametrize("name", ["student", "teacher", "unet"])
+def test_merged_form_for_a_gpu_computes_the_same(name: str) -> None:
+    torch.manual_seed(1)
+    network = NETWORKS[name]().eval()
+    frames = torch.rand(1, 3, 32, 32)
+    forms = merged_forms(find_parts(network))
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            apply_forms(network, forms)(frames), network(frames), atol=1e-4, rtol=0
+        )
