@@ -88,7 +88,7 @@ def pack_weights(weights: Path, output: Path) -> None:
 
 
 def git_commit() -> str:
-    """Return the commit of the code: XPNET_GIT_COMMIT if set, else of the checkout, or 'unknown'."""
+    """Return the commit of the code: XPNET_GIT_COMMIT, else of the checkout, or 'unknown'."""
     if stated := os.environ.get("XPNET_GIT_COMMIT"):
         return stated
     command = ["git", "rev-parse", "HEAD"]
