@@ -1,7 +1,7 @@
 """Preprocessing (frame to tensor) and postprocessing (probability map to mask).
 
 Training, evaluation, the Triton models and the graph all call these functions, so that the network
-sees the same input everywhere.
+gets the same input everywhere.
 """
 
 from __future__ import annotations

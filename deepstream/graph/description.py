@@ -22,7 +22,7 @@ class ElementSpec:
         factory: GStreamer's factory name; may contain `{placeholders}`.
         name: Name in the pipeline; empty for factory and number.
         properties: Values by property; may contain `{placeholders}`.
-        dynamic_pads: Whether its output pads are added later, when it knows its streams.
+        dynamic_pads: Whether its output pads are added when its streams are detected.
         sink_pad: The request pad to link to; empty for the static pad `sink`.
         probes: Pairs of a pad and the handler of the probe on it.
         accepts_eos: Whether an end of stream can be sent into it to end the stream behind it.

@@ -259,5 +259,5 @@ TABLES: dict[str, Table] = {
 }
 """By platform; `deepstream-jetson` is DeepStream on a Jetson."""
 MEMORY = {GSTREAMER: "", DGPU: "3", JETSON: "0"}
-"""`nvbuf-memory-type`: 3 is CUDA's unified memory, the only one in which a probe on a dGPU sees
-pixels; on a Jetson 0, the default, is the surface array, which pyds maps."""
+"""`nvbuf-memory-type`: 3 is CUDA's unified memory, the only type whose pixels a probe can read on a
+dGPU. On a Jetson 0, the default, is the surface array, which pyds maps."""

@@ -58,7 +58,7 @@ def _link(pipeline: Any, link: Link) -> None:
 
 
 class DynamicPadLinker:
-    """Links pads that an element adds when it knows its streams, and again after a restart.
+    """Links pads that an element adds when its streams are detected, and again after a restart.
 
     Only the first video and the first audio stream of a file are linked.
     """

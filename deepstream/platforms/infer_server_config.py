@@ -27,7 +27,7 @@ from xpnet.serving.triton_connection import check_served
 def open_infer_config(
     path: Path | None, model: Model, *, url: str, probabilities: bool, jetson: bool
 ) -> Iterator[tuple[Card, Path]]:
-    """Check the config for nvinferserver, or make one that lives as long as the `with` block.
+    """Check the config for nvinferserver, or write a temporary one for the `with` block.
 
     Args:
         path: The user's config, or None to make one.

@@ -61,7 +61,7 @@ def _set_geometry(meta: Any, polyp: Polyp) -> None:
 
 
 def _set_text(text: Any, polyp: Polyp) -> None:
-    """Set the label, above the box if there is room."""
+    """Set the label; it is above the box unless the box touches the top of the frame."""
     name = "polyp" if polyp.id is None else f"polyp {polyp.id}"
     text.display_text = f"{name}  {100 * polyp.area:.1f} %"
     text.x_offset = polyp.box[0]

@@ -26,7 +26,7 @@ from xpnet.overlay import draw_mask
 POLYP_CLASS = 0
 """Class of polyp pixels in nvinferserver's class map; background is -1."""
 ALL_PLANES = -1
-"""Plane number that stands for all planes of a surface (nvbufsurface.h)."""
+"""Plane number for all planes of a surface (nvbufsurface.h)."""
 CLASS_MAP_THRESHOLD = 0.5
 """Threshold of a class map that was scaled as a map of 0 and 1: smooth edges at the same place."""
 

@@ -157,7 +157,7 @@ def test_output_that_is_the_input(xpnet, tmp_path: Path, option: str) -> None:
         ("evaluate", "--data", ".", "--file", "IT", "--json", "IT"),
     ],
 )
-def test_no_command_replaces_what_it_reads(
+def test_output_that_is_an_input_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
     it = tmp_path / "it.json"

@@ -47,7 +47,7 @@ def expected_masks(
 
 
 @pytest.mark.parametrize("backend", ["triton", best_runtime()])
-def test_masks_are_those_of_inference_in_process(
+def test_masks_equal_those_of_inference_in_process(
     server: TritonServer, card: Card, in_process: OnnxInference, frames: list[np.ndarray],
     frame_folder: Path, tmp_path: Path, backend: str,
 ) -> None:  # fmt: skip
@@ -67,7 +67,7 @@ def test_masks_are_those_of_inference_in_process(
     assert summary["frames_without_mask"] == summary["probe_errors"] == 0
 
 
-def test_masks_are_drawn_where_they_are(
+def test_drawn_pixels_equal_the_masks(
     card: Card, in_process: OnnxInference, frames: list[np.ndarray], frame_folder: Path,
     tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -109,7 +109,7 @@ def test_own_server_sound_and_summary(short_clip: Path, tmp_path: Path) -> None:
     assert failure == ""
 
 
-def test_latest_shows_every_frame(
+def test_mode_latest_shows_every_frame(
     short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Segmentation] = []

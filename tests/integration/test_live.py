@@ -160,9 +160,9 @@ def test_unplugged_scope_is_reconnected(
     assert len(seen) > 15
     assert seen == sorted(seen)
     assert max(b - a for a, b in itertools.pairwise(seen)) > 5e9  # the stream's time continued
-    told = [record.getMessage() for record in caplog.records]
-    assert sum("reconnecting" in line for line in told) == 1, told
-    assert sum(line.endswith("/scope: reconnected") for line in told) == 1, told
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("reconnecting" in line for line in messages) == 1, messages
+    assert sum(line.endswith("/scope: reconnected") for line in messages) == 1, messages
 
 
 def test_recording_is_complete_if_stopped_while_disconnected(
@@ -192,7 +192,7 @@ def test_recording_is_complete_if_stopped_while_disconnected(
         ("decklink:first", "expected decklink: and the number of the card, from 0"),
     ],
 )
-def test_devices_that_are_not_there(source: str, message: str, tmp_path: Path) -> None:
+def test_missing_device_gives_one_line(source: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         run(RunSettings(source, tmp_path / "o.mp4", **IN_PROCESS))
     assert message in str(caught.value)
@@ -203,16 +203,16 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 
 def test_polyps_as_json_lines(frame_folder: Path, tmp_path: Path) -> None:
-    told: list[Any] = []
+    reported: list[Any] = []
     settings = RunSettings(
         frame_folder, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime"), fps=10,
         polyps=tmp_path / "polyps.jsonl",
     )  # fmt: skip
-    summary = run(settings, on_polyps=lambda *arguments: told.append(arguments))
+    summary = run(settings, on_polyps=lambda *arguments: reported.append(arguments))
     lines = lines_of(tmp_path / "polyps.jsonl")
     assert [line["frame"] for line in lines] == list(range(8))
     assert [line["time"] for line in lines] == pytest.approx(np.arange(8) / 10)
-    assert [[p.as_dict() for p in polyps] for _, _, polyps in told] == [
+    assert [[p.as_dict() for p in polyps] for _, _, polyps in reported] == [
         line["polyps"] for line in lines
     ]
     with_polyp = [line for line in lines if line["polyps"]]

@@ -55,18 +55,18 @@ def test_shared_memory_gives_the_same_numbers_as_in_process(
 
 
 @pytest.mark.parametrize("name", ["xpnet_onnx", "xpnet_lite_onnx"])
-def test_every_model_is_served_as_its_own_card_says(
+def test_every_served_model_matches_its_card(
     server: TritonServer, frames: list[np.ndarray], name: str
 ) -> None:
     card = read_card(MODEL_REPOSITORY / name / "card.json")
     inference = TritonInference(server.grpc_url, name, card)
-    alone = OnnxInference(MODEL_REPOSITORY / name / "1" / "model.onnx", AUTO)
+    in_process_ = OnnxInference(MODEL_REPOSITORY / name / "1" / "model.onnx", AUTO)
     tensor = frame_to_tensor(frames[2], card.input.height, card.input.width)
     np.testing.assert_allclose(
-        inference.submit(tensor).result(), alone.submit(tensor).result(), rtol=0, atol=1e-5
+        inference.submit(tensor).result(), in_process_.submit(tensor).result(), rtol=0, atol=1e-5
     )
     inference.close()
-    alone.close()
+    in_process_.close()
 
 
 def test_plain_grpc_gives_the_same_numbers(

@@ -16,7 +16,7 @@ def card() -> Card:
     return new_card("xpnet", "student", 7, 256, licence="Apache-2.0", data=data, git_commit="a1")
 
 
-def test_card_survives_json(card: Card, tmp_path: Path) -> None:
+def test_card_is_equal_after_writing_and_reading(card: Card, tmp_path: Path) -> None:
     scored = replace(card, scores={"c6": {"dice": 0.5}})
     scored.write(tmp_path / "card.json")
     assert read_card(tmp_path / "card.json") == scored

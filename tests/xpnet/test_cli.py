@@ -25,11 +25,11 @@ def test_unknown_host_is_reported(xpnet) -> None:
     assert "give another address" in one_line(xpnet("serve", "--host", "nosuch.invalid"))
 
 
-def test_info_for_a_person(xpnet) -> None:
+def test_info_as_text(xpnet) -> None:
     assert "1,839,333 parameters, 12.11 G multiply-adds" in xpnet("doctor", "info").stdout
 
 
-def test_doctor_knows_what_is_here(xpnet) -> None:
+def test_doctor_finds_the_installed_parts(xpnet) -> None:
     result = xpnet("doctor", "--json")
     assert result.returncode == 0, result.stdout
     found = {c["name"]: c for c in json.loads(result.stdout)}
@@ -37,7 +37,7 @@ def test_doctor_knows_what_is_here(xpnet) -> None:
     assert found["tritonserver"]["found"].endswith("bin/tritonserver")
 
 
-def test_doctor_says_what_is_missing_and_ends_with_1(
+def test_doctor_reports_missing_parts_with_exit_code_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from deepstream import gstreamer
@@ -50,7 +50,7 @@ def test_doctor_says_what_is_missing_and_ends_with_1(
     assert "scripts/setup.sh" in said
 
 
-def test_wrong_use_ends_with_2(xpnet) -> None:
+def test_wrong_use_gives_exit_code_2(xpnet) -> None:
     for arguments in ((), ("nosuch",), ("run",), ("run", "a.mp4"), ("evaluate",)):
         assert xpnet(*arguments).returncode == 2
 

@@ -44,7 +44,7 @@ def test_full_disk_is_reported(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_output_replaces_no_input_and_no_other_output(tmp_path: Path) -> None:
+def test_output_that_is_an_input_or_another_output_is_refused(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.touch()
     link = tmp_path / "link.mp4"

@@ -26,7 +26,7 @@ def test_alpha_changes_nothing(frames: list[np.ndarray]) -> None:
     )
 
 
-def test_shrinking_averages() -> None:
+def test_downscaling_averages_pixels() -> None:
     frame = np.zeros((64, 64, 3), np.uint8)
     frame[::2] = 200  # stripes of one pixel: sampling would give 0 or 200
     np.testing.assert_allclose(frame_to_tensor(frame, 16, 16), 100 / 255, atol=1 / 255)
@@ -52,7 +52,7 @@ def disc(size: int) -> np.ndarray:
     return np.clip(0.5 + (0.31 - np.hypot(x, y)) * 8, 0, 1).astype(np.float32)
 
 
-def test_edges_are_smooth_because_the_map_is_scaled_before_the_cut() -> None:
+def test_map_is_scaled_before_thresholding_so_that_edges_are_smooth() -> None:
     true = disc(1024) > 0.5
     ours = probabilities_to_mask(disc(64), 1024, 1024, 0.5).astype(bool)
     blocky = np.kron(disc(64) > 0.5, np.ones((16, 16), bool))

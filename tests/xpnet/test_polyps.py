@@ -47,7 +47,7 @@ def test_each_area_is_measured_and_the_largest_comes_first() -> None:
     np.testing.assert_array_equal(redrawn, mask)
 
 
-def test_the_probability_is_the_mean_over_the_polyp_alone() -> None:
+def test_probability_is_the_mean_over_the_polyp_only() -> None:
     mask = discs((60, 60, 10), (200, 120, 30))
     probabilities = np.where(mask > 0, np.float32(0.6), np.float32(0))
     probabilities[:, :150] *= 1.5
@@ -97,7 +97,7 @@ def test_flash_gets_no_id() -> None:
     assert ids(PolypTracker(), flashes) == [[None], [], [None], [None], [], [None]]
 
 
-def test_an_id_outlives_a_short_gap_and_not_a_long_one() -> None:
+def test_id_is_kept_over_a_short_gap_but_not_a_long_one() -> None:
     steady = [[boxed(20)]] * CONFIRM_FRAMES
     short, long = int(MAX_LOST_S / 0.04) - 1, int(MAX_LOST_S / 0.04) + 2
     tracker = PolypTracker()

@@ -48,7 +48,7 @@ class InProcessInference:
         self._child = context.Process(target=_run_child, args=(child_pipe,), daemon=True)
         self._child.start()
         child_pipe.close()
-        # Sent through the pipe, not as process arguments: if the child dies before it has read
+        # Sent through the pipe, not as process arguments: if the child ends before it has read
         # megabytes of arguments, the parent hangs.
         self._request((model_dir, runtime, frames), LOAD_TIMEOUT_S)
 

@@ -1,4 +1,4 @@
-"""A Triton server as a benchmark sees it: its addresses, models and dynamic batching."""
+"""The Triton server of a benchmark: its addresses, models and dynamic batching."""
 
 from __future__ import annotations
 

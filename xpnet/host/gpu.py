@@ -67,11 +67,11 @@ def describe_gpu(target: str) -> dict[str, str]:
             command, capture_output=True, text=True, timeout=DRIVER_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(f"nvidia-smi sees no GPU: {error}") from error
+        raise UserError(f"nvidia-smi finds no GPU: {error}") from error
     rows = [row for line in result.stdout.splitlines() if len(row := line.rsplit(", ", 2)) == 3]
     if result.returncode or not rows:
         reason = (result.stderr or result.stdout).strip().splitlines()[:1]
-        raise UserError(f"nvidia-smi sees no GPU: {(reason or ['no output'])[0]}")
+        raise UserError(f"nvidia-smi finds no GPU: {(reason or ['no output'])[0]}")
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0]
     if chosen.startswith("GPU-"):
         rows = [row for row in rows if row[2].startswith(chosen)] or rows

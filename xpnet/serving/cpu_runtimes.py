@@ -20,7 +20,7 @@ from xpnet.host.cpu import cpu_flags
 
 RUNTIMES = ("onnxruntime", "openvino")
 AUTO = "auto"
-"""Stands for the runtime that `best_runtime` returns."""
+"""Selects the runtime that `best_runtime` returns."""
 BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 HINT = "scripts/setup.sh"
 FATAL = 4

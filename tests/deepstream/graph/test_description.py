@@ -130,7 +130,7 @@ def test_wrong_name_or_value_is_detected() -> None:
 
 
 @pytest.mark.parametrize("factory", [f for f in NVIDIA if NVIDIA[f].shared_object])
-def test_nvidias_own_library_holds_the_names_of_the_properties(factory: str) -> None:
+def test_nvidia_library_contains_the_names_of_the_properties(factory: str) -> None:
     libraries = folder()
     assert libraries is not None
     content = (libraries / NVIDIA[factory].shared_object).read_bytes()
@@ -139,7 +139,7 @@ def test_nvidias_own_library_holds_the_names_of_the_properties(factory: str) -> 
         assert f"{name}\0".encode() in content, name
 
 
-def test_names_are_unique_and_links_lead_somewhere() -> None:
+def test_element_names_are_unique_and_links_have_a_target() -> None:
     for graph in GRAPHS:
         names = [row.name for row in graph.elements]
         assert len(set(names)) == len(names)
@@ -194,7 +194,7 @@ def test_stage_that_a_platform_lacks_is_reported() -> None:
         describe_graph("gstreamer", SOURCES["file"], "file", SINK, mode="none")
 
 
-def test_the_launch_line_is_what_gstreamer_parses() -> None:
+def test_gstreamer_parses_the_launch_line() -> None:
     graph = describe_graph("gstreamer", open_clip(CLIP, 25), "file", SINK)
     pipeline = Gst.parse_launch(graph.as_launch())
     for row in graph.elements:
@@ -224,14 +224,14 @@ def test_drawing_in_the_docs_is_up_to_date(xpnet, tmp_path: Path, platform: str)
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz")
-def test_graphviz_draws_it(xpnet, tmp_path: Path) -> None:
+def test_graphviz_draws_the_graph(xpnet, tmp_path: Path) -> None:
     picture = tmp_path / "graph.png"
     assert xpnet("run", "graph", CLIP, "--picture", picture).returncode == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert [p.name for p in tmp_path.iterdir()] == ["graph.png"]
 
 
-def test_drawing_without_graphviz_is_one_line(xpnet, tmp_path: Path) -> None:
+def test_drawing_without_graphviz_gives_one_line(xpnet, tmp_path: Path) -> None:
     import os
 
     result = xpnet(

@@ -93,8 +93,8 @@ def test_end_of_source_is_posted_and_does_not_end_the_graph() -> None:
         pipeline.get_by_name("source").emit("end-of-stream")
         assert list(pulled(pipeline)) == [40]
         bus = pipeline.get_bus()
-        told = bus.timed_pop_filtered(Gst.SECOND, Gst.MessageType.APPLICATION)
-        assert told.get_structure().get_name() == ENDED
+        message = bus.timed_pop_filtered(Gst.SECOND, Gst.MessageType.APPLICATION)
+        assert message.get_structure().get_name() == ENDED
         assert bus.pop_filtered(Gst.MessageType.EOS) is None
 
 

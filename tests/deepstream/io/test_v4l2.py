@@ -35,7 +35,7 @@ GRABBER = "video/x-raw,format=UYVY,width=[16,4096],height=[16,2160],framerate=[0
         (GRABBER, (1080, 1920), 59.94, "v4l2"),
     ],
 )
-def test_raw_frames_where_the_device_has_them(
+def test_raw_frames_are_preferred_if_the_device_offers_them(
     offered: str, size: tuple[int, int], fps: float, form: str
 ) -> None:
     assert format_among("/dev/video0", Gst.Caps.from_string(offered), *size, fps) == form

@@ -100,7 +100,7 @@ def test_numpy_2_with_pyds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         deepstream_checks.load_pyds()
 
 
-def test_pyds_that_is_old_broken_or_right(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_and_missing_pyds_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, "1.26.4")
     monkeypatch.setattr(
         deepstream_checks, "REQUIRED_PYDS_NAMES", ("get_nvds_buf_surface", "get_everything")
@@ -142,9 +142,9 @@ def test_model_with_another_card_is_refused(repository: Path, card: Card) -> Non
 def test_config_is_generated_from_the_card(
     repository: Path, card: Card, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Any] = []
+    calls: list[Any] = []
     monkeypatch.setattr(
-        infer_server_config, "check_served", lambda *arguments: asked.append(arguments)
+        infer_server_config, "check_served", lambda *arguments: calls.append(arguments)
     )
     found, control = config(repository)
     assert found == card
@@ -158,7 +158,7 @@ def test_config_is_generated_from_the_card(
     assert (grpc.url, grpc.enable_cuda_buffer_sharing) == ("127.0.0.1:8001", True)
     far = config(repository, url="10.0.0.2:8001")[1].infer_config.backend.triton.grpc
     assert not far.enable_cuda_buffer_sharing
-    assert asked == [(f"{host}:8001", "xpnet_lite", card) for host in ("127.0.0.1", "10.0.0.2")]
+    assert calls == [(f"{host}:8001", "xpnet_lite", card) for host in ("127.0.0.1", "10.0.0.2")]
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_no_hardware_encoder_here() -> None:
     assert not deepstream_checks.has_hardware_encoder()
 
 
-def test_a_jetson_is_one_that_is_detected_or_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jetson_setting_selects_the_platform_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deepstream_platform, "check_deepstream", lambda: None)
     monkeypatch.setattr(deepstream_platform, "load_pyds", lambda: offered)
     for jetson, name in ((False, "deepstream"), (True, "deepstream-jetson")):

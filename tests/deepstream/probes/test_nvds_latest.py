@@ -53,8 +53,8 @@ def test_skipped_frames_show_the_newest_mask_and_record_its_age(
     card: Card, frame: np.ndarray
 ) -> None:
     seen: list[Segmentation] = []
-    told: list[Any] = []
-    results = PolypResults(on_polyps=lambda *arguments: told.append(arguments))
+    reported: list[Any] = []
+    results = PolypResults(on_polyps=lambda *arguments: reported.append(arguments))
     probes = nvds_probes(card, interval=2, on_mask=seen.append, results=results)
     drawn = played(probes, frame, [20, None, None, None, 150, None])
     np.testing.assert_array_equal(drawn[1], drawn[0])
@@ -65,19 +65,19 @@ def test_skipped_frames_show_the_newest_mask_and_record_its_age(
     ages = [round(1000 * age) for age in probes.statistics.mask_age_s]
     assert ages == [0, 40, 80, 0, 40]
     assert [s.timestamp_ns for s in seen] == [0, 0, 0, 4 * FRAME_NS, 4 * FRAME_NS]
-    assert [number for number, _, polyps in told if polyps is None] == [3]
+    assert [number for number, _, polyps in reported if polyps is None] == [3]
     found = probes.statistics
     assert (found.frames, found.frames_with_polyp, found.frames_without_mask) == (6, 5, 1)
     assert found.probe_errors == 0
 
 
-def test_one_mask_counts_once_however_many_frames_show_it(card: Card, frame: np.ndarray) -> None:
+def test_repeated_mask_counts_once_for_confirmation(card: Card, frame: np.ndarray) -> None:
     """An id is assigned after three masks, not after three frames with one mask."""
-    told: list[Any] = []
-    results = PolypResults(on_polyps=lambda *arguments: told.append(arguments))
+    reported: list[Any] = []
+    results = PolypResults(on_polyps=lambda *arguments: reported.append(arguments))
     probes = nvds_probes(card, interval=2, results=results)
     played(probes, frame, [20, None, None] * 3)
-    assert [polyps[0].id for _, _, polyps in told] == [None] * 6 + [1] * 3
+    assert [polyps[0].id for _, _, polyps in reported] == [None] * 6 + [1] * 3
 
 
 def test_mask_older_than_a_second_is_not_shown(card: Card, frame: np.ndarray) -> None:

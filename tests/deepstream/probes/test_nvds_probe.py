@@ -100,8 +100,8 @@ def test_both_probes_draw_the_same_bytes(
     result = buffers.tensor(probability_map) if probabilities else buffers.segmentation(classes)
     probes = nvds_probes(card, probabilities=probabilities)
     drawn = surfaces(through(probes, buffers.batched(frame[None], [result]))[0], *SIZE)[0]
-    asked = probability_map if probabilities else (classes == 0).astype(np.float32)
-    np.testing.assert_array_equal(drawn, drawn_on_the_cpu(card, frame, asked))
+    expected_map = probability_map if probabilities else (classes == 0).astype(np.float32)
+    np.testing.assert_array_equal(drawn, drawn_on_the_cpu(card, frame, expected_map))
     assert (drawn != frame).any(axis=2).mean() > 0.05
     assert probes.statistics.frames_with_polyp == probes.statistics.frames == 1
     assert probes.statistics.probe_errors == 0
@@ -130,15 +130,15 @@ def test_each_frame_of_a_batch_gets_its_own_mask(card: Card, frame: np.ndarray) 
 def test_polyps_become_objects_of_the_frame(
     card: Card, frame: np.ndarray, probability_map: np.ndarray
 ) -> None:
-    told: list[Any] = []
-    results = PolypResults(on_polyps=lambda *arguments: told.append(arguments))
+    reported: list[Any] = []
+    results = PolypResults(on_polyps=lambda *arguments: reported.append(arguments))
     probes = nvds_probes(card, probabilities=True, results=results)
     made = [
         buffers.batched(frame[None], [buffers.tensor(probability_map)], number * 40_000_000)
         for number in range(CONFIRM_FRAMES)
     ]
     last = through(probes, *made)[-1]
-    _, stamp, (large, small) = told[-1]
+    _, stamp, (large, small) = reported[-1]
     assert stamp == (CONFIRM_FRAMES - 1) * 40_000_000
     batch = pyds.gst_buffer_get_nvds_batch_meta(hash(last))
     (frame_meta,) = iterate_meta(batch.frame_meta_list, pyds.NvDsFrameMeta)

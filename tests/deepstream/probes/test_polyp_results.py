@@ -25,8 +25,8 @@ def mask(timestamp_ns: int | None = 0) -> Segmentation:
 
 
 def ids(results: PolypResults, shown: list[Segmentation | None]) -> list[Any]:
-    told = [results.frame(s, number * FRAME_NS, None) for number, s in enumerate(shown)]
-    return [None if polyps is None else [p.id for p in polyps] for polyps in told]
+    reported = [results.frame(s, number * FRAME_NS, None) for number, s in enumerate(shown)]
+    return [None if polyps is None else [p.id for p in polyps] for polyps in reported]
 
 
 def test_repeated_mask_is_tracked_once() -> None:
@@ -80,11 +80,11 @@ def test_failed_writes_are_counted_and_lose_no_polyp() -> None:
     def broken(*_: Any) -> None:
         raise ValueError("a mistake of the caller")
 
-    told: list[Any] = []
-    results = PolypResults(FullDisk(), lambda *arguments: told.append(arguments))
+    reported: list[Any] = []
+    results = PolypResults(FullDisk(), lambda *arguments: reported.append(arguments))
     assert ids(results, [mask(n * FRAME_NS) for n in range(3)])[-1] == [1]
     assert (results.errors, results.error) == (3, "OSError: [Errno 28] No space left on device")
-    assert len(told) == 3
+    assert len(reported) == 3
     stream = io.StringIO()
     results = PolypResults(stream, broken)
     assert ids(results, [mask(n * FRAME_NS) for n in range(3)])[-1] == [1]

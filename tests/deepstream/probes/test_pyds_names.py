@@ -60,7 +60,7 @@ def used_names(text: str) -> set[str]:
     return found
 
 
-def test_every_name_that_the_probe_uses_is_one_of_pyds(names: set[str]) -> None:
+def test_names_used_by_the_probe_exist_in_pyds(names: set[str]) -> None:
     used: set[str] = set()
     for module in MODULES:
         used |= used_names((ROOT / "deepstream" / module).read_text(encoding="utf-8"))
@@ -69,12 +69,12 @@ def test_every_name_that_the_probe_uses_is_one_of_pyds(names: set[str]) -> None:
     assert used_names("self.pyds.get_surface(1)") - names == {"get_surface"}
 
 
-def test_every_name_that_the_tests_offer_is_one_of_pyds(names: set[str]) -> None:
+def test_names_of_the_pyds_substitute_exist_in_pyds(names: set[str]) -> None:
     assert set(pyds.__all__) <= names
 
 
 @pytest.mark.parametrize("name", [n for n in pyds.__all__ if inspect.isclass(getattr(pyds, n))])
-def test_every_attribute_that_the_tests_offer_is_one_of_pyds(stub: ast.Module, name: str) -> None:
+def test_attributes_of_the_pyds_substitute_exist_in_pyds(stub: ast.Module, name: str) -> None:
     offered = {
         attribute
         for owner in getattr(pyds, name).__mro__
@@ -86,7 +86,9 @@ def test_every_attribute_that_the_tests_offer_is_one_of_pyds(stub: ast.Module, n
 
 
 @pytest.mark.parametrize("name", [n for n in pyds.__all__ if inspect.isfunction(getattr(pyds, n))])
-def test_every_function_takes_what_that_of_pyds_takes(stub: ast.Module, name: str) -> None:
+def test_functions_of_the_pyds_substitute_have_the_same_parameters(
+    stub: ast.Module, name: str
+) -> None:
     (node,) = (n for n in stub.body if isinstance(n, ast.FunctionDef) and n.name == name)
     ours = list(inspect.signature(getattr(pyds, name)).parameters)
     assert ours == [argument.arg for argument in node.args.args]

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize("probabilities", [True, False], ids=["probabilities", "class map"])
-def test_deepstream_draws_and_lists_what_plain_gstreamer_does(
+def test_deepstream_and_plain_gstreamer_give_the_same_masks_and_polyps(
     frames_with_result: list[int], settings: RunSettings, tmp_path: Path, probabilities: bool
 ) -> None:
     summary = run(with_platform(settings, probabilities=probabilities))

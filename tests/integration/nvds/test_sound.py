@@ -26,9 +26,9 @@ def clip_with_audio(clip: Path, path: Path, codec: str, seconds: float) -> Path:
 
 def audio_packets(path: Path) -> list[bytes]:
     """Return a hash of each stored audio packet of a file."""
-    asked = ["ffmpeg", "-loglevel", "error", "-i", str(path), "-map", "0:a", "-c", "copy",
+    command = ["ffmpeg", "-loglevel", "error", "-i", str(path), "-map", "0:a", "-c", "copy",
              "-f", "framehash", "-"]  # fmt: skip
-    lines = subprocess.run(asked, capture_output=True, check=True).stdout.splitlines()
+    lines = subprocess.run(command, capture_output=True, check=True).stdout.splitlines()
     return [line.rpartition(b",")[2] for line in lines if not line.startswith(b"#")]
 
 
@@ -69,10 +69,10 @@ def test_audio_and_video_stay_in_sync(
 
 def audio_start_s(path: Path) -> float:
     """Return when the audio of a file starts."""
-    asked = ["ffmpeg", "-i", str(path), "-af", "silencedetect=n=-30dB:d=0.1", "-vn", "-f", "null",
+    command = ["ffmpeg", "-i", str(path), "-af", "silencedetect=n=-30dB:d=0.1", "-vn", "-f", "null",
              "-"]  # fmt: skip
-    said = subprocess.run(asked, capture_output=True, text=True, check=True).stderr
-    return float(re.findall(r"silence_end: ([\d.]+)", said)[0])
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    return float(re.findall(r"silence_end: ([\d.]+)", output)[0])
 
 
 def test_audio_that_the_container_cannot_hold_is_left_out(

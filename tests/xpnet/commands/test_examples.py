@@ -25,7 +25,7 @@ def example_of(name: str, capsys: pytest.CaptureFixture[str]) -> str:
     return lines[lines.index("example:") + 1].strip()
 
 
-def test_there_are_ten_verbs() -> None:
+def test_there_are_ten_commands() -> None:
     assert {name.split()[0] for name in NAMES} == VERBS
 
 
@@ -61,7 +61,7 @@ def parse_default(name: str) -> object:
     return parser.choices[name].get_default("command")  # type: ignore[index]
 
 
-def test_further_commands_are_named_by_their_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_a_command_lists_its_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["evaluate", "--help"])
     shown = capsys.readouterr().out
@@ -84,7 +84,7 @@ def test_two_words_become_one_command(words: list[str], joined: list[str]) -> No
 
 
 @pytest.mark.parametrize("verb", ["graph", "table", "panel", "tune", "info", "verify-target"])
-def test_a_verb_of_before_is_refused(verb: str) -> None:
+def test_removed_command_is_refused(verb: str) -> None:
     with pytest.raises(SystemExit) as exit_:
         parse([verb])
     assert exit_.value.code == 2

@@ -35,10 +35,10 @@ def test_gpu_of_several_kinds_is_selected_by_uuid(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("echo 'NVIDIA-SMI has failed'; exit 9", "sees no GPU: NVIDIA-SMI has failed"),
-        ("echo 'No devices were found'", "sees no GPU: No devices were found"),
-        ("true", "sees no GPU: no output"),
-        ("exec sleep 60", "sees no GPU: .*timed out after"),
+        ("echo 'NVIDIA-SMI has failed'; exit 9", "finds no GPU: NVIDIA-SMI has failed"),
+        ("echo 'No devices were found'", "finds no GPU: No devices were found"),
+        ("true", "finds no GPU: no output"),
+        ("exec sleep 60", "finds no GPU: .*timed out after"),
     ],
 )
 def test_broken_driver_is_reported(

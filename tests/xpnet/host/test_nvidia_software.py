@@ -135,7 +135,7 @@ def test_part_of_another_release_is_a_mismatch(
     ("driver", "expected"),
     [("590.48.01", "needs 595.58 or newer"), ("", "no output of nvidia-smi")],
 )
-def test_the_driver(driver: str, expected: str, tmp_path: Path) -> None:
+def test_driver_version_is_compared(driver: str, expected: str, tmp_path: Path) -> None:
     rtx(tmp_path)
     mismatch = only(find_mismatches(seen(tmp_path, driver, Module(NVIDIA_PYDS, "1.2.2"))))
     assert mismatch.name == "driver"
@@ -213,7 +213,7 @@ PAGE = ROOT / "docs" / "compatibility.md"
     ("part", "lines"),
     [("releases", releases_table()), ("issues", known_issues_table()), ("sources", sources_list())],
 )
-def test_the_page_is_that_of_the_data(part: str, lines: list[str]) -> None:
+def test_compatibility_page_is_up_to_date(part: str, lines: list[str]) -> None:
     found = re.search(rf"<!-- {part} -->\n(.*?)<!-- end of {part} -->", PAGE.read_text(), re.DOTALL)
     assert found is not None
     assert found[1].splitlines() == lines

@@ -39,7 +39,7 @@ def test_runtimes_agree_in_float32(tensors: np.ndarray) -> None:
 
 
 @pytest.mark.skipif(not computes_bf16(), reason="this CPU multiplies no bfloat16")
-def test_bfloat16_leaves_the_masks_as_they_are(tensors: np.ndarray) -> None:
+def test_bfloat16_keeps_the_masks(tensors: np.ndarray) -> None:
     ours, theirs = run("openvino", "bf16", tensors), run("onnxruntime", None, tensors)
     assert 0 < np.abs(ours - theirs).mean() < 0.01
     both = ((ours > 0.5) & (theirs > 0.5)).sum()
@@ -47,7 +47,7 @@ def test_bfloat16_leaves_the_masks_as_they_are(tensors: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_batch_is_its_frames(runtime: str, tensors: np.ndarray) -> None:
+def test_batch_gives_the_same_output_as_single_frames(runtime: str, tensors: np.ndarray) -> None:
     together = run(runtime, None, tensors)
     for one, tensor in zip(together, tensors[:, None], strict=True):
         np.testing.assert_allclose(run(runtime, None, tensor)[0], one, atol=1e-5)

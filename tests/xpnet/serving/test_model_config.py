@@ -35,7 +35,7 @@ def test_config_parses_and_carries_its_folders_name(name: str) -> None:
     assert config(name).name == name
 
 
-def test_checked_in_configs_are_the_generators() -> None:
+def test_checked_in_configs_are_up_to_date() -> None:
     made = {"xpnet_frame": frame_config(DEFAULT_MODEL)}
     for name in NETWORKS:
         card = read_card(MODEL_REPOSITORY / name / "card.json")
@@ -45,7 +45,7 @@ def test_checked_in_configs_are_the_generators() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_tensors_are_the_cards(name: str) -> None:
+def test_tensors_of_the_config_match_the_card(name: str) -> None:
     card, found = read_card(MODEL_REPOSITORY / name / "card.json"), config(name)
     assert [(t.name, list(t.dims), t.data_type) for t in (*found.input, *found.output)] == [
         (card.input.name, list(card.input.shape[1:]), proto.TYPE_FP32),
@@ -73,7 +73,9 @@ def test_onnx_file_carries_the_card_beside_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["xpnet", "xpnet_lite"])
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_graphs_of_plans_fit_their_model_and_lose_nothing(name: str, precision: str) -> None:
+def test_reduced_precision_graphs_match_the_card_and_keep_the_scores(
+    name: str, precision: str
+) -> None:
     path = candidate_path(MODEL_REPOSITORY / name, precision)
     made, served = read_onnx_card(path), read_card(MODEL_REPOSITORY / name / "card.json")
     assert (made.name, made.input, made.output) == (served.name, served.input, served.output)

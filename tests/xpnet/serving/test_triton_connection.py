@@ -26,7 +26,7 @@ class Server:
         return {"inputs": said(self.card.input), "outputs": said(self.card.output)}
 
 
-def test_a_model_fits_its_card() -> None:
+def test_served_model_that_does_not_match_the_card_is_rejected() -> None:
     card = read_card(MODEL_REPOSITORY / "xpnet_lite" / "card.json")
     check_model(Server(card), "h:1", "m", card)
     with pytest.raises(UserError, match=r"Triton at h:1: model 'm' has .*, expected frames"):

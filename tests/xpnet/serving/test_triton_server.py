@@ -23,19 +23,19 @@ NO_MODEL = (
 
 
 @pytest.mark.parametrize(
-    ("log", "told"),
+    ("log", "reason"),
     [
         ([NO_DRIVER, "", NO_STUB], NO_STUB),
         ([NO_DRIVER, NO_STUB, NO_MODEL], "failed to load 'xpnet_onnx' version 1"),
     ],
 )
-def test_most_informative_log_line_is_reported(log: list[str], told: str) -> None:
+def test_most_informative_log_line_is_reported(log: list[str], reason: str) -> None:
     server = TritonServer.__new__(TritonServer)
     server._log = deque(log)
-    assert server.reason() == told
+    assert server.reason() == reason
 
 
-def test_without_a_path_the_stub_still_finds_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_without_path_gets_a_default_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Services and cron jobs may start it so; an empty PATH made it wait for 90 s."""
     started: dict[str, Any] = {}
 

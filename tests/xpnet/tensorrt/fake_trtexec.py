@@ -1,7 +1,7 @@
 """A fake trtexec with the real program's options, files and messages; it uses ONNX Runtime.
 
-It knows the options that trtexec of its version knows (NVIDIA's sampleOptions.cpp), and rejects
-others with the message of the real program. `fake_trtexec_program` of conftest.py sets VERSION
+It accepts the options of trtexec of its version (NVIDIA's sampleOptions.cpp) and rejects others
+with the message of the real program. `fake_trtexec_program` of conftest.py sets VERSION
 (100600 is 10.6.0), FAILURE and LOG. FAILURE is one of:
 
 - "slow": the build takes a minute.
