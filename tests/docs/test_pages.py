@@ -105,11 +105,11 @@ def test_readme_scores_equal_those_of_the_cards() -> None:
 def test_readme_library_example_draws_a_mask(tmp_path: Path, frames: list[np.ndarray]) -> None:
     code = re.search(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     assert code is not None
-    cv2.imwrite(str(tmp_path / "frame.png"), frames[0][..., ::-1])
+    cv2.imwrite(str(tmp_path / "frame.png"), frames[3][..., ::-1])
     subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, check=True)
     drawn = cv2.imread(str(tmp_path / "masks.png"))[..., ::-1]
-    assert drawn.shape == frames[0].shape
-    assert (drawn != frames[0]).any()
+    assert drawn.shape == frames[3].shape
+    assert (drawn != frames[3]).any()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

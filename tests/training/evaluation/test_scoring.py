@@ -182,7 +182,7 @@ def test_options_that_require_each_other(xpnet, data: Path, tmp_path: Path) -> N
     assert "expected a name that ends in .png or .jpg" in line
 
 
-@pytest.mark.parametrize("choice", [("--frame", "000", "--frame", "002"), ("--worst", "2")])
+@pytest.mark.parametrize("choice", [("--frame", "001", "--frame", "003"), ("--worst", "2")])
 def test_panel_has_a_row_for_each_frame_and_a_column_for_each_model(
     xpnet, data: Path, tmp_path: Path, choice: tuple[str, ...]
 ) -> None:
