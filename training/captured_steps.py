@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from training.methods.base import TrainingMethod
+
 WARM_UP = 3
 """Steps of each variant without capture: cuDNN measures its algorithms, the optimiser allocates."""
 
@@ -30,12 +32,12 @@ class CapturedSteps:
     """Runs the steps of a training method.
 
     Args:
-        method: The training method (training.trainer.TrainingMethod).
+        method: The training method (training.methods.base.TrainingMethod).
         enabled: Whether to capture; the method must run on a GPU, and its steps must not wait
             for the device.
     """
 
-    def __init__(self, method: Any, enabled: bool) -> None:
+    def __init__(self, method: TrainingMethod, enabled: bool) -> None:
         self.method = method
         self.stream = torch.cuda.Stream() if enabled else None
         self.pool = torch.cuda.graph_pool_handle() if enabled else None

@@ -12,6 +12,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from training.data.dataset import PolypDataset, steps_per_epoch
 from training.data.dataset_check import checked_pairs
 from training.data.readers import read_data_set
+from training.methods.base import TrainingMethod
 from training.methods.distillation import Distillation
 from training.methods.pix2pix import Pix2Pix
 from training.methods.supervised import Supervised
@@ -19,7 +20,7 @@ from training.models.merged_filters import merge_filters
 from training.models.weight_files import load_weights
 from training.models.zoo import Network, create_network
 from training.settings import DistillSettings, Pix2PixSettings, TrainSettings
-from training.trainer import Trainer, TrainingMethod
+from training.trainer import Trainer
 from xpnet.card import read_card
 from xpnet.errors import UserError
 from xpnet.files import check_writable

@@ -10,10 +10,10 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -23,8 +23,9 @@ from tqdm import tqdm
 from training.captured_steps import CapturedSteps
 from training.data.dataset import EpochSampler, PolypDataset, steps_per_epoch, training_loader
 from training.data.device_batches import DeviceBatches
+from training.methods.base import DivergedError, TrainingMethod
 from training.models.weight_files import git_commit, save_weights
-from training.models.zoo import MODEL_NAMES, Network, pretraining_data
+from training.models.zoo import MODEL_NAMES, pretraining_data
 from training.moving_average import MovingAverage
 from training.settings import TrainSettings, changed_settings
 from training.training_log import TrainingLog
@@ -45,60 +46,6 @@ PROGRESS_SECONDS = 1.0
 """Time between two updates of the progress bar's loss; each waits for the device."""
 WINNING_ACCURACY = 0.95
 """Accuracy of the discriminator above which it teaches little; a warning is logged."""
-
-
-class TrainingMethod(Protocol):
-    """What a training does with one batch: its networks, optimisers and losses.
-
-    A step has three parts, so that a GPU can replay the middle one (training.captured_steps).
-
-    Attributes:
-        network: The network whose weights are validated and saved.
-        networks: All networks in training with their optimisers.
-        provenance: Entries for the model card: initial weights, teachers.
-    """
-
-    network: Network
-    provenance: dict[str, Any]
-
-    @property
-    def networks(self) -> Sequence[Any]:
-        """All networks in training, each a training.methods.optimization.OptimizedNetwork."""
-
-    def variant(self, step: int) -> Hashable:
-        """Return what distinguishes a step's computation from that of other steps.
-
-        Args:
-            step: Number of the step in the run, from 0.
-        """
-
-    def compute(self, variant: Hashable, frames: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """Train on one batch.
-
-        Args:
-            variant: The step's variant; steps of one variant make the same computation.
-            frames: N x 3 x H x W in [0, 1].
-            masks: N x 1 x H x W, 0 or 1.
-
-        Returns:
-            The losses by name, each a scalar; `loss` is that of `network`.
-
-        Raises:
-            DivergedError: A loss or gradient is not finite; the weights are unchanged.
-        """
-
-    def advance(self, variant: Hashable) -> None:
-        """Set the learning rates of the next step."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state of networks, optimisers and schedules."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-
-
-class DivergedError(Exception):
-    """A loss or a gradient is not finite."""
 
 
 class Trainer:

@@ -22,8 +22,9 @@ SHORT = ("--window-ms", 100, "--concurrency", 2, "--transports", "grpc", "grpc+s
 
 def test_model_is_measured_with_and_without_batching(xpnet, tmp_path: Path) -> None:
     out, page, plot = (tmp_path / f"out.{suffix}" for suffix in ("json", "md", "svg"))
-    result = xpnet("bench", "server", "--models", DEFAULT_MODEL, *SHORT, "--rounds", 2, "--csv",
-                   tmp_path / "csv", "--json", out, "--markdown", page, "--plot", plot)  # fmt: skip
+    result = xpnet("bench", "server", "--full", "--models", DEFAULT_MODEL, *SHORT, "--rounds", 2,
+                   "--csv", tmp_path / "csv", "--json", out, "--markdown", page,
+                   "--plot", plot)  # fmt: skip
     assert result.returncode == 0, result.stderr
     report = json.loads(out.read_text())
     measured = [(r["transport"], r["batching"], r["concurrency"]) for r in report["rows"]]
@@ -47,8 +48,8 @@ def test_running_server_and_the_frame_model_are_measured(
     xpnet, server: TritonServer, tmp_path: Path
 ) -> None:
     result = xpnet("bench", "server", "--url", server.grpc_url, "--http-url", server.http_url,
-                   "--models", "xpnet_frame", "--window-ms", 100, "--concurrency", 1, "--csv",
-                   tmp_path, "--json", tmp_path / "o.json")  # fmt: skip
+                   "--full", "--models", "xpnet_frame", "--window-ms", 100, "--concurrency", 1,
+                   "--csv", tmp_path, "--json", tmp_path / "o.json")  # fmt: skip
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "o.json").read_text())
     assert [r["transport"] for r in report["rows"]] == ["http", "grpc", "grpc+system"]

@@ -69,7 +69,7 @@ class StudentWithAdapter(nn.Module):
 
 
 class Distillation:
-    """A TrainingMethod (training.trainer) with ground truth, teachers and a discriminator.
+    """A TrainingMethod (training.methods.base) with ground truth, teachers and a discriminator.
 
     Args:
         fabric: Devices and precision.

@@ -9,8 +9,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from training.methods.base import DivergedError
 from training.settings import TrainSettings
-from training.trainer import DivergedError
 
 PAPER_STEP_EPOCHS = 30
 """Epochs between two steps of the paper's schedule (section 3.2)."""

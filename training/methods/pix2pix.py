@@ -22,7 +22,7 @@ from training.settings import Pix2PixSettings
 
 
 class Pix2Pix:
-    """A TrainingMethod (training.trainer) with the ground truth and a patch discriminator.
+    """A TrainingMethod (training.methods.base) with the ground truth and a patch discriminator.
 
     Args:
         fabric: Devices and precision.

@@ -19,7 +19,7 @@ from training.settings import TrainSettings
 
 
 class Supervised:
-    """A TrainingMethod (training.trainer) whose loss compares with the ground truth only.
+    """A TrainingMethod (training.methods.base) whose loss compares with the ground truth only.
 
     Args:
         fabric: Devices and precision.

@@ -12,6 +12,17 @@ from xpnet.errors import UserError, not_installed
 from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.paths import ROOT
 
+SHORT_BENCH: dict[str, Any] = {
+    "models": ("xpnet_lite_onnx",), "transports": ("grpc", "grpc+system"), "batching": ("on",),
+    "concurrency": 2, "rounds": 3,
+}  # fmt: skip
+"""Defaults of `xpnet bench server`: an impression in about a minute."""
+FULL_BENCH: dict[str, Any] = {
+    "models": (), "transports": ("http", "grpc", "grpc+system", "grpc+cuda"),
+    "batching": ("on", "off"), "concurrency": 8, "rounds": 7,
+}  # fmt: skip
+"""Its defaults with --full; no models: all that can be served."""
+
 
 def add_bench(commands: Any) -> None:
     """Add `xpnet bench`, which only names its further commands."""
@@ -92,27 +103,38 @@ def add_server(commands: Any) -> None:
         "xpnet bench server --models xpnet_lite_onnx --rounds 3 --json build/server.json",
         server,
     )
-    p.add_argument("--models", nargs="+", default=[], help="(default: all that can be served)")
+    p.add_argument(
+        "--full",
+        action="store_true",
+        help="measure everything, as in docs/serving-speed.md: more than 15 minutes",
+    )
+    p.add_argument(
+        "--models",
+        nargs="+",
+        help="(default: xpnet_lite_onnx; with --full or --url all that can be served)",
+    )
     p.add_argument(
         "--transports",
         nargs="+",
-        default=["http", "grpc", "grpc+system", "grpc+cuda"],
         help="of http, grpc, grpc+system and grpc+cuda; the last one is compared with inference "
-        "in process (default: all that this machine has)",
+        "in process (default: grpc and grpc+system; with --full all that this machine has)",
     )
     p.add_argument(
         "--batching",
         nargs="+",
         choices=("on", "off"),
-        default=["on", "off"],
-        help="dynamic batching, of a server that is started here (default: both)",
+        help="dynamic batching, of a server that is started here (default: on; with --full both)",
     )
     p.add_argument(
-        "--concurrency", type=int, default=8, help="1 to so many requests at a time (default: 8)"
+        "--concurrency",
+        type=int,
+        help="1 to so many requests at a time (default: 2; with --full 8)",
     )
     p.add_argument("--window-ms", type=int, default=2000, help="(default: %(default)s)")
     p.add_argument(
-        "--rounds", type=int, default=7, help="of Triton and in process by turns (default: 7)"
+        "--rounds",
+        type=int,
+        help="of Triton and in process alternately (default: 3; with --full 7)",
     )
     p.add_argument(
         "--url", default="", metavar="HOST:PORT", help="gRPC of a running Triton, here or elsewhere"
@@ -232,16 +254,19 @@ def server(args: argparse.Namespace) -> int:
             check_writable(path)
     if args.plot:
         check_figure(args.plot)
+    chosen: dict[str, Any] = dict(FULL_BENCH if args.full else SHORT_BENCH)
+    if args.url:
+        chosen["models"] = ()  # a running server may serve others
+    for name in chosen:
+        value = getattr(args, name)
+        if value is not None:
+            chosen[name] = tuple(value) if isinstance(value, list) else value
     found = bench_server(
         BenchSettings(
             frames=tuple(sample_frames(args.frames, 8)),
             csv_dir=args.csv,
-            models=tuple(args.models),
-            transports=tuple(args.transports),
-            batching=tuple(args.batching),
-            concurrency=args.concurrency,
+            **chosen,
             window_ms=args.window_ms,
-            rounds=args.rounds,
             url=args.url,
             http_url=args.http_url,
             repository=args.repository,
