@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from training.models.merged_filters import dense_weight, merge_pair
 from xpnet.errors import UserError
 
 PAIR_FORMS = ("keep", "dense", "merge")
@@ -119,9 +120,8 @@ def _rewrite_pair(block: nn.Sequential, form: str) -> None:
     if form == "dense":
         block[1] = dense(second)
     elif form == "merge":
-        whole = dense(second)
-        weight = torch.einsum("omhw,mi->oihw", whole.weight, first.weight[:, :, 0, 0])
-        block[0] = _convolution(whole, weight, groups=1)
+        weight = merge_pair(first.weight, second.weight, second.groups)
+        block[0] = _convolution(second, weight, groups=1)
         block[1] = nn.Identity()
 
 
@@ -135,12 +135,7 @@ def _rewritten_scale(conv: nn.Conv2d, form: str) -> nn.Module:
 
 def dense(conv: nn.Conv2d) -> nn.Conv2d:
     """Return a grouped convolution as a dense one, with zeros between groups."""
-    inputs, outputs = conv.in_channels // conv.groups, conv.out_channels // conv.groups
-    weight = conv.weight.new_zeros(conv.out_channels, conv.in_channels, *conv.kernel_size)
-    for g in range(conv.groups):
-        rows, columns = slice(g * outputs, (g + 1) * outputs), slice(g * inputs, (g + 1) * inputs)
-        weight[rows, columns] = conv.weight[rows].detach()
-    return _convolution(conv, weight, groups=1)
+    return _convolution(conv, dense_weight(conv.weight, conv.groups), groups=1)
 
 
 def depthwise(conv: nn.Conv2d) -> nn.Sequential:

@@ -16,6 +16,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def dense_weight(weight: Tensor, groups: int) -> Tensor:
+    """Return the weight of a grouped convolution with zeros between the groups.
+
+    Args:
+        weight: O x I/groups x H x W.
+        groups: Number of groups.
+
+    Returns:
+        O x I x H x W.
+    """
+    if groups == 1:
+        return weight
+    outputs, inputs, height, width = weight.shape
+    blocks = weight.unflatten(0, (groups, outputs // groups))
+    identity = torch.eye(groups, dtype=weight.dtype, device=weight.device)
+    dense = torch.einsum("goihw,gk->gokihw", blocks, identity)
+    return dense.reshape(outputs, groups * inputs, height, width)
+
+
 def merge_pair(first: Tensor, second: Tensor, groups: int) -> Tensor:
     """Return the weight of the convolution that equals a 1x1 and a grouped one behind it.
 
@@ -48,7 +67,7 @@ def merge_branches(weights: Sequence[Tensor], groups: Sequence[int]) -> Tensor:
     padded = []
     for weight, count in zip(weights, groups, strict=True):
         margin = (largest - weight.shape[-1]) // 2
-        padded.append(F.pad(_dense(weight, count), (margin,) * 4))
+        padded.append(F.pad(dense_weight(weight, count), (margin,) * 4))
     return torch.cat(padded)
 
 
@@ -62,14 +81,3 @@ def merge_filters(network: nn.Module, enabled: bool = True) -> None:
     for module in network.modules():
         if hasattr(module, "merged"):
             module.merged = enabled  # type: ignore[assignment]
-
-
-def _dense(weight: Tensor, groups: int) -> Tensor:
-    """Return a grouped weight with zeros between the groups."""
-    if groups == 1:
-        return weight
-    outputs, inputs, height, width = weight.shape
-    blocks = weight.unflatten(0, (groups, outputs // groups))
-    identity = torch.eye(groups, dtype=weight.dtype, device=weight.device)
-    dense = torch.einsum("goihw,gk->gokihw", blocks, identity)
-    return dense.reshape(outputs, groups * inputs, height, width)
