@@ -13,10 +13,8 @@ import albumentations as A
 import cv2
 import numpy as np
 
+from training.data import augmentation_ranges as ranges
 from xpnet.frames import Frame, Mask
-
-MIN_LIT_BRIGHTNESS = 60
-"""Mean of a pixel's channels, in [0, 255], above which the pixel shows lit mucosa."""
 
 
 def paper_augmentation() -> A.Compose:
@@ -35,12 +33,18 @@ def scope_augmentation() -> A.Compose:
     return A.Compose(
         [
             *_paper_transforms(),
-            A.OneOf([A.MotionBlur(blur_limit=(3, 9)), A.GaussianBlur(blur_limit=(3, 5))], p=0.15),
-            A.GaussNoise(std_range=(0.01, 0.06), p=0.15),
-            SpecularSpots(p=0.2),
-            Interlacing(p=0.08),
-            DarkBorder(p=0.2),
-            A.ImageCompression(quality_range=(30, 90), p=0.2),
+            A.OneOf(
+                [
+                    A.MotionBlur(blur_limit=ranges.MOTION_BLUR_SIZE),
+                    A.GaussianBlur(blur_limit=(3, 5)),
+                ],
+                p=ranges.BLUR_PROBABILITY,
+            ),
+            A.GaussNoise(std_range=ranges.NOISE_STD, p=ranges.NOISE_PROBABILITY),
+            SpecularSpots(p=ranges.SPOTS_PROBABILITY),
+            Interlacing(p=ranges.INTERLACING_PROBABILITY),
+            DarkBorder(p=ranges.BORDER_PROBABILITY),
+            A.ImageCompression(quality_range=ranges.JPEG_QUALITY, p=ranges.COMPRESSION_PROBABILITY),
         ]
     )
 
@@ -57,7 +61,10 @@ class Interlacing(A.ImageOnlyTransform):
 
     def get_params(self) -> dict[str, Any]:
         """Draw the shift, in pixels of a frame 256 pixels wide."""
-        return {"shift": self.py_random.choice((-1, 1)) * self.py_random.uniform(2, 8)}
+        return {
+            "shift": self.py_random.choice((-1, 1))
+            * self.py_random.uniform(*ranges.INTERLACING_SHIFT)
+        }
 
     def apply(self, img: Frame, shift: float, **params: Any) -> Frame:
         """Return the frame (H x W x 3, uint8) with its odd lines shifted."""
@@ -74,8 +81,12 @@ class SpecularSpots(A.ImageOnlyTransform):
         """Draw the centres, half axes (relative to the frame) and angles (degrees)."""
         draw = self.py_random.uniform
         spots = [
-            (draw(0.1, 0.9), draw(0.1, 0.9), draw(0.003, 0.02), draw(0.003, 0.02), draw(0, 180))
-            for _ in range(self.py_random.randint(2, 12))
+            (
+                *(draw(*ranges.SPOT_POSITION) for _ in range(2)),
+                *(draw(*ranges.SPOT_HALF_AXIS) for _ in range(2)),
+                draw(0, 180),
+            )
+            for _ in range(self.py_random.randint(*ranges.SPOT_COUNT))
         ]
         return {"spots": spots}
 
@@ -85,7 +96,7 @@ class SpecularSpots(A.ImageOnlyTransform):
         glare: Any = np.zeros((height, width), np.float32)
         for x, y, a, b, angle in spots:
             centre = (round(x * width), round(y * height))
-            if img[centre[1], centre[0]].mean() < MIN_LIT_BRIGHTNESS:
+            if img[centre[1], centre[0]].mean() < ranges.MIN_LIT_BRIGHTNESS:
                 continue  # a dark place reflects no light
             axes = (max(1, round(a * width)), max(1, round(b * width)))
             cv2.ellipse(glare, centre, axes, angle, 0, 360, (1.0,), -1)
@@ -98,7 +109,10 @@ class DarkBorder(A.DualTransform):
 
     def get_params(self) -> dict[str, Any]:
         """Draw the radius, relative to half the diagonal, and the shape."""
-        return {"radius": self.py_random.uniform(0.72, 0.95), "disc": self.py_random.random() < 0.5}
+        return {
+            "radius": self.py_random.uniform(*ranges.BORDER_RADIUS),
+            "disc": self.py_random.random() < 0.5,
+        }
 
     def apply(self, img: Frame, radius: float, disc: bool, **params: Any) -> Frame:
         """Return the frame (H x W x 3, uint8), black outside the visible area."""
@@ -117,17 +131,23 @@ def _visible_area(height: int, width: int, radius: float, disc: bool) -> np.ndar
 
 
 def _paper_transforms() -> list[A.BasicTransform]:
+    factor = ranges.COLOUR_FACTOR
     return [
-        A.HorizontalFlip(p=0.5),
-        A.VerticalFlip(p=0.5),
-        A.RandomRotate90(p=0.5),
-        A.Affine(rotate=(-30, 30), scale=(0.75, 1.35), translate_percent=(-0.06, 0.06), p=0.8),
-        A.Perspective(scale=(0.02, 0.08), p=0.3),
+        A.HorizontalFlip(p=ranges.FLIP_PROBABILITY),
+        A.VerticalFlip(p=ranges.FLIP_PROBABILITY),
+        A.RandomRotate90(p=ranges.QUARTER_TURN_PROBABILITY),
+        A.Affine(
+            rotate=ranges.ROTATION_DEGREES,
+            scale=ranges.SCALE,
+            translate_percent=ranges.SHIFT,
+            p=ranges.AFFINE_PROBABILITY,
+        ),
+        A.Perspective(scale=ranges.PERSPECTIVE, p=ranges.PERSPECTIVE_PROBABILITY),
         A.ColorJitter(
-            brightness=(0.75, 1.25),
-            contrast=(0.75, 1.25),
-            saturation=(0.75, 1.25),
-            hue=(-0.04, 0.04),
-            p=0.8,
+            brightness=factor,
+            contrast=factor,
+            saturation=factor,
+            hue=ranges.HUE_SHIFT,
+            p=ranges.COLOUR_PROBABILITY,
         ),
     ]

@@ -1,8 +1,10 @@
 """The augmentation of training.data.augmentation for batches on a device, without host work.
 
 The parameters of all frames of an epoch are drawn at once; a step only indexes them. All changes of
-geometry are one homography, so that a frame is resampled once. The order of the colour changes is
-fixed. The distributions are those of training.data.augmentation.
+geometry are one homography, so that a frame is resampled once. Probabilities and ranges are those
+of training.data.augmentation. Different are: the order of the colour changes, which is fixed; hue,
+which is turned in YIQ; the corners of a perspective, which move uniformly; and compression, which
+quantises blocks as JPEG does but keeps the colours' resolution.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.data.augmentation import MIN_LIT_BRIGHTNESS
+from training.data import augmentation_ranges as ranges
 
-BLUR_SIZE = 9
+BLUR_SIZE = ranges.MOTION_BLUR_SIZE[1]
 """Height and width of the blur kernels, in pixels."""
-MAX_SPOTS = 12
+MAX_SPOTS = ranges.SPOT_COUNT[1]
 GREY = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the brightness of a pixel (ITU-R BT.601)."""
 JPEG_LUMINANCE = (
@@ -149,12 +151,15 @@ def _window_matrices(windows: np.ndarray) -> np.ndarray:
 
 def _draw_geometry(random: Generator, count: int) -> np.ndarray:
     """Draw homographies N x 3 x 3: flips, quarter turns, affine change and perspective."""
-    turned = np.where(random.random(count) < 0.5, random.integers(0, 4, count), 0)
-    flips = np.where(random.random((count, 2)) < 0.5, -1.0, 1.0)
-    is_affine = random.random(count) < 0.8
-    angle = np.where(is_affine, random.uniform(-30, 30, count), 0.0)
-    scale = np.where(is_affine, random.uniform(0.75, 1.35, count), 1.0)
-    shift = np.where(is_affine[:, None], random.uniform(-0.12, 0.12, (count, 2)), 0.0)
+    turned = np.where(
+        random.random(count) < ranges.QUARTER_TURN_PROBABILITY, random.integers(0, 4, count), 0
+    )
+    flips = np.where(random.random((count, 2)) < ranges.FLIP_PROBABILITY, -1.0, 1.0)
+    is_affine = random.random(count) < ranges.AFFINE_PROBABILITY
+    angle = np.where(is_affine, random.uniform(*ranges.ROTATION_DEGREES, count), 0.0)
+    scale = np.where(is_affine, random.uniform(*ranges.SCALE, count), 1.0)
+    # Positions are in [-1, 1], so a shift relative to the frame's size counts twice.
+    shift = np.where(is_affine[:, None], 2 * random.uniform(*ranges.SHIFT, (count, 2)), 0.0)
     radians = np.deg2rad(angle + 90 * turned)
     matrices = np.zeros((count, 3, 3))
     matrices[:, 0, 0] = matrices[:, 1, 1] = np.cos(radians) / scale
@@ -163,7 +168,8 @@ def _draw_geometry(random: Generator, count: int) -> np.ndarray:
     matrices[:, :2] *= flips[:, :, None]
     matrices[:, :2, 2] = shift
     matrices[:, 2, 2] = 1
-    strength = random.uniform(0.02, 0.08, count) * (random.random(count) < 0.3)
+    strength = random.uniform(*ranges.PERSPECTIVE, count)
+    strength *= random.random(count) < ranges.PERSPECTIVE_PROBABILITY
     corners = np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]])
     moved = corners + 2 * strength[:, None, None] * random.uniform(-1, 1, (count, 4, 2))
     return matrices @ _homographies(np.broadcast_to(corners, moved.shape), moved)
@@ -186,11 +192,11 @@ def _homographies(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 def _draw_colour(random: Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw colour matrices N x 3 x 3, and contrasts N."""
-    is_changed = random.random(count) < 0.8
+    is_changed = random.random(count) < ranges.COLOUR_PROBABILITY
     brightness, saturation, contrast = (
-        np.where(is_changed, random.uniform(0.75, 1.25, count), 1.0) for _ in range(3)
+        np.where(is_changed, random.uniform(*ranges.COLOUR_FACTOR, count), 1.0) for _ in range(3)
     )
-    hue = np.where(is_changed, random.uniform(-0.04, 0.04, count), 0.0) * 2 * math.pi
+    hue = np.where(is_changed, random.uniform(*ranges.HUE_SHIFT, count), 0.0) * 2 * math.pi
     # In YIQ, saturation scales the two colour axes and hue turns them.
     to_yiq = np.array([GREY, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
     change = np.zeros((count, 3, 3))
@@ -206,37 +212,44 @@ def _draw_artefacts(random: Generator, count: int, size: int) -> dict[str, np.nd
     def occurs(probability: float) -> np.ndarray:
         return random.random(count) < probability
 
-    spots = random.uniform(
-        (0.1, 0.1, 0.003, 0.003, 0.0), (0.9, 0.9, 0.02, 0.02, math.pi), (count, MAX_SPOTS, 5)
+    position, half_axis = ranges.SPOT_POSITION, ranges.SPOT_HALF_AXIS
+    lowest, highest = zip(position, position, half_axis, half_axis, (0, math.pi), strict=True)
+    spots = random.uniform(lowest, highest, (count, MAX_SPOTS, 5))
+    drawn = (
+        np.arange(MAX_SPOTS) < random.integers(ranges.SPOT_COUNT[0], MAX_SPOTS + 1, count)[:, None]
     )
-    drawn = np.arange(MAX_SPOTS) < random.integers(2, MAX_SPOTS + 1, count)[:, None]
-    spots[~(drawn & occurs(0.2)[:, None])] = 0
-    shift = np.rint(random.choice((-1, 1), count) * random.uniform(2, 8, count) * size / 256)
-    border = np.stack([random.uniform(0.72, 0.95, count), random.random(count) < 0.5], 1)
-    border[~occurs(0.2), 0] = 0
-    quality = random.uniform(30, 90, count)
+    spots[~(drawn & occurs(ranges.SPOTS_PROBABILITY)[:, None])] = 0
+    shift = np.rint(
+        random.choice((-1, 1), count)
+        * random.uniform(*ranges.INTERLACING_SHIFT, count)
+        * size
+        / 256
+    )
+    border = np.stack([random.uniform(*ranges.BORDER_RADIUS, count), random.random(count) < 0.5], 1)
+    border[~occurs(ranges.BORDER_PROBABILITY), 0] = 0
+    quality = random.uniform(*ranges.JPEG_QUALITY, count)
     # The scale of the quantisation table for a quality, as in libjpeg.
     quantiser = np.where(quality < 50, 50 / quality, 2 - quality / 50)
     return {
         "blur": _draw_blur(random, count),
-        "noise": random.uniform(0.01, 0.06, count) * occurs(0.15),
+        "noise": random.uniform(*ranges.NOISE_STD, count) * occurs(ranges.NOISE_PROBABILITY),
         "spots": spots,
-        "interlacing": shift * occurs(0.08),
+        "interlacing": shift * occurs(ranges.INTERLACING_PROBABILITY),
         "border": border,
-        "quality": quantiser * occurs(0.2),
+        "quality": quantiser * occurs(ranges.COMPRESSION_PROBABILITY),
     }
 
 
 def _draw_blur(random: Generator, count: int) -> np.ndarray:
-    """Draw kernels: for 15 % of the frames a line (motion) or a Gaussian, else the identity."""
+    """Draw kernels: for some frames a line (motion) or a Gaussian, else the identity."""
     radius = BLUR_SIZE // 2
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     kernels = np.zeros((count, BLUR_SIZE, BLUR_SIZE))
     kernels[:, radius, radius] = 1
     angles, lengths = random.uniform(0, math.pi, count), random.uniform(1, radius, count)
     sigmas, kinds = random.uniform(0.5, 1.1, count), random.random(count)
-    for i in np.flatnonzero(kinds < 0.15):
-        if kinds[i] < 0.075:
+    for i in np.flatnonzero(kinds < ranges.BLUR_PROBABILITY):
+        if kinds[i] < ranges.BLUR_PROBABILITY / 2:
             along = x * np.cos(angles[i]) + y * np.sin(angles[i])
             across = x * np.sin(angles[i]) - y * np.cos(angles[i])
             kernel = (np.clip(1 - abs(across), 0, 1)) * (abs(along) <= lengths[i])
@@ -275,7 +288,7 @@ def _draw_spots(picture: Tensor, spots: Tensor) -> Tensor:
     x0, y0, a, b, angle = (v[:, :, None, None] for v in spots.unbind(2))
     centres = torch.stack([x0, y0], -1).reshape(len(spots), -1, 1, 2) * 2 - 1
     lit = F.grid_sample(picture, centres, mode="nearest", align_corners=False).mean(1)
-    is_drawn = (a > 0) & (lit[:, :, :, None] * 255 >= MIN_LIT_BRIGHTNESS)
+    is_drawn = (a > 0) & (lit[:, :, :, None] * 255 >= ranges.MIN_LIT_BRIGHTNESS)
     y = (torch.arange(height, device=picture.device) + 0.5)[:, None] / height - y0
     x = (torch.arange(width, device=picture.device) + 0.5) / width - x0
     along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from training.data.augmentation import MIN_LIT_BRIGHTNESS
+from training.data.augmentation_ranges import MIN_LIT_BRIGHTNESS
 from xpnet.frames import Frame, Mask
 
 MIN_SIDE = 0.35
