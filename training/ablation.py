@@ -156,10 +156,11 @@ def _score_variant(
     results: Path,
 ) -> None:
     """Score a trained variant on the sets without a score, and write its row."""
-    log_lines = (weights.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    log_text = (weights.parent / "log.jsonl").read_text(encoding="utf-8")
+    validations = [json.loads(line) for line in log_text.splitlines()]
     row = {
-        "minutes": round(sum(json.loads(x)["seconds"] for x in log_lines) / 60, 1),
-        "epochs": len(log_lines),
+        "minutes": round(sum(v["seconds"] for v in validations) / 60, 1),
+        "epochs": validations[-1]["epoch"],
         "scores": _read_results(results).get(variant.name, {}).get("scores", {}),
     }
     for scored_set in sets:

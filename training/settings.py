@@ -67,7 +67,8 @@ class TrainSettings(BaseModel):
     cuda_graphs: bool = True  # on one GPU, replay each step as a CUDA graph
     # share of an epoch's frames without a polyp, at least; such frames are repeated to reach it
     empty_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    # share of the frames of which only a part without polyp is used, enlarged
+    # share of the frames of which only a part without polyp is used, enlarged; not with
+    # augmentation=none
     negative_crops: Annotated[float, Field(ge=0, le=1)] = 0.0
     validate_every: Count = 1  # epochs between two validations
     checkpoint_minutes: Weight = 10.0  # time between checkpoints; each epoch also ends with one

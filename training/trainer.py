@@ -136,7 +136,7 @@ class Trainer:
                     self.step, frames.to(memory_format=torch.channels_last), masks
                 )
             except DivergedError as error:
-                raise self._explain(error) from error
+                raise self._explain(error, self.step) from error
             if s.average:
                 self.averaged.update()
             for name, loss in losses.items():
@@ -172,13 +172,14 @@ class Trainer:
             for network in self.method.networks:
                 network.check_finite()
         except DivergedError as error:
-            raise self._explain(error) from error
+            raise self._explain(error, self.step - 1) from error
 
-    def _explain(self, error: DivergedError) -> UserError:
+    def _explain(self, error: DivergedError, step: int) -> UserError:
+        """Return the error for the user; on a GPU, `step` is the last one of several."""
+        epoch, number = divmod(step, self.steps)
         return UserError(
-            f"{error} at step {self.step % self.steps + 1} of {self.steps} in epoch "
-            f"{self.step // self.steps + 1}; training stopped; {self._describe_checkpoint()}; try "
-            "a smaller learning_rate"
+            f"{error} at step {number + 1} of {self.steps} in epoch {epoch + 1}; training stopped; "
+            f"{self._describe_checkpoint()}; try a smaller learning_rate"
         )
 
     def _finish_epoch(self, training_log: TrainingLog) -> None:

@@ -19,6 +19,7 @@ from training.methods.optimization import OptimizedNetwork
 from training.models.networks import student
 from training.models.weight_files import load_network, load_weights
 from training.models.zoo import NETWORKS
+from training.moving_average import MovingAverage
 from xpnet.card import read_card
 from xpnet.errors import UserError
 
@@ -94,6 +95,26 @@ def test_resumed_training_ends_with_the_same_weights(
     logs = [(folder / "log.jsonl").read_text().splitlines() for folder in folders]
     for ours, theirs in zip(*logs, strict=True):
         assert json.loads(ours)["loss"] == pytest.approx(json.loads(theirs)["loss"], abs=1e-7)
+
+
+def test_moving_average_starts_with_the_weights_and_reaches_its_decay() -> None:
+    network = torch.nn.BatchNorm1d(1)
+    average = MovingAverage(network, decay=0.5)
+    expected = None
+    for step in range(8):
+        network.weight.data.fill_(step)
+        network.num_batches_tracked.fill_(step)
+        average.update()
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = step if expected is None else decay * expected + (1 - decay) * step
+        assert float(average.module.weight) == pytest.approx(expected)
+    assert int(average.module.num_batches_tracked) == 7
+
+
+def test_epochs_between_validations_are_counted(tiny) -> None:
+    weights = train(tiny(epochs=5, validate_every=2))
+    log = (weights.parent / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in log] == [2, 4, 5]
 
 
 def assert_same(ours: object, theirs: object, where: str) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from training.export.layer_forms import apply_forms, find_parts, included_forms
 from training.models.zoo import NETWORKS
+from xpnet.card import STRIDE
 from xpnet.errors import UserError
 
 WARM_UP = 5
@@ -37,13 +38,16 @@ def bench_gpu(names: list[str], sizes: list[int], batches: list[int]) -> dict[st
         `batch`, `ms` (median of one call) and `frames_per_s`.
 
     Raises:
-        UserError: There is no NVIDIA GPU, or a network is unknown.
+        UserError: A network is unknown, a size is not a multiple of 16, or there is no NVIDIA GPU.
     """
-    if not torch.cuda.is_available():
-        raise UserError("device cuda: no NVIDIA GPU found; expected one with its driver")
     unknown = [name for name in names if name not in NETWORKS]
     if unknown:
         raise UserError(f"network '{unknown[0]}': expected some of {', '.join(NETWORKS)}")
+    wrong = [size for size in sizes if size < STRIDE or size % STRIDE]
+    if wrong:
+        raise UserError(f"size {wrong[0]}: expected a multiple of {STRIDE}")
+    if not torch.cuda.is_available():
+        raise UserError("device cuda: no NVIDIA GPU found; expected one with its driver")
     torch.backends.cudnn.benchmark = True
     rows = []
     for name in names:

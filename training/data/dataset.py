@@ -16,6 +16,7 @@ from tqdm import tqdm
 from training.data.augmentation import AUGMENTATIONS
 from training.data.negative_windows import WHOLE_FRAME, crop, find_negative_windows
 from training.data.pairs import Pair
+from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask, frame_to_tensor, resize_frame
 
 
@@ -37,7 +38,11 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
         seed: Seed of the augmentation.
         augmentation: A name in training.data.augmentation.AUGMENTATIONS.
         empty_share: Least share of frames without a polyp in an epoch; they are repeated for it.
-        negative_crops: Share of the frames of which only a part without polyp is used, enlarged.
+        negative_crops: Share of the frames of which only a part without polyp is used, enlarged;
+            without effect if the augmentation is `none`.
+
+    Raises:
+        UserError: A file cannot be read, or `empty_share` is set and no mask is empty.
 
     Attributes:
         samples: Frames and masks as `load_pair` returns them.
@@ -111,6 +116,7 @@ class EpochSampler(Sampler[int]):
     Attributes:
         order: Frames of this process in the whole epoch.
         skipped: `skip`.
+        rank: `rank`.
     """
 
     def __init__(
@@ -121,6 +127,7 @@ class EpochSampler(Sampler[int]):
         usable = len(frames) // world_size * world_size  # as many steps in every process
         self.order: list[int] = order[:usable][rank::world_size].tolist()
         self.skipped = skip
+        self.rank = rank
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.order[self.skipped :])
@@ -156,9 +163,13 @@ def training_loader(
 def _with_empty_share(samples: list[tuple[Frame, Mask]], share: float) -> list[int]:
     """Return all indices, with those of empty masks repeated until they have this share."""
     empty = [i for i, (_, mask) in enumerate(samples) if not mask.any()]
+    if share and not empty:
+        raise UserError(
+            f"empty_share {share}: none of {len(samples)} training frames is without a polyp"
+        )
     polyps = len(samples) - len(empty)
     wanted = math.ceil(share / (1 - share) * polyps)
-    repeated = [empty[i % len(empty)] for i in range(wanted - len(empty))] if empty else []
+    repeated = [empty[i % len(empty)] for i in range(wanted - len(empty))]
     return [*range(len(samples)), *repeated]
 
 

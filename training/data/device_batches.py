@@ -15,8 +15,8 @@ from training.data.device_augmentation import augment, draw_parameters
 class DeviceBatches:
     """The frames of a data set on a device.
 
-    The augmentation of a batch depends on (seed, epoch, position in the epoch) only, so that a
-    resumed run uses the same frames as an uninterrupted one.
+    The augmentation of a batch depends on (seed, epoch, process, position) only, so that a resumed
+    run uses the same frames as an uninterrupted one.
 
     Args:
         dataset: Frames and masks; `none` as augmentation leaves them unchanged.
@@ -42,7 +42,7 @@ class DeviceBatches:
             epoch: Number of the epoch, from 0.
         """
         d, order = self.dataset, sampler.order
-        random = np.random.default_rng((d.seed, epoch))
+        random = np.random.default_rng((d.seed, epoch, sampler.rank))
         windows = np.stack([d.draw_window(index, random) for index in order])
         with_artefacts = d.augmentation_name == "scope"
         parameters = draw_parameters(random, windows, d.size, with_artefacts).to(self.device)
@@ -54,5 +54,6 @@ class DeviceBatches:
             if d.augmentation is None:
                 yield frames.float() / 255, masks.float()
                 continue
-            self.generator.manual_seed((d.seed * 100_003 + epoch) * 1_000_003 + start)
+            seeds = np.random.SeedSequence((d.seed, epoch, sampler.rank, start))
+            self.generator.manual_seed(int(seeds.generate_state(1)[0]))
             yield augment(frames, masks, parameters[part], self.generator)

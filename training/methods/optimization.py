@@ -112,7 +112,9 @@ class OptimizedNetwork:
         """
         failed = int(self._failed_steps)
         if failed:
-            raise DivergedError(f"the {self.name} loss or its gradient is nan or inf")
+            raise DivergedError(
+                f"the {self.name} loss or its gradient was not finite in {failed} steps, the last"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of network, optimiser and schedule."""

@@ -65,7 +65,7 @@ def add_network(commands: Any) -> None:
         choices=("cpu", "cuda"),
         default="cpu",
         help="cuda: time each form of the networks in half precision on an NVIDIA GPU, with CUDA "
-        "graphs (default: cpu)",
+        "graphs; only --networks, --sizes and --json apply to it (default: cpu)",
     )
     net.add_argument("--sizes", type=int, nargs="+", default=[512], help="pixels (default: 512)")
     net.add_argument(

@@ -74,9 +74,12 @@ def test_table_has_the_speedup_over_the_unet() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_bench_on_a_gpu_names_the_missing_gpu(xpnet) -> None:
-    line = one_line(xpnet("bench", "network", "--device", "cuda", "--networks", "lite"))
-    assert "no NVIDIA GPU found" in line
+def test_bench_on_a_gpu_names_a_missing_gpu_and_wrong_values(xpnet) -> None:
+    call = ("bench", "network", "--device", "cuda", "--networks")
+    assert "no NVIDIA GPU found" in one_line(xpnet(*call, "lite"))
+    assert "network 'nosuch': expected some of" in one_line(xpnet(*call, "nosuch"))
+    line = one_line(xpnet(*call, "lite", "--sizes", 100))
+    assert "size 100: expected a multiple of 16" in line
 
 
 @pytest.mark.parametrize("name", ["student", "teacher", "unet"])

@@ -14,6 +14,7 @@ from training.data.device_augmentation import augment, draw_parameters
 from training.data.device_batches import DeviceBatches
 from training.data.negative_windows import MIN_SIDE, crop, find_negative_windows
 from training.data.readers import read_data_set
+from xpnet.errors import UserError
 
 
 def dataset(root: Path, **changes: object) -> PolypDataset:
@@ -109,5 +110,20 @@ def test_empty_frames_are_repeated_to_their_share(tmp_path: Path) -> None:
 def test_training_with_negative_crops_runs(tiny, augment_on: str) -> None:
     from training.jobs import train
 
-    made = tiny(epochs=1, augment_on=augment_on, negative_crops=0.5, empty_share=0.1)
-    assert train(made).is_file()
+    assert train(tiny(epochs=1, augment_on=augment_on, negative_crops=0.5)).is_file()
+
+
+def test_empty_share_without_an_empty_mask_is_refused(tiny) -> None:
+    from training.jobs import train
+
+    with pytest.raises(UserError, match=r"empty_share 0\.1: none of 8 training frames is without"):
+        train(tiny(epochs=1, empty_share=0.1))
+
+
+def test_two_processes_augment_differently(discs: Path) -> None:
+    data = dataset(discs)
+    made = DeviceBatches(data, 2, torch.device("cpu"))
+    samplers = [EpochSampler(data.epoch_frames, 3, 0, rank, 2, 0) for rank in range(2)]
+    samplers[1].order = samplers[0].order  # the same frames, so that only the augmentation differs
+    first, second = (next(iter(made.epoch(sampler, 0)))[0] for sampler in samplers)
+    assert not torch.equal(first, second)
