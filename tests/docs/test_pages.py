@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,25 @@ def test_engines_page_is_up_to_date() -> None:
             file = ROOT / "triton_models" / model / "onnx" / f"{precision}.report.json"
             for scores in json.loads(file.read_text(encoding="utf-8"))["scores"].values():
                 assert f"| {scores[precision]['dice']:.4f} |" in page, (name, precision)
+
+
+def test_seconds_of_training_epochs_are_those_of_the_logs() -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| `([\w-]+)` \| ([\d.]*) \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == 6
+    for name, *seconds in rows:
+        for day, expected in zip(("2026-11-26", "2026-11-27"), seconds, strict=True):
+            log = ROOT / "docs" / "data" / "h100" / day / f"{name}.jsonl"
+            if not expected:
+                assert not log.exists()
+                continue
+            lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+            starts = [0, *(line["epoch"] for line in lines)]
+            epochs = [
+                line["seconds"] / (line["epoch"] - start)
+                for line, start in zip(lines, starts, strict=False)
+            ]
+            assert f"{statistics.median(epochs):.1f}" == expected, (name, day)
 
 
 def test_table_of_gpu_times_is_up_to_date() -> None:
