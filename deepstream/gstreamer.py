@@ -17,7 +17,8 @@ try:
 
     gi.require_version("Gst", "1.0")
     gi.require_version("GstPbutils", "1.0")
-    from gi.repository import GLib, GObject, Gst, GstPbutils
+    gi.require_version("GstVideo", "1.0")
+    from gi.repository import GLib, GObject, Gst, GstPbutils, GstVideo
 except (ImportError, ValueError) as error:
     raise UserError(
         f"GStreamer's Python binding is missing ({error}): run scripts/setup.sh, and use the "
@@ -95,6 +96,7 @@ __all__ = [
     "GObject",
     "Gst",
     "GstPbutils",
+    "GstVideo",
     "gi",
     "has_element",
     "missing_elements",

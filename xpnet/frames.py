@@ -45,7 +45,7 @@ def resize_frame(frame: Frame, height: int, width: int) -> Frame:
     Area averaging when shrinking, so that fine texture does not alias; bilinear when enlarging.
 
     Args:
-        frame: H x W x C uint8.
+        frame: H x W or H x W x C, uint8 (or uint16, a plane of 10 bits).
         height: New height in pixels.
         width: New width in pixels.
     """
@@ -53,9 +53,8 @@ def resize_frame(frame: Frame, height: int, width: int) -> Frame:
         return frame
     shrinks = frame.shape[0] >= height and frame.shape[1] >= width
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(
-        cv2.resize(frame, (width, height), interpolation=interpolation), dtype=np.uint8
-    )
+    scaled: Frame = np.asarray(cv2.resize(frame, (width, height), interpolation=interpolation))
+    return scaled
 
 
 def frame_to_tensor(frame: Frame, height: int, width: int) -> NDArray[np.float32]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask, check_frame
@@ -47,10 +50,22 @@ def contour_thickness(height: int) -> int:
     return max(2, round(height / 270))
 
 
+@dataclass(frozen=True)
+class Plane:
+    """A part of a frame that is drawn on: the pixels themselves, or one plane of YUV.
+
+    Attributes:
+        pixels: Height x width, or height x width x channels, of uint8 or uint16. Planes of chroma
+            may have half the frame's height and width.
+        colour: What is drawn, one value for each channel.
+    """
+
+    pixels: NDArray[Any]
+    colour: tuple[int, ...]
+
+
 def draw_mask(frame: Frame, mask: Mask, style: OverlayStyle) -> None:
     """Draw a translucent fill and a smooth contour on a frame, in place.
-
-    Only the bounding box of the mask, and the width of the line around it, is written.
 
     Args:
         frame: H x W x 3 (RGB) or H x W x 4 (RGBA) uint8.
@@ -61,21 +76,71 @@ def draw_mask(frame: Frame, mask: Mask, style: OverlayStyle) -> None:
         ValueError: The mask does not have the frame's height and width.
     """
     check_frame(frame)
-    if mask.shape != frame.shape[:2]:
-        raise ValueError(f"mask of {mask.shape}: expected {frame.shape[:2]}, the frame's size")
+    colour = (*style.colour, 255)[: frame.shape[2]]
+    draw_on_planes([Plane(frame, colour)], mask, style)
+
+
+def draw_on_planes(planes: Sequence[Plane], mask: Mask, style: OverlayStyle) -> None:
+    """Draw a mask on the planes of a frame, in place.
+
+    Samples that are neither below the mask nor below its contour keep their value.
+
+    Args:
+        planes: The planes; the first has the frame's size.
+        mask: H x W mask.
+        style: The opacity; its colour is in the planes.
+
+    Raises:
+        ValueError: The mask does not have the frame's height and width.
+    """
+    size = planes[0].pixels.shape[:2]
+    if mask.shape != size:
+        raise ValueError(f"mask of {mask.shape}: expected {size}, the frame's size")
     left, top, width, height = cv2.boundingRect(mask)
     if width == 0:
         return
-    thickness = contour_thickness(frame.shape[0])
-    top, bottom = max(0, top - thickness), min(frame.shape[0], top + height + thickness)
-    left, right = max(0, left - thickness), min(frame.shape[1], left + width + thickness)
-    box = np.ascontiguousarray(frame[top:bottom, left:right])
+    thickness = contour_thickness(size[0])
+    # Even edges: a sample of chroma belongs to two by two pixels.
+    top, bottom = _even(top - thickness), min(size[0], _even(top + height + thickness + 1))
+    left, right = _even(left - thickness), min(size[1], _even(left + width + thickness + 1))
     inside = np.ascontiguousarray(mask[top:bottom, left:right])
-    colour = (*style.colour, 255)[: frame.shape[2]]
-    if style.opacity > 0:
-        fill = np.full_like(box, colour)
-        blended = cv2.addWeighted(fill, style.opacity, box, 1 - style.opacity, 0)
-        cv2.copyTo(blended, inside, box)
-    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(box, contours, -1, colour, thickness, cv2.LINE_AA)
-    frame[top:bottom, left:right] = box
+    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
+    for plane in planes:
+        across, down = (-(-size[i] // plane.pixels.shape[i]) for i in (1, 0))
+        view = plane.pixels[top // down : -(-bottom // down), left // across : -(-right // across)]
+        box = np.ascontiguousarray(view)
+        if style.opacity > 0:
+            _fill(box, np.ascontiguousarray(inside[::down, ::across]), plane.colour, style.opacity)
+        _outline(box, contours, (across, down), plane.colour, thickness)
+        view[...] = box
+
+
+def _even(value: int) -> int:
+    return max(0, value // 2 * 2)
+
+
+def _fill(box: NDArray[Any], inside: Mask, colour: tuple[int, ...], opacity: float) -> None:
+    """Mix a colour into the pixels of a box that are inside the mask, in place."""
+    blended = cv2.addWeighted(np.full_like(box, colour), opacity, box, 1 - opacity, 0)
+    cv2.copyTo(blended, inside, box)
+
+
+def _outline(
+    box: NDArray[Any],
+    contours: Sequence[NDArray[Any]],
+    subsampling: tuple[int, int],
+    colour: tuple[int, ...],
+    thickness: int,
+) -> None:
+    """Draw contours of the frame's size on a box of a plane; smooth with samples of 8 bits.
+
+    OpenCV draws smooth lines on 8 bits only, at quarters of a sample (`shift=2`).
+    """
+    across, down = subsampling
+    # In height, a sample of chroma is between its two pixels; in width it is at the left one.
+    quarters = np.array([4 // across, 4 // down], np.int32)
+    lines = [contour * quarters - (0, down - 1) for contour in contours]
+    width = max(1, round(thickness / max(subsampling)))
+    # A smooth line of width 1 is faint: two of them have the colour of a line of two pixels.
+    for _ in range(2 if width == 1 else 1):
+        cv2.polylines(box, lines, True, colour, width, cv2.LINE_AA, shift=2)

@@ -110,7 +110,7 @@ class Description:
         """Return the graph for gst-launch-1.0, without probes, to try elements on a target."""
         words = [
             " ".join([row.factory, f"name={row.name}", *(_word(k, v) for k, v in
-                      row.properties.items())])
+                      row.properties.items() if v)])
             for row in self.elements
         ]  # fmt: skip
         ends = [f"{link.source}. ! {link.target}.{link.target_pad}" for link in self.links]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from deepstream.graph.description import Description, ElementSpec
 from deepstream.graph.element_tables import NVMM
 from xpnet.addresses import without_credentials
@@ -69,7 +71,10 @@ def _label(description: Description, row: ElementSpec) -> str:
     if not row.name.startswith(row.factory):
         cells.append(f"<tr><td><i>{_escaped(row.name)}</i></td></tr>")
     for key, value in row.properties.items():
+        if not value:
+            continue
         shown = value.replace(NVMM, "NVMM").replace("video/x-raw,", "")
+        shown = re.sub(r"\{(\w+),.*?\}", r"\1 or others", shown)  # a list of formats
         if key in PATHS:
             shown = without_credentials(shown).rpartition("/")[2]
         text = f"{key} = {shown}" if key != "caps" else shown.replace(",", "\n")

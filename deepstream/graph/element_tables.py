@@ -1,7 +1,7 @@
 """Elements and properties of each platform, by stage.
 
     source.KIND     file, folder of images, RTSP stream, V4L2 device or SDI card
-    frame           frames of one size and format
+    frame           frames of one size, in a format that can be drawn on
     inference.MODE  `every`: each frame gets its own mask; `latest`: the newest mask, at the
                     source's frame rate (on DeepStream: of the frames that inference processes);
                     `none`: on DeepStream, after nvinferserver failed
@@ -19,9 +19,11 @@ from __future__ import annotations
 from deepstream.graph.description import ElementSpec, Table
 from xpnet.platforms import DGPU, GSTREAMER, JETSON
 
+# Without VUI a stream states neither matrix nor range, unless an option of x264 adds the range.
 # `quantizer` 20 shows no artefact on mucosa; `veryfast` leaves the cores to inference.
 X264_FILE = {
-    "pass": "quant", "quantizer": "20", "speed-preset": "veryfast", "key-int-max": "50"
+    "pass": "quant", "quantizer": "20", "speed-preset": "veryfast", "key-int-max": "50",
+    "insert-vui": "{write_tags}", "option-string": "{x264_options}"
 }  # fmt: skip
 X264_LIVE = {
     "bitrate": "{kilobits}", "speed-preset": "veryfast", "tune": "zerolatency",
@@ -66,6 +68,12 @@ JPEG = (
         "jpegdec", properties={"max-errors": "-1"}
     ),  # a broken frame does not end the stream
 )
+DECODED_FILE = (
+    ElementSpec("uridecodebin", "source", {"uri": "{uri}"}, dynamic_pads=True),
+    ElementSpec("videoconvert", "decoded"),
+    # Deinterlace 1080i or 576i; one frame for each pair of fields.
+    ElementSpec("deinterlace", properties={"mode": "auto", "fields": "top"}),
+)
 DECKLINK = ElementSpec("decklinkvideosrc", "source", {"device-number": "{device}", "mode": "auto"})
 DEINTERLACE = (
     ElementSpec("videoconvert"),  # formats that deinterlace does not accept
@@ -74,13 +82,18 @@ DEINTERLACE = (
 )
 DRAWN_QUEUE = ElementSpec("queue", "drawn", {"max-size-buffers": "4", **UNBOUNDED})
 
+TO_ENCODER = (
+    ElementSpec("videocrop", properties={"right": "{odd_width}", "bottom": "{odd_height}"}),
+    ElementSpec("videoconvert"),
+    ElementSpec("capsfilter", properties={"caps": "video/x-raw,format={encoded_formats}"}),
+)
+
 GSTREAMER_TABLE: Table = {
-    "source.file": (
-        ElementSpec("uridecodebin", "source", {"uri": "{uri}"}, dynamic_pads=True),
+    "source.file": DECODED_FILE,
+    # Rotate as the metadata says. Only there: videoflip does not accept every format.
+    "source.file-rotated": (
+        *DECODED_FILE,
         ElementSpec("videoconvert"),
-        # Deinterlace 1080i or 576i; one frame for each pair of fields.
-        ElementSpec("deinterlace", properties={"mode": "auto", "fields": "top"}),
-        # Rotate as the metadata says
         ElementSpec("videoflip", properties={"video-direction": "auto"}),
     ),
     "source.images": (ElementSpec("appsrc", "source"),),
@@ -105,7 +118,7 @@ GSTREAMER_TABLE: Table = {
         ElementSpec(
             "capsfilter",
             "canvas",
-            {"caps": "video/x-raw,format=RGBA,width={width},height={height},"
+            {"caps": "video/x-raw,format={drawn_formats},width={width},height={height},"
                      "pixel-aspect-ratio={pixel_aspect_ratio}"},
         ),
     ),
@@ -121,18 +134,8 @@ GSTREAMER_TABLE: Table = {
         ElementSpec("identity", "overlay", {"silent": "true"}, probes=(("src", "frame_leaves"),)),
         DRAWN_QUEUE,
     ),
-    "encoder.software": (
-        ElementSpec("videocrop", properties={"right": "{odd_width}", "bottom": "{odd_height}"}),
-        ElementSpec("videoconvert"),
-        ElementSpec("capsfilter", properties={"caps": "video/x-raw,format=I420"}),
-        ElementSpec("x264enc", "encoder", X264_FILE),
-    ),
-    "encoder.software-live": (
-        ElementSpec("videocrop", properties={"right": "{odd_width}", "bottom": "{odd_height}"}),
-        ElementSpec("videoconvert"),
-        ElementSpec("capsfilter", properties={"caps": "video/x-raw,format=I420"}),
-        ElementSpec("x264enc", "encoder", X264_LIVE),
-    ),
+    "encoder.software": (*TO_ENCODER, ElementSpec("x264enc", "encoder", X264_FILE)),
+    "encoder.software-live": (*TO_ENCODER, ElementSpec("x264enc", "encoder", X264_LIVE)),
     "sink.file": FILE,
     "sink.rtsp": RTSP,
     "sink.screen": (

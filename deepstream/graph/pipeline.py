@@ -3,13 +3,14 @@
 Plain GStreamer, file to file (`xpnet run graph` prints or draws it):
 
     uridecodebin                      decode
-    videoconvert deinterlace videoflip    deinterlace and rotate, if the file needs it
-    videoconvert videoscale canvas    RGBA at the size that the file declares
+    videoconvert deinterlace          deinterlace, if the file needs it (and videoflip: rotate)
+    videoconvert videoscale canvas    the decoder's own format, at the size that the file declares
     pacer                 <- probe    submit the frame to inference (mode `latest`: at its time)
     inflight (queue)                  as many frames as inference processes at a time
     overlay               <- probe    draw the mask
     drawn (queue)
-    videocrop videoconvert x264enc h264parse      even size, which H.264 requires
+    videocrop videoconvert x264enc h264parse      even size, which H.264 requires; nothing else
+                                      changes, so the picture outside the masks stays as decoded
     mp4mux | matroskamux  filesink
       ^ queue audioconvert audioresample avenc_aac aacparse       audio, if the file has any
 
@@ -33,12 +34,19 @@ from deepstream.graph.description import Description, assemble_description
 from deepstream.graph.element_tables import MEMORY, TABLES
 from deepstream.graph.pipeline_builder import build
 from deepstream.gstreamer import Gst
+from deepstream.io.colour_tags import keep_colour_tags
 from deepstream.io.live_source import LiveSource
 from deepstream.io.output import SinkProperties
 from deepstream.io.source import ImageFeeder, VideoSource
 from deepstream.io.v4l2 import rate_caps
 from deepstream.probes.base import Probes
 from deepstream.probes.pixels import timestamp_ns
+from deepstream.probes.video_frame import (
+    DRAWN_FORMATS,
+    YUV_FORMATS,
+    default_colorimetry,
+    format_caps,
+)
 from xpnet.inference import IN_FLIGHT
 from xpnet.platforms import GSTREAMER
 
@@ -88,6 +96,7 @@ def describe_graph(
         "odd_height": str(source.height % 2),
         "odd_width": str(source.width % 2),
         "pixel_aspect_ratio": source.pixel_aspect_ratio,
+        **format_values(source),
         "live": str(source.is_live).lower(),
         "sync": str(not source.is_live).lower(),  # a live frame is shown as soon as it arrives
         "latency_ms": str(RTSP_LATENCY_MS),
@@ -98,13 +107,39 @@ def describe_graph(
         "infer_config": infer_config,
         "interval": str(interval),
     }
+    kind = f"{source.kind}-rotated" if source.rotates and platform == GSTREAMER else source.kind
     encoder = "hardware" if hardware_encoder else "software"
     if source.is_live or sink_kind == "rtsp":
         encoder += "-live"
     sound = sink_kind == "file" and has_output_audio(platform, source, sink.muxer)
     return assemble_description(
-        platform, TABLES[platform], source.kind, sink_kind, mode, encoder, values, sound
+        platform, TABLES[platform], kind, sink_kind, mode, encoder, values, sound
     )
+
+
+def format_values(source: VideoSource) -> dict[str, str]:
+    """Return formats and tags of the frames of a source, on plain GStreamer.
+
+    A file is encoded in the format that it has. RGB and live sources are encoded in 4:2:0, which
+    every viewer can decode.
+
+    Args:
+        source: The opened source.
+    """
+    colours = source.colours
+    rgb = bool(source.images) or colours.rgb
+    drawn, encoded = (format_caps(YUV_FORMATS),) * 2
+    if rgb:
+        # RGB is converted here, so the file must state with which matrix.
+        drawn, encoded = "RGBA", f"I420,colorimetry={default_colorimetry(source.height)}"
+    elif source.is_live:
+        drawn, encoded = format_caps(DRAWN_FORMATS), "I420"
+    return {
+        "drawn_formats": drawn,
+        "encoded_formats": encoded,
+        "write_tags": str(not colours.untagged).lower(),
+        "x264_options": "fullrange=on" if colours.untagged and colours.full_range else "",
+    }
 
 
 def has_output_audio(platform: str, source: VideoSource, muxer: str) -> bool:
@@ -150,6 +185,8 @@ class Graph:
         if sound is not None:
             pad = sound.get_static_pad("sink")
             pad.add_probe(Gst.PadProbeType.BUFFER, self._record_sound_time)
+        if source.kind == "file" and description.platform == GSTREAMER:
+            keep_colour_tags(self.pipeline, source.colours.untagged)
         self.live = LiveSource(self.pipeline, description) if source.is_live else None
 
     def element(self, name: str) -> Any:

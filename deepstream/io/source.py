@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 
 from deepstream.gstreamer import GLib, Gst, GstPbutils
+from deepstream.io.colour_tags import FileColours, read_colours
 from deepstream.io.v4l2 import MEDIA_TYPES, choose_format
 from xpnet.addresses import without_credentials
 from xpnet.errors import UserError
@@ -48,6 +49,8 @@ class VideoSource:
         uri: The URI of a file or an RTSP stream.
         audio_caps: Caps of a file's first audio stream, as it is stored.
         device: The path of a V4L2 device, or the number of an SDI card.
+        colours: What a file states about its colours.
+        rotates: Whether the graph shall rotate or flip a file's frames, as its metadata says.
     """
 
     path: Path
@@ -62,6 +65,8 @@ class VideoSource:
     uri: str = ""
     audio_caps: str = ""
     device: str = ""
+    colours: FileColours = field(default_factory=FileColours)
+    rotates: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -221,11 +226,16 @@ def _open_video(path: Path, rotate: bool) -> VideoSource:
         audio_caps=sounds[0].get_caps().to_string() if sounds else "",
         pixel_aspect_ratio=f"{video.get_par_num()}/{video.get_par_denom()}",
         uri=path.absolute().as_uri(),
+        colours=read_colours(path.absolute().as_uri()),
     )
     orientation = _orientation(video)
-    if not rotate and orientation != UPRIGHT:
+    if orientation == UPRIGHT:
+        return source
+    if not rotate:
         log.warning("%s: its metadata asks for %s; shown as stored", path, orientation)
-    return source.rotated() if rotate and orientation in QUARTER_TURNS else source
+        return source
+    source = replace(source, rotates=True)
+    return source.rotated() if orientation in QUARTER_TURNS else source
 
 
 def _orientation(video: Any) -> str:

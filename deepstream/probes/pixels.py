@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepstream.gstreamer import Gst
-from xpnet.frames import Frame
+from deepstream.probes.video_frame import FrameFormat, PlaneFormat, VideoFrame
 
 MAP_READ, MAP_WRITE = 1, 2
-CHANNELS = 4  # RGBA
 CLOCK_TIME_NONE = 2**64 - 1
 
 
@@ -78,6 +78,9 @@ class _VideoMeta(ctypes.Structure):
 _gst = ctypes.CDLL("libgstreamer-1.0.so.0")
 _gst.gst_mini_object_make_writable.restype = ctypes.c_void_p
 _gst.gst_mini_object_make_writable.argtypes = [ctypes.c_void_p]
+_gst.gst_mini_object_ref.restype = ctypes.c_void_p
+_gst.gst_mini_object_ref.argtypes = [ctypes.c_void_p]
+_gst.gst_mini_object_unref.argtypes = [ctypes.c_void_p]
 _gst.gst_buffer_map.restype = ctypes.c_int
 _gst.gst_buffer_map.argtypes = [ctypes.c_void_p, ctypes.POINTER(_MapInfo), ctypes.c_int]
 _gst.gst_buffer_unmap.argtypes = [ctypes.c_void_p, ctypes.POINTER(_MapInfo)]
@@ -87,19 +90,18 @@ _video.gst_buffer_get_video_meta.argtypes = [ctypes.c_void_p]
 
 
 @contextmanager
-def mapped_frame(info: Any, height: int, width: int, write: bool = False) -> Iterator[Frame]:
-    """Map the RGBA pixels of a probe's buffer for the time of the `with` block.
+def mapped_frame(info: Any, form: FrameFormat, write: bool = False) -> Iterator[VideoFrame]:
+    """Map the planes of a probe's buffer for the time of the `with` block.
 
     `info.get_buffer()` must not have been called before.
 
     Args:
         info: The Gst.PadProbeInfo.
-        height: Height of the frame in pixels.
-        width: Width of the frame in pixels.
-        write: Whether the array is written to; the buffer that continues downstream changes.
+        form: Format of the frames on the probe's pad.
+        write: Whether the arrays are written to; the buffer that continues downstream changes.
 
     Yields:
-        height x width x 4 uint8.
+        The frame.
 
     Raises:
         RuntimeError: The buffer cannot be mapped or is smaller than the frame.
@@ -107,24 +109,47 @@ def mapped_frame(info: Any, height: int, width: int, write: bool = False) -> Ite
     probe = _ProbeInfo.from_address(hash(info))
     if write:
         probe.data = _gst.gst_mini_object_make_writable(probe.data)
-    stride, offset = width * CHANNELS, 0
     meta = _video.gst_buffer_get_video_meta(probe.data)
-    if meta:
-        stride, offset = meta.contents.stride[0], meta.contents.offset[0]
     mapping = _MapInfo()
     flags = MAP_READ | (MAP_WRITE if write else 0)
     if not _gst.gst_buffer_map(probe.data, ctypes.byref(mapping), flags):
         raise RuntimeError("the frame's buffer cannot be mapped")
     try:
-        needed = offset + stride * (height - 1) + width * CHANNELS
-        if mapping.size < needed:
-            raise RuntimeError(f"buffer of {mapping.size} bytes, expected {needed} for the frame")
         pixels = np.ctypeslib.as_array(mapping.data, shape=(mapping.size,))
-        yield np.lib.stride_tricks.as_strided(
-            pixels[offset:], (height, width, CHANNELS), (stride, CHANNELS, 1), writeable=write
-        )
+        arrays = []
+        for number, plane in enumerate(form.planes):
+            offset, stride = plane.offset, plane.stride
+            if meta:  # a decoder's own layout
+                offset, stride = meta.contents.offset[number], meta.contents.stride[number]
+            arrays.append(_plane_array(pixels, form, plane, offset, stride, write))
+        yield VideoFrame(form, arrays)
     finally:
         _gst.gst_buffer_unmap(probe.data, ctypes.byref(mapping))
+
+
+def _plane_array(
+    pixels: NDArray[np.uint8],
+    form: FrameFormat,
+    plane: PlaneFormat,
+    offset: int,
+    stride: int,
+    write: bool,
+) -> NDArray[Any]:
+    """Return one plane of a mapped buffer as an array. Raises RuntimeError if it is too small."""
+    kind = np.dtype(np.uint8 if form.depth == 8 else np.uint16)
+    channels = len(plane.components)
+    needed = offset + stride * (plane.height - 1) + plane.width * channels * kind.itemsize
+    if pixels.size < needed:
+        raise RuntimeError(f"buffer of {pixels.size} bytes, expected {needed} for the frame")
+    start = pixels[offset:]
+    array: NDArray[Any] = np.ndarray(
+        (plane.height, plane.width, channels),
+        kind,
+        start,
+        strides=(stride, channels * kind.itemsize, kind.itemsize),
+    )
+    array.flags.writeable = write
+    return array[:, :, 0] if channels == 1 else array
 
 
 def buffer_address(info: Any) -> int:
@@ -147,6 +172,18 @@ def data_address(buffer: int) -> int:
     address = ctypes.cast(mapping.data, ctypes.c_void_p).value or 0
     _gst.gst_buffer_unmap(buffer, ctypes.byref(mapping))
     return address
+
+
+def replace_event(info: Any, event: Any) -> None:
+    """Let a probe pass another event in the place of its own.
+
+    Args:
+        info: The Gst.PadProbeInfo of an event probe.
+        event: The Gst.Event that continues.
+    """
+    probe = _ProbeInfo.from_address(hash(info))
+    replaced, probe.data = probe.data, _gst.gst_mini_object_ref(hash(event))
+    _gst.gst_mini_object_unref(replaced)
 
 
 def timestamp_ns(info: Any) -> int | None:

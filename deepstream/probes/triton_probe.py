@@ -17,9 +17,10 @@ from typing import Any
 from deepstream.probes.base import MAX_MASK_AGE_S, Probes, mask_age_s
 from deepstream.probes.pixels import mapped_frame, stream_time_ns, timestamp_ns
 from deepstream.probes.polyp_results import PolypResults, post_polyps
+from deepstream.probes.video_frame import FormatReader
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
-from xpnet.overlay import OverlayStyle, draw_mask
+from xpnet.overlay import OverlayStyle, draw_on_planes
 
 INFERENCE_TIMEOUT_S = 12.0
 """Longest wait for a result; a little longer than the Triton client's own timeout."""
@@ -50,6 +51,7 @@ class MaskProbes(Probes):
     ) -> None:
         super().__init__(height, width, style, on_mask, results)
         self.inference = inference
+        self._arriving, self._leaving = FormatReader(), FormatReader()
 
     def frame_arrived(self, pad: Any, info: Any) -> None:
         """Handle a frame before the queue."""
@@ -59,13 +61,14 @@ class MaskProbes(Probes):
         """Handle a frame behind the queue."""
         raise NotImplementedError
 
-    def _submit(self, info: Any) -> _Submitted:
+    def _submit(self, pad: Any, info: Any) -> _Submitted:
         """Submit a frame; an exception is stored in the future."""
         stamp, entered = timestamp_ns(info), time.monotonic()
         try:
             card = self.inference.card
-            with mapped_frame(info, self.height, self.width) as frame:
-                tensor = frame_to_tensor(frame, card.input.height, card.input.width)
+            height, width = card.input.height, card.input.width
+            with mapped_frame(info, self._arriving.read(pad)) as frame:
+                tensor = frame_to_tensor(frame.scaled_rgb(height, width), height, width)
             submitted = _Submitted(stamp, entered, self.inference.submit(tensor))
         except Exception as error:
             failed: Future[ProbabilityMap] = Future()
@@ -91,11 +94,11 @@ class MaskProbes(Probes):
             self.statistics.inference_s.append(result_s - submitted.entered_s)
         return submitted.segmentation
 
-    def _draw(self, info: Any, segmentation: Segmentation) -> None:
+    def _draw(self, pad: Any, info: Any, segmentation: Segmentation) -> None:
         if segmentation.has_polyp:
             self.statistics.frames_with_polyp += 1
-            with mapped_frame(info, self.height, self.width, write=True) as frame:
-                draw_mask(frame, segmentation.mask, self.style)
+            with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
+                draw_on_planes(frame.planes(self.style.colour), segmentation.mask, self.style)
         if self.on_mask is not None:
             self.on_mask(segmentation)
 
@@ -119,9 +122,9 @@ class EveryProbes(MaskProbes):
         super().__init__(*args, **kwargs)
         self._pending: deque[_Submitted] = deque()
 
-    def frame_arrived(self, _pad: Any, info: Any) -> None:
+    def frame_arrived(self, pad: Any, info: Any) -> None:
         """Submit the frame; blocks while inference is busy."""
-        self._pending.append(self._submit(info))
+        self._pending.append(self._submit(pad, info))
 
     def frame_leaves(self, pad: Any, info: Any) -> None:
         """Draw the frame's own mask, or nothing if inference failed."""
@@ -130,7 +133,7 @@ class EveryProbes(MaskProbes):
         try:
             with self.count_failures():
                 segmentation = self._segment(submitted)
-                self._draw(info, segmentation)
+                self._draw(pad, info, segmentation)
         finally:
             now = time.monotonic()
             self.statistics.frame_drawn(now, submitted.timestamp_ns)
@@ -148,7 +151,7 @@ class LatestProbes(MaskProbes):
         self._entered: deque[float] = deque()
         self._start: tuple[float, int] | None = None  # time and timestamp of the first frame
 
-    def frame_arrived(self, _pad: Any, info: Any) -> None:
+    def frame_arrived(self, pad: Any, info: Any) -> None:
         """Submit the frame if inference is idle; never blocks."""
         self._entered.append(time.monotonic())
         running = self._running
@@ -157,7 +160,7 @@ class LatestProbes(MaskProbes):
                 return
             self.inference.abandon(f"no result within {INFERENCE_TIMEOUT_S:g} s")
         self._newest_result()
-        self._running = self._submit(info)
+        self._running = self._submit(pad, info)
 
     def frame_leaves(self, pad: Any, info: Any) -> None:
         """Draw the newest mask if it is recent."""
@@ -171,7 +174,7 @@ class LatestProbes(MaskProbes):
                 self.statistics.frames_without_mask += 1
             else:
                 segmentation = self._segment(newest)
-                self._draw(info, segmentation)
+                self._draw(pad, info, segmentation)
                 self.statistics.mask_age_s.append(age)
         finally:
             now = time.monotonic()

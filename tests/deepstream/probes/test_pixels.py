@@ -9,6 +9,7 @@ import pytest
 
 from deepstream.gstreamer import Gst
 from deepstream.probes.pixels import mapped_frame, timestamp_ns
+from deepstream.probes.video_frame import FormatReader, read_format
 
 pytestmark = pytest.mark.integration
 
@@ -30,10 +31,12 @@ def play(description: str, name: str, probe: Any) -> Any:
     return pipeline
 
 
-def whiten(height: int, width: int) -> Any:
-    def probe(_pad: Any, info: Any) -> Any:
-        with mapped_frame(info, height, width, write=True) as frame:
-            frame[2:4, 5:9] = 255
+def whiten() -> Any:
+    reader = FormatReader()
+
+    def probe(pad: Any, info: Any) -> Any:
+        with mapped_frame(info, reader.read(pad), write=True) as frame:
+            frame.arrays[0][2:4, 5:9] = 255
         return Gst.PadProbeReturn.OK
 
     return probe
@@ -44,7 +47,7 @@ def test_written_pixels_continue_downstream() -> None:
         "videotestsrc num-buffers=3 pattern=black ! video/x-raw,format=RGBA,width=33,height=17 ! "
         "identity name=here ! appsink name=sink sync=false",
         "here",
-        whiten(17, 33),
+        whiten(),
     )
     frames = pulled(pipeline.get_by_name("sink"), 17, 33)
     pipeline.set_state(Gst.State.NULL)
@@ -60,7 +63,7 @@ def test_other_branch_of_a_tee_is_unchanged() -> None:
         "tee name=t ! queue ! identity name=here ! appsink name=drawn sync=false "
         "t. ! queue ! appsink name=clean sync=false",
         "here",
-        whiten(16, 32),
+        whiten(),
     )
     drawn = pulled(pipeline.get_by_name("drawn"), 16, 32)
     clean = pulled(pipeline.get_by_name("clean"), 16, 32)
@@ -73,10 +76,12 @@ def test_other_branch_of_a_tee_is_unchanged() -> None:
 def test_reading_sees_pixels_and_timestamps() -> None:
     seen: list[tuple[int | None, np.ndarray]] = []
 
-    def probe(_pad: Any, info: Any) -> Any:
+    reader = FormatReader()
+
+    def probe(pad: Any, info: Any) -> Any:
         stamp = timestamp_ns(info)
-        with mapped_frame(info, 16, 32) as frame:
-            seen.append((stamp, frame.copy()))
+        with mapped_frame(info, reader.read(pad)) as frame:
+            seen.append((stamp, frame.arrays[0].copy()))
         return Gst.PadProbeReturn.OK
 
     pipeline = play(
@@ -94,10 +99,11 @@ def test_reading_sees_pixels_and_timestamps() -> None:
 
 def test_too_small_buffer_raises() -> None:
     errors: list[str] = []
+    larger = read_format(Gst.Caps.from_string("video/x-raw,format=RGBA,width=1000,height=1000"))
 
     def probe(_pad: Any, info: Any) -> Any:
         try:
-            with mapped_frame(info, 1000, 1000):
+            with mapped_frame(info, larger):
                 pass
         except RuntimeError as error:
             errors.append(str(error))

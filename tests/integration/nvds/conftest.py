@@ -23,6 +23,7 @@ from deepstream.platforms import deepstream_platform
 from deepstream.platforms.deepstream_platform import DeepStreamSettings
 from deepstream.probes.nvds_probe import NvdsProbes
 from deepstream.probes.pixels import buffer_address, mapped_frame, timestamp_ns
+from deepstream.probes.video_frame import read_format
 from deepstream.run import RunSettings
 from tests.conftest import put_plan
 from tests.deepstream.nvds import buffers, pyds
@@ -31,6 +32,7 @@ from xpnet.paths import MODEL_REPOSITORY
 from xpnet.serving.onnx_inference import OnnxInference
 
 MODEL = "xpnet_lite"
+RGBA = "video/x-raw,format=RGBA,width={width},height={height},pixel-aspect-ratio=1/1"
 
 
 def video_frames(path: Path) -> Iterator[np.ndarray]:
@@ -50,7 +52,8 @@ def plain_table() -> Table:
     return {
         **nvidia,
         "source.file": plain["source.file"],
-        "frame": plain["frame"],
+        # NVIDIA's memory is RGBA where the probe draws.
+        "frame": (*plain["frame"][:-1], replace(plain["frame"][-1], properties={"caps": RGBA})),
         "source.rtsp": plain["source.rtsp"],
         "inference.every": (
             ElementSpec("identity", "inference", probes=(("src", "attach_metadata"),)),
@@ -94,15 +97,15 @@ def frames_with_result(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInferenc
     class WithServer(NvdsProbes):
         """The released probe, and nvinferserver's part (GstNvInferServerImpl::processFullFrame)."""
 
-        def attach_metadata(self, _pad: Any, info: Any) -> None:
+        def attach_metadata(self, pad: Any, info: Any) -> None:
             self.passed = getattr(self, "passed", -1) + 1
             if self.passed % (self.interval + 1) > 0:
-                self.attach_no_result(_pad, info)
+                self.attach_no_result(pad, info)
                 return
             pyds.surface_size, pyds.surface_pitch = (self.height, self.width), 4 * self.width
             size = self.card.input
-            with mapped_frame(info, self.height, self.width, write=True) as frame:
-                tensor = frame_to_tensor(frame, size.height, size.width)
+            with mapped_frame(info, read_format(pad.get_current_caps()), write=True) as frame:
+                tensor = frame_to_tensor(frame.arrays[0], size.height, size.width)
             found = in_process.submit(tensor).result()
             if self.probabilities:
                 result = buffers.tensor(found)

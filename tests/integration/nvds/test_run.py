@@ -26,6 +26,10 @@ pytestmark = pytest.mark.integration
 def test_deepstream_and_plain_gstreamer_give_the_same_masks_and_polyps(
     frames_with_result: list[int], settings: RunSettings, tmp_path: Path, probabilities: bool
 ) -> None:
+    # DeepStream's probe draws on RGBA, the other one on the decoder's format: here both are RGB.
+    rgb = tmp_path / "rgb.mkv"
+    ffmpeg("-i", str(settings.input), "-an", "-pix_fmt", "bgr0", "-c:v", "ffv1", str(rgb))
+    settings = replace(settings, input=rgb)
     summary = run(with_platform(settings, probabilities=probabilities))
     plain = run(
         RunSettings(
