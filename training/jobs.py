@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from training.data.dataset import PolypDataset, steps_per_epoch
-from training.data.dataset_check import checked_pairs
+from training.data.dataset_check import usable_samples
 from training.data.readers import read_data_set
 from training.methods.base import TrainingMethod
 from training.methods.distillation import Distillation
@@ -124,22 +124,23 @@ def load_datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:
     """
     data_set = read_data_set(Path(settings.data), settings.split)
     samples = [*data_set.in_split("train"), *data_set.in_split("val")]
-    kept = checked_pairs(data_set, samples, settings.skip_bad)
+    kept = usable_samples(data_set, samples, settings.skip_bad, settings.size)
     if len(kept) < len(samples):
         log.warning("%s: skipped %d bad pairs", data_set.root, len(samples) - len(kept))
 
     def dataset(split: str, augmentation: str) -> PolypDataset:
-        pairs = [s.pair for s in kept if s.split == split]
-        if not pairs:
+        chosen = [k for k in kept if k.sample.split == split]
+        if not chosen:
             raise UserError(f"{data_set.root}: no usable frame of split '{split}'")
         is_training = split == "train"
         return PolypDataset(
-            pairs,
+            [k.sample.pair for k in chosen],
             settings.size,
             settings.seed,
             augmentation,
             settings.empty_share if is_training else 0.0,
             settings.negative_crops if is_training else 0.0,
+            [k.scaled for k in chosen],
         )
 
     return dataset("train", settings.augmentation), dataset("val", "none")

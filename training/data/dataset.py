@@ -15,15 +15,14 @@ from tqdm import tqdm
 
 from training.data.augmentation import AUGMENTATIONS
 from training.data.negative_windows import WHOLE_FRAME, crop, find_negative_windows
-from training.data.pairs import Pair
+from training.data.pairs import Pair, scale_pair
 from xpnet.errors import UserError
-from xpnet.frames import Frame, Mask, frame_to_tensor, resize_frame
+from xpnet.frames import Frame, Mask, frame_to_tensor
 
 
 def load_pair(pair: Pair, size: int) -> tuple[Frame, Mask]:
     """Read a pair at size x size pixels: the frame as RGB uint8, the mask as 0 or 1."""
-    mask = cv2.resize(pair.read_mask() * 255, (size, size), interpolation=cv2.INTER_AREA)
-    return resize_frame(pair.read_frame(), size, size), (mask > 127).astype(np.uint8)
+    return scale_pair(pair.read_frame(), pair.read_mask(), size)
 
 
 class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -33,13 +32,14 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
     the same frames as an uninterrupted one, with any number of workers.
 
     Args:
-        pairs: Frames and masks; all are read at once.
+        pairs: Frames and masks.
         size: Height and width, in pixels.
         seed: Seed of the augmentation.
         augmentation: A name in training.data.augmentation.AUGMENTATIONS.
         empty_share: Least share of frames without a polyp in an epoch; they are repeated for it.
         negative_crops: Share of the frames of which only a part without polyp is used, enlarged;
             without effect if the augmentation is `none`.
+        samples: The frames and masks of `pairs`, if they were read already; otherwise all are read.
 
     Raises:
         UserError: A file cannot be read, or `empty_share` is set and no mask is empty.
@@ -59,8 +59,9 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
         augmentation: str,
         empty_share: float = 0.0,
         negative_crops: float = 0.0,
+        samples: list[tuple[Frame, Mask]] | None = None,
     ) -> None:
-        self.samples = [
+        self.samples = samples or [
             load_pair(p, size) for p in tqdm(pairs, "reading frames", leave=False, disable=None)
         ]
         stems = "\n".join(p.stem for p in pairs)

@@ -17,12 +17,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from training.data.pairs import Pair
+from training.data.pairs import Pair, scale_pair
 from training.data.readers import DataSet, Sample
 from xpnet.errors import UserError
+from xpnet.frames import Frame, Mask
 
 THUMBNAIL_SIZE = 24
 """Height and width, in pixels, of the thumbnails that are compared to find near duplicates."""
@@ -108,6 +109,7 @@ class _Inspection:
         polyp_share: Share of the mask that is polyp; -1 if the mask cannot be read.
         digest: SHA-256 of the image file; empty if it is missing.
         thumbnail: Normalised vector of the frame's pixels; None if it cannot be decoded.
+        scaled: Frame and mask at the size of a training; None without a size or with findings.
     """
 
     findings: list[Finding]
@@ -115,6 +117,20 @@ class _Inspection:
     polyp_share: float
     digest: str
     thumbnail: np.ndarray | None
+    scaled: tuple[Frame, Mask] | None = None
+
+
+@dataclass(frozen=True)
+class UsableSample:
+    """A sample that can be used for training, with its decoded files.
+
+    Attributes:
+        sample: Paths and split.
+        scaled: Frame and mask, as `scale_pair` returns them.
+    """
+
+    sample: Sample
+    scaled: tuple[Frame, Mask]
 
 
 def check_data_set(data_set: DataSet) -> Report:
@@ -126,18 +142,21 @@ def check_data_set(data_set: DataSet) -> Report:
     return report
 
 
-def checked_pairs(data_set: DataSet, samples: list[Sample], skip_bad: bool) -> list[Sample]:
-    """Return the samples that can be used for training.
+def usable_samples(
+    data_set: DataSet, samples: list[Sample], skip_bad: bool, size: int
+) -> list[UsableSample]:
+    """Decode the samples once; return those that can be used for training.
 
     Args:
         data_set: Data set that contains the samples.
         samples: Samples to check.
         skip_bad: Whether to leave out bad pairs instead of raising an error.
+        size: Height and width of the training's frames, in pixels.
 
     Raises:
         UserError: A file is bad and `skip_bad` is not set, or no polyp is left.
     """
-    inspections = _inspect(samples)
+    inspections = _inspect(samples, size)
     bad = [i.findings[0] for i in inspections if i.findings]
     bad += [Finding("no mask", stem, "") for stem in data_set.without_mask]
     bad += [Finding("no image", stem, "") for stem in data_set.without_image]
@@ -152,7 +171,7 @@ def checked_pairs(data_set: DataSet, samples: list[Sample], skip_bad: bool) -> l
         raise UserError(
             f"{data_set.root}: no polyp in any of {len(kept)} masks; expected at least one"
         )
-    return [s for s, _ in kept]
+    return [UsableSample(s, i.scaled) for s, i in kept if i.scaled is not None]
 
 
 def _report_pairs(data_set: DataSet, inspections: list[_Inspection]) -> Report:
@@ -183,16 +202,16 @@ def _report_pairs(data_set: DataSet, inspections: list[_Inspection]) -> Report:
     return report
 
 
-def _inspect(samples: list[Sample]) -> list[_Inspection]:
+def _inspect(samples: list[Sample], size: int = 0) -> list[_Inspection]:
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
-        results = pool.map(lambda s: _inspect_pair(s.pair), samples)
+        results = pool.map(lambda s: _inspect_pair(s.pair, size), samples)
         return list(tqdm(results, "checking files", total=len(samples), leave=False, disable=None))
 
 
-def _inspect_pair(pair: Pair) -> _Inspection:
+def _inspect_pair(pair: Pair, training_size: int) -> _Inspection:
     findings: list[Finding] = []
     image, mask = (_decode(path, findings) for path in (pair.image, pair.mask))
-    size, polyp_share, thumbnail = "", -1.0, None
+    size, polyp_share, thumbnail, scaled = "", -1.0, None, None
     if image is not None:
         size = f"{image.shape[1]} x {image.shape[0]}"
         thumbnail = _thumbnail(image)
@@ -206,20 +225,26 @@ def _inspect_pair(pair: Pair) -> _Inspection:
             text = f"{mask.shape[1]} x {mask.shape[0]}, expected {size}, the size of its frame"
             findings.append(Finding("size", str(pair.mask), text))
         try:
-            polyp_share = float(pair.read_mask().mean())
+            labels = pair.read_mask()
+            polyp_share = float(labels.mean())
+            if training_size and image is not None and not findings:
+                scaled = scale_pair(image, labels, training_size)
         except UserError as error:
             findings.append(Finding("mask", str(pair.mask), str(error)))
     digest = ""
     if pair.image.is_file():
         digest = hashlib.sha256(pair.image.read_bytes()).hexdigest()
-    return _Inspection(findings, size, polyp_share, digest, thumbnail)
+    return _Inspection(findings, size, polyp_share, digest, thumbnail, scaled)
 
 
 def _decode(path: Path, findings: list[Finding]) -> np.ndarray | None:
-    """Decode to H x W x 3 with Pillow: OpenCV accepts a truncated JPEG without an error."""
+    """Decode to H x W x 3 with Pillow: OpenCV accepts a truncated JPEG without an error.
+
+    The pixels are those of `read_image`; a test compares them.
+    """
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))  # as OpenCV does
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         findings.append(Finding("corrupt", str(path), f"cannot be decoded: {error}"))
         return None

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from xpnet.errors import UserError
-from xpnet.frames import Frame, Mask
+from xpnet.frames import Frame, Mask, resize_frame
 from xpnet.images import list_images, read_image
 
 MAX_EMPTY_MASK_VALUE = 16
@@ -55,6 +55,18 @@ class Pair:
                 "or of 0 and 1"
             )
         return (grey > 127).astype(np.uint8)
+
+
+def scale_pair(frame: Frame, mask: Mask, size: int) -> tuple[Frame, Mask]:
+    """Scale a frame and its mask to size x size pixels, as networks are trained.
+
+    Args:
+        frame: H x W x 3 uint8 RGB.
+        mask: H x W, 0 or 1.
+        size: Height and width in pixels.
+    """
+    scaled = cv2.resize(mask * 255, (size, size), interpolation=cv2.INTER_AREA)
+    return resize_frame(frame, size, size), (scaled > 127).astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,22 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import one_line
 from tests.training.conftest import make_discs
+from training.data import dataset_check
+from training.data.dataset import load_pair
 from training.data.dataset_check import check_data_set
+from training.data.pairs import Pair
 from training.data.readers import read_data_set
+from training.jobs import load_datasets
+from training.settings import TrainSettings
 
 
 @pytest.fixture
@@ -118,3 +125,35 @@ def test_tiny_polyp_is_reported(data: Path) -> None:
     cv2.imwrite(str(data / "masks" / "3.png"), mask)
     notes = check_data_set(read_data_set(data)).notes
     assert [(f.kind, Path(f.file).name) for f in notes] == [("tiny polyp", "3.png")]
+
+
+def test_a_training_decodes_every_frame_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: Counter[str] = Counter()
+    decode = dataset_check._decode
+
+    def counted(path: Path, findings: list[Any]) -> np.ndarray | None:
+        opened[path.name] += 1
+        return decode(path, findings)
+
+    def refuse(pair: Pair) -> None:
+        raise AssertionError(f"{pair.image} was read again")
+
+    monkeypatch.setattr(dataset_check, "_decode", counted)
+    monkeypatch.setattr(Pair, "read_frame", refuse)
+    settings = TrainSettings(data=str(data), size=32)
+    train_set, val_set = load_datasets(settings)
+    assert (len(train_set), len(val_set)) == (8, 4)
+    assert [opened[f"{n}.jpg"] for n in range(12)] == [1] * 12
+
+
+def test_frames_of_the_check_are_those_that_a_data_set_reads(data: Path) -> None:
+    sideways = Image.open(data / "images" / "1.jpg")
+    exif = sideways.getexif()
+    exif[0x0112] = 6  # a camera held upright
+    sideways.save(data / "images" / "1.jpg", exif=exif)
+    found = read_data_set(data)
+    usable = dataset_check.usable_samples(found, found.samples, False, 32)
+    for sample in usable:
+        frame, mask = load_pair(sample.sample.pair, 32)
+        np.testing.assert_array_equal(sample.scaled[0], frame)
+        np.testing.assert_array_equal(sample.scaled[1], mask)
