@@ -50,6 +50,9 @@ def summarize(
         "clip_seconds": round(source.seconds, 3),
         "audio": has_output_audio(platform.name, source, output.muxer),
         **opened.probes.statistics.summary(),
+        "server_outages": 0,
+        "server_restarts": 0,
+        **opened.incidents(),
         "polyps_error": results.error if results else "",
         "polyps_errors": results.errors if results else 0,
         "machine": describe_machine(),
@@ -75,6 +78,9 @@ def format_summary(summary: dict[str, Any]) -> tuple[list[str], str]:
         f"{rate}latency p50 {latency.get('p50')} ms, "
         f"p95 {latency.get('p95')} ms, p99 {latency.get('p99')} ms",
     ]
+    if summary["server_restarts"]:
+        times = summary["server_restarts"]
+        lines.append(f"tritonserver was started again {times} time{'s' if times > 1 else ''}")
     return lines, _failure(summary)
 
 

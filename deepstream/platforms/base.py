@@ -63,11 +63,13 @@ class OpenPlatform:
         probes: The handlers of the graph's pad probes.
         describe: Makes the description of the graph from the properties of the opened sink;
             its second argument is False for a graph without inference.
+        incidents: Returns counts of what happened to inference so far, for the summary.
     """
 
     card: Card
     probes: Probes
     describe: Callable[[SinkProperties, bool], Description]
+    incidents: Callable[[], dict[str, int]] = dict
 
 
 class Platform(Protocol):

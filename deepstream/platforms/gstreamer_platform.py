@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -22,8 +22,9 @@ from xpnet.platforms import GSTREAMER
 from xpnet.serving.cpu_runtimes import RUNTIMES
 from xpnet.serving.model_config import DEFAULT_MODEL
 from xpnet.serving.onnx_inference import OnnxInference
+from xpnet.serving.supervised_server import supervised_server
 from xpnet.serving.triton_client import TritonInference
-from xpnet.serving.triton_server import ServerSettings, running_server
+from xpnet.serving.triton_server import ServerSettings
 
 log = logging.getLogger("xpnet.graph")
 
@@ -74,7 +75,7 @@ class GStreamerPlatform:
         def describe(sink: SinkProperties, inference: bool) -> Description:
             return describe_graph(self.name, source, output.kind, sink, self._mode)
 
-        with open_inference(self._settings, model) as inference:
+        with open_inference(self._settings, model) as (inference, incidents):
             probes = MODES[self._mode](
                 source.height,
                 source.width,
@@ -83,11 +84,13 @@ class GStreamerPlatform:
                 drawing.on_mask,
                 drawing.results,
             )
-            yield OpenPlatform(inference.card, probes, describe)
+            yield OpenPlatform(inference.card, probes, describe, incidents)
 
 
 @contextmanager
-def open_inference(settings: GStreamerSettings, model: Model) -> Iterator[Inference]:
+def open_inference(
+    settings: GStreamerSettings, model: Model
+) -> Iterator[tuple[Inference, Callable[[], dict[str, int]]]]:
     """Open the inference that the settings ask for, and close it at the end of the `with` block.
 
     Args:
@@ -95,22 +98,27 @@ def open_inference(settings: GStreamerSettings, model: Model) -> Iterator[Infere
         model: A model of the repository.
 
     Yields:
-        The inference. A server that was started for it stops with it.
+        The inference, and a function that returns `server_outages` and `server_restarts`. A server
+        that was started for it stops with it.
 
     Raises:
         UserError: The model, the runtime or the server cannot be used.
     """
     if settings.backend in RUNTIMES:
         with closing(OnnxInference(onnx_path(model.folder), settings.backend)) as in_process:
-            yield in_process
+            yield in_process, dict
         return
     card = read_model_card(model.repository, model.name)
     if settings.url:
         with closing(TritonInference(settings.url, model.name, card)) as remote:
-            yield remote
+            yield remote, lambda: {"server_outages": remote.outages, "server_restarts": 0}
         return
     own = ServerSettings(model.repository, (model.name,), http_port=0, grpc_port=0, metrics_port=0)
-    with running_server(own) as server:
+    with supervised_server(own) as server:
         log.info("tritonserver serves %s at %s", model.name, server.grpc_url)
         with closing(TritonInference(server.grpc_url, model.name, card)) as local:
-            yield local
+            server.failing_s = local.failing_s
+            yield (
+                local,
+                lambda: {"server_outages": local.outages, "server_restarts": server.restarts},
+            )

@@ -47,6 +47,9 @@ class TritonInference:
     Raises:
         UserError: tritonclient is missing, no server answers, or the model is not ready or does not
             match the card.
+
+    Attributes:
+        outages: How often the server stopped answering; further frames without a mask do not count.
     """
 
     def __init__(self, url: str, model: str, card: Card, slots: int = IN_FLIGHT) -> None:
@@ -62,6 +65,7 @@ class TritonInference:
         for slot in range(slots):
             self._slots.put(slot)
         self._lock = threading.Lock()
+        self.outages, self._failed_at = 0, 0.0
         self._failure = ""  # why the server counts as unreachable; empty while it answers
         self._looked, self._looking = 0.0, False
         self._closed = False
@@ -92,7 +96,12 @@ class TritonInference:
         with self._lock:
             if not self._failure and not self._closed:
                 self._failure = self._named(reason)
+                self.outages, self._failed_at = self.outages + 1, time.monotonic()
                 log.warning("%s; frames continue without masks", self._failure)
+
+    def failing_s(self) -> float:
+        """Return for how many seconds the server has not answered; 0 while it answers."""
+        return time.monotonic() - self._failed_at if self._failure else 0.0
 
     def close(self) -> None:
         """See `Inference`."""

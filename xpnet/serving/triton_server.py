@@ -129,13 +129,20 @@ class TritonServer:
             UserError: The server ended or was not ready in time; the message contains its reason.
         """
         deadline = time.monotonic() + timeout_s
-        while not self._ready():
+        while not self.is_ready():
             if self._process.poll() is not None:
                 self._reader.join(timeout=2)
                 raise UserError(f"tritonserver ended while starting: {self.reason()}")
             if time.monotonic() > deadline:
                 raise UserError(f"tritonserver not ready after {timeout_s:g} s: {self.reason()}")
             time.sleep(0.1)
+
+    def is_ready(self) -> bool:
+        """Return whether the server and all its models answer that they are ready."""
+        return all(
+            _http_ok(f"http://{self.http_url}/v2/{path}")
+            for path in ("health/ready", *(f"models/{m}/ready" for m in self.models))
+        )
 
     def ended(self) -> bool:
         """Return whether the process has ended."""
@@ -181,12 +188,6 @@ class TritonServer:
         for region in Path("/dev/shm").glob(f"{self.shm_prefix}*"):
             region.unlink(missing_ok=True)
 
-    def _ready(self) -> bool:
-        return all(
-            _http_ok(f"http://{self.http_url}/v2/{path}")
-            for path in ("health/ready", *(f"models/{m}/ready" for m in self.models))
-        )
-
     def _read(self, stream: IO[str]) -> None:
         for line in stream:
             self._log.append(line.rstrip())
@@ -227,6 +228,11 @@ def find_tritonserver() -> tuple[Path, Path]:
     if binary.is_file():
         return binary, BUNDLED_TRITON / "backends"
     raise UserError("tritonserver is not installed: run scripts/setup.sh")
+
+
+def port_of(url: str) -> int:
+    """Return the port of HOST:PORT."""
+    return int(url.rpartition(":")[2])
 
 
 def _port(host: str, port: int) -> int:
