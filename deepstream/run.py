@@ -18,6 +18,7 @@ from deepstream.platforms.base import Drawing, Model, OnMask, Platform
 from deepstream.platforms.deepstream_platform import DeepStreamPlatform, DeepStreamSettings
 from deepstream.platforms.gstreamer_platform import GStreamerPlatform, GStreamerSettings
 from deepstream.player import OnMessage, play
+from deepstream.probes.base import MAX_MASK_AGE_S
 from deepstream.probes.polyp_results import OnPolyps, PolypResults
 from deepstream.probes.triton_probe import MODES
 from deepstream.run_summary import summarize
@@ -42,6 +43,8 @@ class RunSettings:
         height: Height of a live source's frames, in pixels.
         width: Width of a live source's frames, in pixels.
         style: How masks are drawn.
+        max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than the frame.
+        signs: Whether signs on the picture show if the assistant works; None: in mode `latest`.
         json: Where to write the summary; None writes none.
         polyps: Where to write the polyps of each frame as JSON lines; None writes none.
         platform: Plain GStreamer or DeepStream, with its own settings.
@@ -56,6 +59,8 @@ class RunSettings:
     height: int = 1080
     width: int = 1920
     style: OverlayStyle = field(default_factory=OverlayStyle)
+    max_mask_age_s: float = MAX_MASK_AGE_S
+    signs: bool | None = None
     json: Path | None = None
     polyps: Path | None = None
     platform: GStreamerSettings | DeepStreamSettings = field(default_factory=GStreamerSettings)
@@ -63,6 +68,10 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UserError(f"mode '{self.mode}': expected {' or '.join(MODES)}")
+        if not 0 < self.max_mask_age_s <= 10:
+            raise UserError(
+                f"a mask age of {self.max_mask_age_s:g} s: expected more than 0 and at most 10"
+            )
 
 
 def run(
@@ -102,7 +111,8 @@ def run(
     model = Model(settings.repository, settings.model or platform.default_model)
     with ExitStack() as stack:
         results = open_results(settings.polyps, on_polyps, on_message is not None, stack)
-        drawing = Drawing(settings.style, on_mask, results)
+        signs = settings.mode == "latest" if settings.signs is None else settings.signs
+        drawing = Drawing(settings.style, on_mask, results, settings.max_mask_age_s, signs)
         opened = stack.enter_context(platform.open(source, output, model, drawing))
         outcome = play(source, output, opened.probes, opened.describe, on_message)
     summary = summarize(source, output, platform, opened, outcome, model.name, settings.mode)

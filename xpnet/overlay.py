@@ -93,36 +93,91 @@ def draw_on_planes(planes: Sequence[Plane], mask: Mask, style: OverlayStyle) -> 
     Raises:
         ValueError: The mask does not have the frame's height and width.
     """
-    size = planes[0].pixels.shape[:2]
+    size = (planes[0].pixels.shape[0], planes[0].pixels.shape[1])
     if mask.shape != size:
         raise ValueError(f"mask of {mask.shape}: expected {size}, the frame's size")
     left, top, width, height = cv2.boundingRect(mask)
     if width == 0:
         return
     thickness = contour_thickness(size[0])
-    # Even edges: a sample of chroma belongs to two by two pixels.
-    top, bottom = _even(top - thickness), min(size[0], _even(top + height + thickness + 1))
-    left, right = _even(left - thickness), min(size[1], _even(left + width + thickness + 1))
-    inside = np.ascontiguousarray(mask[top:bottom, left:right])
+    box = even_box(
+        top - thickness, left - thickness, top + height + thickness, left + width + thickness, size
+    )
+    inside = np.ascontiguousarray(mask[box.top : box.bottom, box.left : box.right])
     contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
     for plane in planes:
-        across, down = (-(-size[i] // plane.pixels.shape[i]) for i in (1, 0))
-        view = plane.pixels[top // down : -(-bottom // down), left // across : -(-right // across)]
-        box = np.ascontiguousarray(view)
+        view, subsampling = box.on(plane)
+        pixels = np.ascontiguousarray(view)
         if style.opacity > 0:
-            _fill(box, np.ascontiguousarray(inside[::down, ::across]), plane.colour, style.opacity)
-        _outline(box, contours, (across, down), plane.colour, thickness)
-        view[...] = box
+            mix(pixels, inside, subsampling, plane.colour, style.opacity)
+        _outline(pixels, contours, subsampling, plane.colour, thickness)
+        view[...] = pixels
 
 
-def _even(value: int) -> int:
-    return max(0, value // 2 * 2)
+@dataclass(frozen=True)
+class EvenBox:
+    """A part of a frame with even edges: a sample of chroma may belong to two by two pixels.
+
+    Attributes:
+        top, left, bottom, right: Its edges in pixels.
+        size: Height and width of the frame in pixels.
+    """
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+    size: tuple[int, int]
+
+    def on(self, plane: Plane) -> tuple[NDArray[Any], tuple[int, int]]:
+        """Return this part of a plane, and how many pixels one sample has across and down.
+
+        Args:
+            plane: A plane of the frame.
+        """
+        across, down = (-(-self.size[i] // plane.pixels.shape[i]) for i in (1, 0))
+        rows = slice(self.top // down, -(-self.bottom // down))
+        return plane.pixels[rows, self.left // across : -(-self.right // across)], (across, down)
 
 
-def _fill(box: NDArray[Any], inside: Mask, colour: tuple[int, ...], opacity: float) -> None:
-    """Mix a colour into the pixels of a box that are inside the mask, in place."""
-    blended = cv2.addWeighted(np.full_like(box, colour), opacity, box, 1 - opacity, 0)
-    cv2.copyTo(blended, inside, box)
+def even_box(top: int, left: int, bottom: int, right: int, size: tuple[int, int]) -> EvenBox:
+    """Return the smallest part of a frame with even edges around given ones.
+
+    Args:
+        top: First row; may be above the frame, as the others may be outside.
+        left: First column.
+        bottom: Row after the last one.
+        right: Column after the last one.
+        size: Height and width of the frame in pixels.
+    """
+    return EvenBox(
+        max(0, top // 2 * 2),
+        max(0, left // 2 * 2),
+        min(size[0], -(-bottom // 2) * 2),
+        min(size[1], -(-right // 2) * 2),
+        size,
+    )
+
+
+def mix(
+    pixels: NDArray[Any],
+    inside: Mask,
+    subsampling: tuple[int, int],
+    colour: tuple[int, ...],
+    opacity: float,
+) -> None:
+    """Mix a colour into the samples of a part that are inside a mask, in place.
+
+    Args:
+        pixels: A contiguous copy of the part of a plane.
+        inside: The mask of that part, at the frame's size.
+        subsampling: Pixels of one sample, across and down.
+        colour: What is mixed in, one value for each channel.
+        opacity: Its share, 0 to 1.
+    """
+    across, down = subsampling
+    blended = cv2.addWeighted(np.full_like(pixels, colour), opacity, pixels, 1 - opacity, 0)
+    cv2.copyTo(blended, np.ascontiguousarray(inside[::down, ::across]), pixels)
 
 
 def _outline(

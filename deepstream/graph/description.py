@@ -123,7 +123,7 @@ def _word(key: str, value: str) -> str:
 
 Table = Mapping[str, tuple[ElementSpec, ...]]
 """Rows by stage: `source.KIND`, `frame`, `inference.MODE`, `overlay`, `encoder.KIND`,
-`sink.KIND`, `sound`."""
+`sink.KIND`; and those of branches, `branch.MODE` from the element `fork`, and `sound`."""
 
 
 def assemble_description(
@@ -173,6 +173,13 @@ def assemble_description(
         path = [*branch, muxer] if branch[0].starts_branch else [rows[0], *branch, muxer]
         links += [_link(one, other, "audio") for one, other in pairwise(path)]
         names += tuple(row.name for row in takewhile(lambda row: not row.accepts_eos, branch))
+        rows += branch
+    if f"branch.{mode}" in table:
+        branch = [
+            r.with_values(values, len(rows) + n) for n, r in enumerate(table[f"branch.{mode}"])
+        ]
+        fork = next(row for row in rows if row.name == "fork")
+        links += [_link(one, other, "video") for one, other in pairwise([fork, *branch])]
         rows += branch
     return Description(
         platform=platform,

@@ -8,6 +8,7 @@
     overlay         draws the masks
     encoder.KIND    H.264, in hardware or software
     sink.KIND       file, screen, or RTP for the RTSP server
+    branch.MODE     branch from the element `fork`: inference beside the picture's path
     sound           audio branch into the muxer; on DeepStream as it is stored in the file
 
 Names and properties are NVIDIA's and GStreamer's. tests/deepstream/graph/known_elements.py lists
@@ -127,8 +128,20 @@ GSTREAMER_TABLE: Table = {
         ElementSpec("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
     ),
     "inference.latest": (
-        ElementSpec("clocksync", "pacer", probes=(("src", "frame_arrived"),)),
-        ElementSpec("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
+        ElementSpec("clocksync", "pacer"),
+        ElementSpec("tee", "fork", probes=(("sink", "frame_enters"),)),
+    ),
+    # The picture does not wait for inference: of the frames that arrive meanwhile one is kept.
+    "branch.latest": (
+        ElementSpec(
+            "queue", "newest", {"leaky": "downstream", "max-size-buffers": "1", **UNBOUNDED}
+        ),
+        ElementSpec(
+            "fakesink",
+            "inference",
+            {"sync": "false", "async": "false", "enable-last-sample": "false"},
+            probes=(("sink", "frame_arrived"),),
+        ),
     ),
     "overlay": (
         ElementSpec("identity", "overlay", {"silent": "true"}, probes=(("src", "frame_leaves"),)),

@@ -5,7 +5,7 @@ Plain GStreamer, file to file (`xpnet run graph` prints or draws it):
     uridecodebin                      decode
     videoconvert deinterlace          deinterlace, if the file needs it (and videoflip: rotate)
     videoconvert videoscale canvas    the decoder's own format, at the size that the file declares
-    pacer                 <- probe    submit the frame to inference (mode `latest`: at its time)
+    pacer                 <- probe    submit the frame to inference
     inflight (queue)                  as many frames as inference processes at a time
     overlay               <- probe    draw the mask
     drawn (queue)
@@ -13,6 +13,11 @@ Plain GStreamer, file to file (`xpnet run graph` prints or draws it):
                                       changes, so the picture outside the masks stays as decoded
     mp4mux | matroskamux  filesink
       ^ queue audioconvert audioresample avenc_aac aacparse       audio, if the file has any
+
+Mode `latest` has, in the place of `pacer` and `inflight`:
+
+    pacer fork (tee)                  each frame at its time; the picture goes on at once
+      v newest (queue) inference (fakesink)  <- probe   compute the mask of the newest frame
 
 DeepStream:
 

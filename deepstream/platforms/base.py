@@ -47,11 +47,15 @@ class Drawing:
         style: How the mask is drawn.
         on_mask: Called with every mask drawn, or None.
         results: Gets every frame's polyps, or None.
+        max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than a frame.
+        signs: Whether signs on the picture show if the assistant works.
     """
 
     style: OverlayStyle
     on_mask: OnMask | None
     results: PolypResults | None
+    max_mask_age_s: float
+    signs: bool
 
 
 @dataclass(frozen=True)

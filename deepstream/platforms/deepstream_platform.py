@@ -29,8 +29,8 @@ from xpnet.serving.model_config import DEFAULT_PLAN
 log = logging.getLogger("xpnet.graph")
 
 DEFAULT_INTERVAL, MAX_INTERVAL = 1, 30
-"""In mode `latest` every second frame gets a mask of its own by default; a mask is shown for one
-second at most (deepstream.probes.base.MAX_MASK_AGE_S)."""
+"""In mode `latest` every second frame gets a mask of its own by default; a mask is shown for a
+limited time (`max_mask_age_s`)."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,8 @@ class DeepStreamPlatform:
                 drawing.style,
                 drawing.on_mask,
                 drawing.results,
+                drawing.max_mask_age_s,
+                drawing.signs,
                 card=card,
                 pyds=self._pyds,
                 probabilities=settings.probabilities,

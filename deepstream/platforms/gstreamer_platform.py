@@ -83,6 +83,8 @@ class GStreamerPlatform:
                 drawing.style,
                 drawing.on_mask,
                 drawing.results,
+                drawing.max_mask_age_s,
+                drawing.signs,
             )
             yield OpenPlatform(inference.card, probes, describe, incidents)
 

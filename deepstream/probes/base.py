@@ -16,8 +16,8 @@ from xpnet.overlay import OverlayStyle
 
 log = logging.getLogger("xpnet.graph")
 
-MAX_MASK_AGE_S = 1.0
-"""In mode `latest` an older mask is not shown: the scope has moved on."""
+MAX_MASK_AGE_S = 0.15
+"""In mode `latest` an older mask is not shown by default: the scope has moved on."""
 PROBE_FAILED = "xpnet-probe-failed"
 """Name of the structure in the warning that a failed probe posts to the bus."""
 
@@ -31,6 +31,8 @@ class Probes:
         style: How masks are drawn.
         on_mask: Called with the Segmentation of every frame drawn, in the overlay's thread.
         results: Gets the polyps of every frame, in the overlay's thread, or None.
+        max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than a frame.
+        signs: Whether signs on the picture show if the assistant works.
         statistics: Counts and times of the run.
     """
 
@@ -41,7 +43,10 @@ class Probes:
         style: OverlayStyle,
         on_mask: Callable[[Segmentation], None] | None = None,
         results: PolypResults | None = None,
+        max_mask_age_s: float = MAX_MASK_AGE_S,
+        signs: bool = False,
     ) -> None:
+        self.max_mask_age_s, self.signs = max_mask_age_s, signs
         self.height, self.width = height, width
         self.style, self.on_mask, self.results = style, on_mask, results
         self.statistics = RunStatistics()

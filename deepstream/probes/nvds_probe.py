@@ -10,18 +10,20 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from deepstream.probes.base import MAX_MASK_AGE_S, Probes, mask_age_s
+from deepstream.probes.base import Probes, mask_age_s
 from deepstream.probes.nvds_objects import attach_polyp
 from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_address, stream_time_ns
 from deepstream.probes.polyp_results import PolypResults
 from xpnet.card import Card
 from xpnet.frames import Frame, ProbabilityMap, Segmentation, probabilities_to_mask
 from xpnet.inference import InferenceError
-from xpnet.overlay import draw_mask
+from xpnet.overlay import Plane, draw_mask
+from xpnet.signs import NOT_AVAILABLE, PlanesOf, draw_notice, draw_ready
 
 POLYP_CLASS = 0
 """Class of polyp pixels in nvinferserver's class map; background is -1."""
@@ -84,8 +86,11 @@ class NvdsProbes(Probes):
         try:
             with self.count_failures():
                 segmentation = self._newest_mask(frame_meta, stamp)
-                self._draw(buffer, frame_meta.batch_id, segmentation)
+                self._draw(buffer, frame_meta.batch_id, segmentation, stamp)
         finally:
+            if segmentation is None and self.signs:
+                with self._surface(buffer, frame_meta.batch_id) as surface:
+                    draw_notice(_planes_of(surface), NOT_AVAILABLE, surface.shape[:2])
             now = time.monotonic()
             self.statistics.frame_drawn(now, stamp)
             self.statistics.latency_s.append(now - entered)  # of the probe only
@@ -107,7 +112,7 @@ class NvdsProbes(Probes):
                 raise
             segmentation, shown = self._newest[source]
             age = mask_age_s(segmentation.timestamp_ns, stamp)
-            if shown == self.interval or age > MAX_MASK_AGE_S:
+            if shown == self.interval or age > self.max_mask_age_s:
                 raise
             shown += 1
         if self.interval:
@@ -181,18 +186,29 @@ class NvdsProbes(Probes):
                 f"{self.card.name} expects {' x '.join(map(str, expected))}: check its config"
             )
 
-    def _draw(self, buffer: int, batch_id: int, segmentation: Segmentation) -> None:
+    def _draw(
+        self, buffer: int, batch_id: int, segmentation: Segmentation, stamp: int | None
+    ) -> None:
         if segmentation.has_polyp:
             self.statistics.frames_with_polyp += 1
-            surface: Frame = self.pyds.get_nvds_buf_surface(buffer, batch_id)
-            try:
+        if segmentation.has_polyp or self.signs:
+            with self._surface(buffer, batch_id) as surface:
                 draw_mask(surface, segmentation.mask, self.style)
-            finally:
-                del surface
-                if self.jetson:
-                    self._sync_surface(buffer, batch_id)
+                if self.signs:
+                    draw_ready(_planes_of(surface), surface.shape[:2], stamp or 0)
         if self.on_mask is not None:
             self.on_mask(segmentation)
+
+    @contextmanager
+    def _surface(self, buffer: int, batch_id: int) -> Iterator[Frame]:
+        """Map the pixels of a frame, to be drawn on, for the time of the `with` block."""
+        surface: Frame = self.pyds.get_nvds_buf_surface(buffer, batch_id)
+        try:
+            yield surface
+        finally:
+            del surface
+            if self.jetson:
+                self._sync_surface(buffer, batch_id)
 
     def _sync_surface(self, buffer: int, batch_id: int) -> None:
         """Make the drawing visible to a Jetson's hardware, then unmap the surface.
@@ -206,6 +222,11 @@ class NvdsProbes(Probes):
                 raise RuntimeError("NvBufSurfaceSyncForDevice failed")
         finally:
             self.pyds.unmap_nvds_buf_surface(buffer, batch_id)
+
+
+def _planes_of(surface: Frame) -> PlanesOf:
+    """Return a surface in RGBA as the planes of `xpnet.signs`."""
+    return lambda rgb: [Plane(surface, (*rgb, 255))]
 
 
 def iterate_meta(node: Any, kind: Any) -> Iterator[Any]:

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError  # its own type on Python 3.10
 from dataclasses import dataclass
 from typing import Any
 
-from deepstream.probes.base import MAX_MASK_AGE_S, Probes, mask_age_s
+from deepstream.probes.base import Probes, mask_age_s
 from deepstream.probes.pixels import mapped_frame, stream_time_ns, timestamp_ns
-from deepstream.probes.polyp_results import PolypResults, post_polyps
+from deepstream.probes.polyp_results import post_polyps
 from deepstream.probes.video_frame import FormatReader
+from xpnet.card import Card
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
-from xpnet.overlay import OverlayStyle, draw_on_planes
+from xpnet.overlay import draw_on_planes
+from xpnet.signs import NOT_AVAILABLE, STARTING, draw_notice, draw_ready
 
 INFERENCE_TIMEOUT_S = 12.0
 """Longest wait for a result; a little longer than the Triton client's own timeout."""
+LATEST_TIMEOUT_S = 2.0
+"""In mode `latest` a later result would be too old to be shown."""
 
 
 @dataclass
@@ -34,7 +37,6 @@ class _Submitted:
     entered_s: float
     future: Future[ProbabilityMap]
     result_s: float = 0.0
-    segmentation: Segmentation | None = None
 
 
 class MaskProbes(Probes):
@@ -45,11 +47,10 @@ class MaskProbes(Probes):
         height: int,
         width: int,
         inference: Inference,
-        style: OverlayStyle,
-        on_mask: Callable[[Segmentation], None] | None = None,
-        results: PolypResults | None = None,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(height, width, style, on_mask, results)
+        super().__init__(height, width, *args, **kwargs)
         self.inference = inference
         self._arriving, self._leaving = FormatReader(), FormatReader()
 
@@ -79,28 +80,38 @@ class MaskProbes(Probes):
         )
         return submitted
 
-    def _segment(self, submitted: _Submitted) -> Segmentation:
+    def _segment(self, submitted: _Submitted, timeout_s: float) -> Segmentation:
         """Wait for the result and make the mask. Raises InferenceError if inference failed."""
-        if submitted.segmentation is None:
-            try:
-                probabilities = submitted.future.result(timeout=INFERENCE_TIMEOUT_S)
-            except FutureTimeoutError:
-                self.inference.abandon(f"no result within {INFERENCE_TIMEOUT_S:g} s")
-                raise InferenceError(f"no result within {INFERENCE_TIMEOUT_S:g} s") from None
-            threshold = self.inference.card.threshold
-            mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
-            submitted.segmentation = Segmentation(mask, submitted.timestamp_ns, probabilities)
-            result_s = submitted.result_s or time.monotonic()
-            self.statistics.inference_s.append(result_s - submitted.entered_s)
-        return submitted.segmentation
+        try:
+            probabilities = submitted.future.result(timeout=timeout_s)
+        except FutureTimeoutError:
+            self.inference.abandon(f"no result within {timeout_s:g} s")
+            raise InferenceError(f"no result within {timeout_s:g} s") from None
+        card = self.inference.card
+        check_probabilities(probabilities, card)
+        mask = probabilities_to_mask(probabilities, self.height, self.width, card.threshold)
+        result_s = submitted.result_s or time.monotonic()
+        self.statistics.inference_s.append(result_s - submitted.entered_s)
+        return Segmentation(mask, submitted.timestamp_ns, probabilities)
 
     def _draw(self, pad: Any, info: Any, segmentation: Segmentation) -> None:
+        """Draw a mask and, if wanted, the sign that the assistant works."""
         if segmentation.has_polyp:
             self.statistics.frames_with_polyp += 1
+        if segmentation.has_polyp or self.signs:
+            stamp = timestamp_ns(info) or 0
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
                 draw_on_planes(frame.planes(self.style.colour), segmentation.mask, self.style)
+                if self.signs:
+                    draw_ready(frame.planes, (self.height, self.width), stamp)
         if self.on_mask is not None:
             self.on_mask(segmentation)
+
+    def _draw_notice(self, pad: Any, info: Any, text: str) -> None:
+        """Say on the picture that it has no mask, if signs are wanted."""
+        if self.signs:
+            with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
+                draw_notice(frame.planes, text, (self.height, self.width))
 
     def _report(self, pad: Any, segmentation: Segmentation | None, stamp: int | None) -> None:
         """Pass the frame's polyps to the results and the bus, if they are wanted."""
@@ -132,9 +143,11 @@ class EveryProbes(MaskProbes):
         segmentation = None
         try:
             with self.count_failures():
-                segmentation = self._segment(submitted)
+                segmentation = self._segment(submitted, INFERENCE_TIMEOUT_S)
                 self._draw(pad, info, segmentation)
         finally:
+            if segmentation is None:
+                self._draw_notice(pad, info, NOT_AVAILABLE)
             now = time.monotonic()
             self.statistics.frame_drawn(now, submitted.timestamp_ns)
             self.statistics.latency_s.append(now - submitted.entered_s)
@@ -142,38 +155,42 @@ class EveryProbes(MaskProbes):
 
 
 class LatestProbes(MaskProbes):
-    """Mode `latest`: frames pass at the source's frame rate, each with the newest mask."""
+    """Mode `latest`: frames pass at the source's frame rate, each with the newest mask.
+
+    Inference has a branch and a thread of its own (`frame_arrived`). The picture's thread only
+    reads the newest mask, so that nothing that happens to inference delays a frame.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._running: _Submitted | None = None
-        self._newest: _Submitted | None = None
-        self._entered: deque[float] = deque()
+        self._newest: Segmentation | None = None
+        self._entered_s = 0.0
         self._start: tuple[float, int] | None = None  # time and timestamp of the first frame
 
+    def frame_enters(self, _pad: Any, _info: Any) -> None:
+        """Note when a frame enters; the same thread calls `frame_leaves` for it."""
+        self._entered_s = time.monotonic()
+
     def frame_arrived(self, pad: Any, info: Any) -> None:
-        """Submit the frame if inference is idle; never blocks."""
-        self._entered.append(time.monotonic())
-        running = self._running
-        if running is not None and not running.future.done():
-            if time.monotonic() - running.entered_s < INFERENCE_TIMEOUT_S:
-                return
-            self.inference.abandon(f"no result within {INFERENCE_TIMEOUT_S:g} s")
-        self._newest_result()
-        self._running = self._submit(pad, info)
+        """Compute the mask of a frame on the branch; blocks its thread only."""
+        submitted = self._submit(pad, info)
+        try:
+            self._newest = self._segment(submitted, LATEST_TIMEOUT_S)
+        except InferenceError as error:
+            self.statistics.inference_failed(error)
 
     def frame_leaves(self, pad: Any, info: Any) -> None:
-        """Draw the newest mask if it is recent."""
+        """Draw the newest mask if it is recent, else a notice."""
         stamp = timestamp_ns(info)
-        entered = self._entered.popleft()
+        entered, newest = self._entered_s, self._newest
         segmentation = None
         try:
-            newest = self._newest_result()
             age = mask_age_s(newest.timestamp_ns if newest else None, stamp)
-            if newest is None or age > MAX_MASK_AGE_S:
+            if newest is None or age > self.max_mask_age_s:
                 self.statistics.frames_without_mask += 1
+                self._draw_notice(pad, info, STARTING if newest is None else NOT_AVAILABLE)
             else:
-                segmentation = self._segment(newest)
+                segmentation = newest
                 self._draw(pad, info, segmentation)
                 self.statistics.mask_age_s.append(age)
         finally:
@@ -186,15 +203,27 @@ class LatestProbes(MaskProbes):
             self.statistics.lateness_s.append(now - due)
             self._report(pad, segmentation, stamp)
 
-    def _newest_result(self) -> _Submitted | None:
-        running = self._running
-        if running is not None and running.future.done():
-            error = running.future.exception()
-            if error is None:
-                self._newest = running
-            else:
-                self.statistics.inference_failed(error)
-        return self._newest
+
+def check_probabilities(probabilities: ProbabilityMap, card: Card) -> None:
+    """Check that a result is a probability map of the card's size.
+
+    Args:
+        probabilities: What inference returned.
+        card: The model's card.
+
+    Raises:
+        InferenceError: It has another size, or a value outside [0, 1], such as NaN.
+    """
+    wanted = (card.output.height, card.output.width)
+    if probabilities.shape != wanted:
+        raise InferenceError(
+            f"{card.name}: a result of {probabilities.shape}, expected {wanted}: wrong model?"
+        )
+    low, high = float(probabilities.min()), float(probabilities.max())
+    if not (low >= 0 and high <= 1):  # false for NaN, too
+        raise InferenceError(
+            f"{card.name}: a result of {low:g} to {high:g}, expected probabilities of 0 to 1"
+        )
 
 
 MODES: dict[str, type[MaskProbes]] = {"every": EveryProbes, "latest": LatestProbes}

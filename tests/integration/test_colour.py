@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -24,8 +22,8 @@ from deepstream.io.source import open_clip
 from deepstream.player import Ending, play
 from deepstream.probes.triton_probe import MODES
 from tests.conftest import ffmpeg
+from tests.integration.inference_doubles import FixedMap
 from xpnet.card import Card
-from xpnet.frames import ProbabilityMap
 from xpnet.inference import IN_FLIGHT
 from xpnet.overlay import OverlayStyle
 
@@ -38,27 +36,6 @@ LOSSLESS = ElementSpec(
     {"pass": "quant", "quantizer": "0", "speed-preset": "ultrafast",
      "insert-vui": "{write_tags}", "option-string": "{x264_options}"},
 )  # fmt: skip
-
-
-@dataclass
-class FixedMap:
-    """Inference that finds a circle in the middle of every frame."""
-
-    card: Card
-
-    def submit(self, _tensor: np.ndarray) -> Future[ProbabilityMap]:
-        height, width = self.card.output.height, self.card.output.width
-        found = np.zeros((height, width), np.float32)
-        cv2.circle(found, (width // 2, height // 2), height // 5, 1.0, -1)
-        future: Future[ProbabilityMap] = Future()
-        future.set_result(found)
-        return future
-
-    def abandon(self, reason: str) -> None:
-        raise AssertionError(reason)
-
-    def close(self) -> None:
-        pass
 
 
 def bars(path: Path, pixels: str, size: str, *options: str) -> None:

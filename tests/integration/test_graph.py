@@ -121,8 +121,9 @@ def test_mode_latest_shows_every_frame(
 
     monkeypatch.setattr(OnnxInference, "_run", slowly)
     settings = RunSettings(
-        short_clip, tmp_path / "out.mp4", mode="latest", platform=GStreamerSettings("onnxruntime")
-    )
+        short_clip, tmp_path / "out.mp4", mode="latest", platform=GStreamerSettings("onnxruntime"),
+        max_mask_age_s=1.0,
+    )  # fmt: skip
     summary = run(settings, seen.append)
     assert summary["frames"] == open_clip(tmp_path / "out.mp4", 0).frames == 40
     # Inference is slower than the clip, so masks are repeated, in order.

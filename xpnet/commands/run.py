@@ -84,6 +84,19 @@ def add_run(commands: Any) -> None:
         default=0.18,
         help="opacity of the fill, 0 to 1 (default: %(default)s)",
     )
+    p.add_argument(
+        "--max-mask-age",
+        type=float,
+        default=150.0,
+        metavar="MS",
+        help="mode latest: milliseconds by which a mask may be older than its frame "
+        "(default: %(default)g)",
+    )
+    p.add_argument(
+        "--signs",
+        action=argparse.BooleanOptionalAction,
+        help="show on the picture whether the assistant works (default: in mode latest)",
+    )
     p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
     p.add_argument(
         "--polyps", type=Path, metavar="FILE", help="write the polyps of each frame as JSON lines"
@@ -108,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
             height=args.height,
             width=args.width,
             style=OverlayStyle(parse_colour(args.colour), args.opacity),
+            max_mask_age_s=args.max_mask_age / 1000,
+            signs=args.signs,
             json=args.json,
             polyps=args.polyps,
             platform=platform_settings(args),

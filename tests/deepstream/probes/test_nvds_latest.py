@@ -80,9 +80,9 @@ def test_repeated_mask_counts_once_for_confirmation(card: Card, frame: np.ndarra
     assert [polyps[0].id for _, _, polyps in reported] == [None] * 6 + [1] * 3
 
 
-def test_mask_older_than_a_second_is_not_shown(card: Card, frame: np.ndarray) -> None:
-    probes = nvds_probes(card, interval=2)
-    drawn = played(probes, frame, [20, None, None], step_ns=600_000_000)
+def test_mask_older_than_the_limit_is_not_shown(card: Card, frame: np.ndarray) -> None:
+    probes = nvds_probes(card, interval=2, max_mask_age_s=0.2)
+    drawn = played(probes, frame, [20, None, None], step_ns=120_000_000)
     np.testing.assert_array_equal(drawn[1], drawn[0])
     np.testing.assert_array_equal(drawn[2], frame)
 
@@ -119,3 +119,14 @@ def test_objects_are_attached_to_every_frame_that_shows_a_polyp(
             batch = pyds.gst_buffer_get_nvds_batch_meta(hash(buffer))
             (frame_meta,) = iterate_meta(batch.frame_meta_list, pyds.NvDsFrameMeta)
             assert frame_meta.num_obj_meta == 1
+
+
+def test_signs_show_if_the_assistant_works(card: Card, frame: np.ndarray) -> None:
+    probes = nvds_probes(card, signs=True)
+    ready, failed = played(probes, frame, [20, None])
+    corner = (slice(10, 40), slice(10, 200))
+    assert not np.array_equal(ready[corner], frame[corner])
+    assert not np.array_equal(failed[corner], frame[corner])
+    np.testing.assert_array_equal(failed[40:], frame[40:])
+    assert (failed[corner] != ready[corner]).mean() > 0.2  # a notice is larger than a dot
+    assert probes.statistics.probe_errors == 0

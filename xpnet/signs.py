@@ -1,0 +1,120 @@
+"""Small signs on the picture: whether the assistant works. Drawn on the planes of a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from xpnet.frames import Mask
+from xpnet.overlay import Plane, even_box, mix
+
+PlanesOf = Callable[[tuple[int, int, int]], Sequence[Plane]]
+"""Returns the planes of a frame for a colour in RGB."""
+
+STARTING, NOT_AVAILABLE = "AI STARTING", "AI NOT AVAILABLE"
+"""Notices on the picture."""
+WHITE, BLACK, GREEN, AMBER = (255, 255, 255), (0, 0, 0), (60, 220, 90), (255, 190, 0)
+BACKGROUND_OPACITY = 0.7
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+BLINK_NS = 1_000_000_000
+"""The ready sign is visible for one second, and hidden for one second."""
+
+
+def draw_notice(planes_of: PlanesOf, text: str, size: tuple[int, ...]) -> None:
+    """Draw a text in amber on a dark box in the upper left corner, in place.
+
+    Args:
+        planes_of: Returns the frame's planes for a colour.
+        text: A few words.
+        size: Height and width of the frame in pixels.
+    """
+    box, letters = _text_masks(text, size[0])
+    top, left = sign_position(size)
+    if top + box.shape[0] > size[0] or left + box.shape[1] > size[1]:
+        return  # a frame that is smaller than its sign
+    _stamp(planes_of(BLACK), box, top, left, BACKGROUND_OPACITY)
+    _stamp(planes_of(AMBER), letters, top, left, 1.0)
+
+
+def draw_ready(planes_of: PlanesOf, size: tuple[int, ...], time_ns: int) -> None:
+    """Draw a small blinking dot in the upper left corner, in place.
+
+    Args:
+        planes_of: Returns the frame's planes for a colour.
+        size: Height and width of the frame in pixels.
+        time_ns: Time of the frame.
+    """
+    if time_ns // BLINK_NS % 2 == 0:
+        dot = _dot(size[0])
+        _stamp(planes_of(GREEN), dot, *sign_position(size), 1.0)
+
+
+def draw_corners(
+    planes_of: PlanesOf, box: tuple[int, int, int, int], size: tuple[int, ...]
+) -> None:
+    """Draw the four corners of a box, in place.
+
+    Args:
+        planes_of: Returns the frame's planes for a colour.
+        box: Left, top, width, height in pixels.
+        size: Height and width of the frame in pixels.
+    """
+    left, top, width, height = box
+    length, thick = max(4, min(width, height) // 8), max(2, size[0] // 270)
+    planes = planes_of(WHITE)
+    for x in (left, left + width - length):
+        for y in (top, top + height - thick):
+            _stamp(planes, np.ones((thick, length), np.uint8), y, x, 1.0)
+    for x in (left, left + width - thick):
+        for y in (top, top + height - length):
+            _stamp(planes, np.ones((length, thick), np.uint8), y, x, 1.0)
+
+
+def sign_position(size: tuple[int, ...]) -> tuple[int, int]:
+    """Return top and left of the signs, which the scope's dark border usually covers.
+
+    Args:
+        size: Height and width of the frame in pixels.
+    """
+    margin = size[0] // 40 // 2 * 2
+    return margin, margin
+
+
+@lru_cache(maxsize=16)
+def _text_masks(text: str, height: int) -> tuple[Mask, Mask]:
+    """Return the box of a text and its letters, as masks of one size with even sides."""
+    scale, thick = max(0.4, height / 900), max(1, height // 500)
+    (width, up), down = cv2.getTextSize(text, FONT, scale, thick)
+    pad = up // 2
+    shape = ((up + down + 2 * pad + 1) // 2 * 2, (width + 2 * pad + 1) // 2 * 2)
+    letters: Mask = np.zeros(shape, np.uint8)
+    cv2.putText(letters, text, (pad, pad + up), FONT, scale, (1,), thick, cv2.LINE_8)
+    return np.ones(shape, np.uint8), letters
+
+
+@lru_cache(maxsize=4)
+def _dot(height: int) -> Mask:
+    side = max(6, height // 50 // 2 * 2)
+    dot: Mask = np.zeros((side, side), np.uint8)
+    cv2.circle(dot, (side // 2, side // 2), side // 2 - 1, (1,), -1)
+    return dot
+
+
+def _stamp(planes: Sequence[Plane], shape: Mask, top: int, left: int, opacity: float) -> None:
+    """Mix a shape into the planes with its upper left corner at a position."""
+    frame_height, frame_width = planes[0].pixels.shape[:2]
+    top, left = max(0, top), max(0, left)
+    bottom, right = min(frame_height, top + shape.shape[0]), min(frame_width, left + shape.shape[1])
+    box = even_box(top, left, bottom, right, (frame_height, frame_width))
+    inside = np.zeros((box.bottom - box.top, box.right - box.left), np.uint8)
+    inside[top - box.top : bottom - box.top, left - box.left : right - box.left] = shape[
+        : bottom - top, : right - left
+    ]
+    for plane in planes:
+        view, subsampling = box.on(plane)
+        pixels = np.ascontiguousarray(view)
+        mix(pixels, inside, subsampling, plane.colour, opacity)
+        view[...] = pixels
