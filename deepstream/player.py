@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from deepstream.control.keys import reading_keys
 from deepstream.graph.description import Description
 from deepstream.graph.pipeline import Graph
 from deepstream.gstreamer import GLib, Gst, require_elements
 from deepstream.io.live_source import ENDED, LiveSource
-from deepstream.io.output import Output, SinkProperties
+from deepstream.io.output import SCREEN, Output, SinkProperties
 from deepstream.io.source import VideoSource
 from deepstream.probes.base import Probes
 from xpnet.errors import UserError
@@ -91,8 +93,13 @@ def play(
             log.debug("gst-launch-1.0 %s", source.without_credentials(description.as_launch()))
             graph = Graph(source, description, probes)
             player = _Player(graph, probes, output, on_message)
+            keys: AbstractContextManager[None] = nullcontext()
+            if output.kind == SCREEN:
+                pad = graph.element("drawn").get_static_pad("src")
+                keys = reading_keys(pad, probes.controls)
             try:
-                outcome = player.run()
+                with keys:
+                    outcome = player.run()
             finally:
                 graph.pipeline.set_state(Gst.State.NULL)
             shown = source.is_live and output.kind != "file"  # a viewer waits for the picture
@@ -231,6 +238,8 @@ class _Player:
         if not self.disconnected:
             log.warning("%s: %s; reconnecting", self.source.display_name, reason)
             self.disconnected, self.arrived = True, math.inf
+            self.probes.statistics.source_lost = True
+            self.probes.statistics.reconnects += 1
         self.retry_s = min(self.retry_s, time.monotonic() + seconds)
 
     def _reconnect(self, live: LiveSource) -> None:
@@ -238,6 +247,7 @@ class _Player:
         if live.arrived > self.arrived:
             log.info("%s: reconnected", self.source.display_name)
             self.disconnected, self.retry_s = False, math.inf
+            self.probes.statistics.source_lost = False
         elif time.monotonic() > self.retry_s:
             self.retry_s = time.monotonic() + self.stall_s
             live.restart()

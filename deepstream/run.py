@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepstream.control.appearance import Appearance
+from deepstream.control.preview import Preview
+from deepstream.control.service import ControlSettings, open_controls, running_control
 from deepstream.io.output import check_output, parse_output
 from deepstream.io.source import open_source
 from deepstream.platforms.base import Drawing, Model, OnMask, Platform
@@ -45,6 +48,7 @@ class RunSettings:
         style: How masks are drawn.
         max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than the frame.
         signs: Whether signs on the picture show if the assistant works; None: in mode `latest`.
+        control: Where the run can be watched and controlled by HTTP; None: nowhere.
         json: Where to write the summary; None writes none.
         polyps: Where to write the polyps of each frame as JSON lines; None writes none.
         platform: Plain GStreamer or DeepStream, with its own settings.
@@ -61,6 +65,7 @@ class RunSettings:
     style: OverlayStyle = field(default_factory=OverlayStyle)
     max_mask_age_s: float = MAX_MASK_AGE_S
     signs: bool | None = None
+    control: ControlSettings | None = None
     json: Path | None = None
     polyps: Path | None = None
     platform: GStreamerSettings | DeepStreamSettings = field(default_factory=GStreamerSettings)
@@ -112,8 +117,13 @@ def run(
     with ExitStack() as stack:
         results = open_results(settings.polyps, on_polyps, on_message is not None, stack)
         signs = settings.mode == "latest" if settings.signs is None else settings.signs
-        drawing = Drawing(settings.style, on_mask, results, settings.max_mask_age_s, signs)
+        controls = open_controls(Appearance(style=settings.style, signs=signs), settings.control)
+        preview = Preview() if settings.control else None
+        drawing = Drawing(controls, on_mask, results, settings.max_mask_age_s, preview)
         opened = stack.enter_context(platform.open(source, output, model, drawing))
+        if settings.control is not None and preview is not None:
+            facts = {"model": model.name, "mode": settings.mode, "platform": platform.name}
+            stack.enter_context(running_control(settings.control, controls, preview, opened, facts))
         outcome = play(source, output, opened.probes, opened.describe, on_message)
     summary = summarize(source, output, platform, opened, outcome, model.name, settings.mode)
     if settings.json is not None:

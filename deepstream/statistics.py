@@ -30,9 +30,15 @@ class RunStatistics:
     inference_failure: str = ""  # the first reason for a frame without a mask
     probe_error: str = ""  # the first exception in a probe
     probe_errors: int = 0
+    assistant: str = "starting"  # ready, off, not available: what the newest frame shows
+    source_lost: bool = False  # a live source delivers no frames
+    reconnects: int = 0  # times that it was lost
     first_frame_s: float = 0.0  # monotonic clock, at the overlay probe
     last_frame_s: float = 0.0
     last_timestamp_ns: int = 0
+    shown_s: deque[float] = field(
+        default_factory=_times
+    )  # monotonic clock, when each frame left the overlay
     latency_s: deque[float] = field(
         default_factory=_times
     )  # from submission to inference until drawn
@@ -57,6 +63,7 @@ class RunStatistics:
             self.first_frame_s = now_s
         self.frames += 1
         self.last_frame_s = now_s
+        self.shown_s.append(now_s)
         self.last_timestamp_ns = max(self.last_timestamp_ns, timestamp_ns or 0)
 
     @property
@@ -64,6 +71,16 @@ class RunStatistics:
         """Frames per second from the first frame drawn to the last one."""
         seconds = self.last_frame_s - self.first_frame_s
         return (self.frames - 1) / seconds if seconds > 0 else 0.0
+
+    def recent_fps(self, count: int) -> float:
+        """Return the frames per second over the newest frames.
+
+        Args:
+            count: Number of frames.
+        """
+        newest = newest_times(self.shown_s, count)
+        seconds = newest[-1] - newest[0] if newest else 0.0
+        return (len(newest) - 1) / seconds if seconds > 0 else 0.0
 
     def summary(self) -> dict[str, Any]:
         """Return the statistics for JSON; times are percentiles in milliseconds, or None."""
@@ -74,6 +91,7 @@ class RunStatistics:
             "inference_failure": self.inference_failure,
             "probe_error": self.probe_error,
             "probe_errors": self.probe_errors,
+            "reconnects": self.reconnects,
             "seconds": round(self.last_frame_s - self.first_frame_s, 3),
             "fps": round(self.fps, 2),
             "latency_ms": percentiles_ms(self.latency_s),
@@ -81,6 +99,20 @@ class RunStatistics:
             "mask_age_ms": percentiles_ms(self.mask_age_s),
             "lateness_ms": percentiles_ms(self.lateness_s),
         }
+
+
+def newest_times(times: deque[float], count: int) -> list[float]:
+    """Return a copy of the newest times, while another thread may add some.
+
+    Args:
+        times: Times of a run.
+        count: Number of times.
+    """
+    while True:
+        try:
+            return list(times)[-count:]
+        except RuntimeError:  # it grew while it was copied
+            continue
 
 
 def percentiles_ms(seconds: Collection[float]) -> dict[str, float] | None:

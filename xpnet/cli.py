@@ -14,6 +14,7 @@ from xpnet import __version__
 from xpnet.commands import (
     bench,
     build,
+    control,
     deploy,
     distill,
     doctor,
@@ -28,6 +29,7 @@ from xpnet.errors import UserError, is_rank_zero
 ADDERS = (
     run.add_run,
     run.add_graph,
+    control.add_set,
     serve.add_serve,
     evaluate.add_evaluate,
     evaluate.add_panel,

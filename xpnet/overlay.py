@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask, check_frame
 
+SHAPES = ("fill", "contour", "corners")
+
 
 @dataclass(frozen=True)
 class OverlayStyle:
@@ -22,6 +24,7 @@ class OverlayStyle:
     Attributes:
         colour: RGB, 0 to 255; cyan does not occur in the bowel.
         opacity: Share of the colour in the fill, from 0 (contour only) to 1.
+        shape: `fill`: fill and contour; `contour`; `corners`: corners of a box around each area.
 
     Raises:
         UserError: A value is out of range.
@@ -29,12 +32,15 @@ class OverlayStyle:
 
     colour: tuple[int, int, int] = (0, 229, 255)
     opacity: float = 0.18
+    shape: str = "fill"
 
     def __post_init__(self) -> None:
         if not 0 <= self.opacity <= 1:
             raise UserError(f"opacity {self.opacity}: expected 0 to 1")
         if len(self.colour) != 3 or not all(0 <= c <= 255 for c in self.colour):
             raise UserError(f"colour {self.colour}: expected three values of 0 to 255")
+        if self.shape not in SHAPES:
+            raise UserError(f"shape '{self.shape}': expected {', '.join(SHAPES)}")
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:
@@ -104,13 +110,17 @@ def draw_on_planes(planes: Sequence[Plane], mask: Mask, style: OverlayStyle) -> 
         top - thickness, left - thickness, top + height + thickness, left + width + thickness, size
     )
     inside = np.ascontiguousarray(mask[box.top : box.bottom, box.left : box.right])
-    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
+    if style.shape == "corners":
+        lines, closed = _corner_lines(inside, thickness), False
+    else:
+        found, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
+        lines, closed = [np.asarray(line, np.int32) for line in found], True
     for plane in planes:
         view, subsampling = box.on(plane)
         pixels = np.ascontiguousarray(view)
-        if style.opacity > 0:
+        if style.opacity > 0 and style.shape == "fill":
             mix(pixels, inside, subsampling, plane.colour, style.opacity)
-        _outline(pixels, contours, subsampling, plane.colour, thickness)
+        _outline(pixels, lines, closed, subsampling, plane.colour, thickness)
         view[...] = pixels
 
 
@@ -180,22 +190,36 @@ def mix(
     cv2.copyTo(blended, np.ascontiguousarray(inside[::down, ::across]), pixels)
 
 
+def _corner_lines(inside: Mask, thickness: int) -> list[NDArray[np.int32]]:
+    """Return four lines around each area of a mask, one at each corner of its box."""
+    count, _, boxes, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    lines = []
+    for left, top, width, height, _ in boxes[1:count]:
+        right, bottom = left + width - 1, top + height - 1
+        length = max(2 * thickness, min(width, height) // 4)
+        for x, to_x in ((left, left + length), (right, right - length)):
+            for y, to_y in ((top, top + length), (bottom, bottom - length)):
+                lines.append(np.array([[[x, to_y]], [[x, y]], [[to_x, y]]], np.int32))
+    return lines
+
+
 def _outline(
     box: NDArray[Any],
-    contours: Sequence[NDArray[Any]],
+    lines: Sequence[NDArray[Any]],
+    closed: bool,
     subsampling: tuple[int, int],
     colour: tuple[int, ...],
     thickness: int,
 ) -> None:
-    """Draw contours of the frame's size on a box of a plane; smooth with samples of 8 bits.
+    """Draw lines in pixels of the frame on a box of a plane; smooth with samples of 8 bits.
 
     OpenCV draws smooth lines on 8 bits only, at quarters of a sample (`shift=2`).
     """
     across, down = subsampling
     # In height, a sample of chroma is between its two pixels; in width it is at the left one.
     quarters = np.array([4 // across, 4 // down], np.int32)
-    lines = [contour * quarters - (0, down - 1) for contour in contours]
+    scaled = [line * quarters - (0, down - 1) for line in lines]
     width = max(1, round(thickness / max(subsampling)))
     # A smooth line of width 1 is faint: two of them have the colour of a line of two pixels.
     for _ in range(2 if width == 1 else 1):
-        cv2.polylines(box, lines, True, colour, width, cv2.LINE_AA, shift=2)
+        cv2.polylines(box, scaled, closed, colour, width, cv2.LINE_AA, shift=2)

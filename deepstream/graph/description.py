@@ -123,7 +123,8 @@ def _word(key: str, value: str) -> str:
 
 Table = Mapping[str, tuple[ElementSpec, ...]]
 """Rows by stage: `source.KIND`, `frame`, `inference.MODE`, `overlay`, `encoder.KIND`,
-`sink.KIND`; and those of branches, `branch.MODE` from the element `fork`, and `sound`."""
+`sink.KIND`; `shown` with a preview; and those of branches, `branch.NAME` from the element NAME, and
+`sound`."""
 
 
 def assemble_description(
@@ -135,6 +136,7 @@ def assemble_description(
     encoder: str,
     values: Mapping[str, str],
     sound: bool = False,
+    preview: bool = False,
 ) -> Description:
     """Describe a graph from a kind of source to a kind of sink.
 
@@ -147,11 +149,14 @@ def assemble_description(
         encoder: Kind of encoder, such as `software-live`.
         values: Values of the placeholders.
         sound: Whether to add the audio branch.
+        preview: Whether to add the branch with the frames as they are shown.
 
     Raises:
         UserError: The platform has no such source, mode or sink.
     """
     stages = [f"source.{source}", "frame", f"inference.{mode}", "overlay"]
+    if preview:
+        stages.append("shown")
     if sink != "screen":
         stages.append(f"encoder.{encoder}")
     stages.append(f"sink.{sink}")
@@ -174,11 +179,9 @@ def assemble_description(
         links += [_link(one, other, "audio") for one, other in pairwise(path)]
         names += tuple(row.name for row in takewhile(lambda row: not row.accepts_eos, branch))
         rows += branch
-    if f"branch.{mode}" in table:
-        branch = [
-            r.with_values(values, len(rows) + n) for n, r in enumerate(table[f"branch.{mode}"])
-        ]
-        fork = next(row for row in rows if row.name == "fork")
+    for fork in [row for row in rows if f"branch.{row.name}" in table]:
+        beside = table[f"branch.{fork.name}"]
+        branch = [row.with_values(values, len(rows) + n) for n, row in enumerate(beside)]
         links += [_link(one, other, "video") for one, other in pairwise([fork, *branch])]
         rows += branch
     return Description(

@@ -8,7 +8,8 @@
     overlay         draws the masks
     encoder.KIND    H.264, in hardware or software
     sink.KIND       file, screen, or RTP for the RTSP server
-    branch.MODE     branch from the element `fork`: inference beside the picture's path
+    shown           with a preview: the tee to its branch
+    branch.NAME     branch from the element NAME: inference beside the picture's path, preview
     sound           audio branch into the muxer; on DeepStream as it is stored in the file
 
 Names and properties are NVIDIA's and GStreamer's. tests/deepstream/graph/known_elements.py lists
@@ -81,6 +82,16 @@ DEINTERLACE = (
     ElementSpec("deinterlace", properties={"mode": "auto"}),  # 1080i is common over SDI
     LEAKY_QUEUE,
 )
+SHOWN = ElementSpec("tee", "shown")
+PREVIEW_QUEUE = ElementSpec(
+    "queue", "previewed", {"leaky": "downstream", "max-size-buffers": "1", **UNBOUNDED}
+)
+PREVIEW_SINK = ElementSpec(
+    "fakesink",
+    "preview",
+    {"sync": "false", "async": "false", "enable-last-sample": "false"},
+    probes=(("sink", "frame_shown"),),
+)
 DRAWN_QUEUE = ElementSpec("queue", "drawn", {"max-size-buffers": "4", **UNBOUNDED})
 
 TO_ENCODER = (
@@ -132,7 +143,7 @@ GSTREAMER_TABLE: Table = {
         ElementSpec("tee", "fork", probes=(("sink", "frame_enters"),)),
     ),
     # The picture does not wait for inference: of the frames that arrive meanwhile one is kept.
-    "branch.latest": (
+    "branch.fork": (
         ElementSpec(
             "queue", "newest", {"leaky": "downstream", "max-size-buffers": "1", **UNBOUNDED}
         ),
@@ -147,6 +158,8 @@ GSTREAMER_TABLE: Table = {
         ElementSpec("identity", "overlay", {"silent": "true"}, probes=(("src", "frame_leaves"),)),
         DRAWN_QUEUE,
     ),
+    "shown": (SHOWN,),
+    "branch.shown": (PREVIEW_QUEUE, PREVIEW_SINK),
     "encoder.software": (*TO_ENCODER, ElementSpec("x264enc", "encoder", X264_FILE)),
     "encoder.software-live": (*TO_ENCODER, ElementSpec("x264enc", "encoder", X264_LIVE)),
     "sink.file": FILE,
@@ -244,6 +257,13 @@ DEEPSTREAM_TABLE: Table = {
             probes=(("sink", "frame_leaves"),),
         ),
         DRAWN_QUEUE,
+    ),
+    "shown": (SHOWN,),
+    "branch.shown": (
+        PREVIEW_QUEUE,
+        ElementSpec("nvvideoconvert"),
+        ElementSpec("capsfilter", properties={"caps": "video/x-raw,format=RGBA"}),
+        PREVIEW_SINK,
     ),
     "encoder.hardware": NVENC,
     "encoder.hardware-live": NVENC,

@@ -71,6 +71,7 @@ def describe_graph(
     infer_config: str = "",
     hardware_encoder: bool = False,
     interval: int = 0,
+    preview: bool = False,
 ) -> Description:
     """Describe the graph of a platform.
 
@@ -83,6 +84,7 @@ def describe_graph(
         infer_config: Path of nvinferserver's config; DeepStream only.
         hardware_encoder: Whether to encode with NVENC; DeepStream only.
         interval: Frames that nvinferserver skips after each frame; DeepStream only.
+        preview: Whether to add the branch for the HTTP service.
 
     Raises:
         UserError: The platform has no such source, mode or sink.
@@ -118,7 +120,7 @@ def describe_graph(
         encoder += "-live"
     sound = sink_kind == "file" and has_output_audio(platform, source, sink.muxer)
     return assemble_description(
-        platform, TABLES[platform], kind, sink_kind, mode, encoder, values, sound
+        platform, TABLES[platform], kind, sink_kind, mode, encoder, values, sound, preview
     )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from deepstream.control.controls import Controls
+from deepstream.control.preview import Preview
 from deepstream.graph.description import Description
 from deepstream.io.output import Output, SinkProperties
 from deepstream.io.source import VideoSource
@@ -15,7 +17,6 @@ from deepstream.probes.base import Probes
 from deepstream.probes.polyp_results import PolypResults
 from xpnet.card import Card
 from xpnet.frames import Segmentation
-from xpnet.overlay import OverlayStyle
 
 OnMask = Callable[[Segmentation], None]
 """Called with the Segmentation of every frame drawn, in the overlay's thread."""
@@ -44,18 +45,18 @@ class Drawing:
     """What happens to a frame's mask.
 
     Attributes:
-        style: How the mask is drawn.
+        controls: What is drawn, and how; may change at any time.
         on_mask: Called with every mask drawn, or None.
         results: Gets every frame's polyps, or None.
         max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than a frame.
-        signs: Whether signs on the picture show if the assistant works.
+        preview: Copies frames for the HTTP service, or None.
     """
 
-    style: OverlayStyle
+    controls: Controls
     on_mask: OnMask | None
     results: PolypResults | None
     max_mask_age_s: float
-    signs: bool
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True)

@@ -110,11 +110,11 @@ class DeepStreamPlatform:
             probes = NvdsProbes(
                 source.height,
                 source.width,
-                drawing.style,
+                drawing.controls,
                 drawing.on_mask,
                 drawing.results,
                 drawing.max_mask_age_s,
-                drawing.signs,
+                drawing.preview,
                 card=card,
                 pyds=self._pyds,
                 probabilities=settings.probabilities,
@@ -123,12 +123,18 @@ class DeepStreamPlatform:
             )
 
             def describe(sink: SinkProperties, inference: bool) -> Description:
-                return self._describe(source, output, sink, str(config) if inference else "")
+                text = str(config) if inference else ""
+                return self._describe(source, output, sink, text, drawing.preview is not None)
 
             yield OpenPlatform(card, probes, describe)
 
     def _describe(
-        self, source: VideoSource, output: Output, sink: SinkProperties, infer_config: str
+        self,
+        source: VideoSource,
+        output: Output,
+        sink: SinkProperties,
+        infer_config: str,
+        preview: bool,
     ) -> Description:
         if source.has_audio and sink.muxer and not has_output_audio(self.name, source, sink.muxer):
             log.warning("%s: audio (%s) is left out: %s cannot hold it", source.display_name,
@@ -145,4 +151,5 @@ class DeepStreamPlatform:
             infer_config=infer_config,
             hardware_encoder=hardware,
             interval=self.interval,
+            preview=preview,
         )

@@ -73,18 +73,25 @@ class GStreamerPlatform:
         """Open inference and make the probes; see `Platform.open`."""
 
         def describe(sink: SinkProperties, inference: bool) -> Description:
-            return describe_graph(self.name, source, output.kind, sink, self._mode)
+            return describe_graph(
+                self.name,
+                source,
+                output.kind,
+                sink,
+                self._mode,
+                preview=drawing.preview is not None,
+            )
 
         with open_inference(self._settings, model) as (inference, incidents):
             probes = MODES[self._mode](
                 source.height,
                 source.width,
                 inference,
-                drawing.style,
+                drawing.controls,
                 drawing.on_mask,
                 drawing.results,
                 drawing.max_mask_age_s,
-                drawing.signs,
+                drawing.preview,
             )
             yield OpenPlatform(inference.card, probes, describe, incidents)
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from deepstream.control.controls import Controls
+from deepstream.control.preview import Preview
 from deepstream.gstreamer import GLib, Gst
 from deepstream.probes.polyp_results import PolypResults
 from deepstream.statistics import RunStatistics
 from xpnet.frames import Segmentation
 from xpnet.inference import InferenceError
-from xpnet.overlay import OverlayStyle
 
 log = logging.getLogger("xpnet.graph")
 
@@ -23,16 +24,16 @@ PROBE_FAILED = "xpnet-probe-failed"
 
 
 class Probes:
-    """Base of all probes: overlay style, statistics, results, and the guard around each handler.
+    """Base of all probes: controls, statistics, results, and the guard around each handler.
 
     Attributes:
         height: Height of the frames in pixels.
         width: Width of the frames in pixels.
-        style: How masks are drawn.
+        controls: What is drawn, and how; may change at any time.
         on_mask: Called with the Segmentation of every frame drawn, in the overlay's thread.
         results: Gets the polyps of every frame, in the overlay's thread, or None.
         max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than a frame.
-        signs: Whether signs on the picture show if the assistant works.
+        preview: Copies frames for the HTTP service, or None.
         statistics: Counts and times of the run.
     """
 
@@ -40,15 +41,16 @@ class Probes:
         self,
         height: int,
         width: int,
-        style: OverlayStyle,
+        controls: Controls,
         on_mask: Callable[[Segmentation], None] | None = None,
         results: PolypResults | None = None,
         max_mask_age_s: float = MAX_MASK_AGE_S,
-        signs: bool = False,
+        preview: Preview | None = None,
     ) -> None:
-        self.max_mask_age_s, self.signs = max_mask_age_s, signs
+        self.preview = preview
+        self.max_mask_age_s = max_mask_age_s
         self.height, self.width = height, width
-        self.style, self.on_mask, self.results = style, on_mask, results
+        self.controls, self.on_mask, self.results = controls, on_mask, results
         self.statistics = RunStatistics()
 
     def guarded(self, name: str) -> Callable[[Any, Any], Any]:
@@ -67,6 +69,11 @@ class Probes:
             return Gst.PadProbeReturn.OK
 
         return probe
+
+    def frame_shown(self, pad: Any, info: Any) -> None:
+        """Handle a frame on the branch for the HTTP service, in that branch's thread."""
+        if self.preview is not None:
+            self.preview.take(pad, info)
 
     @contextmanager
     def count_failures(self) -> Iterator[None]:

@@ -23,7 +23,7 @@ from xpnet.card import Card
 from xpnet.frames import Frame, ProbabilityMap, Segmentation, probabilities_to_mask
 from xpnet.inference import InferenceError
 from xpnet.overlay import Plane, draw_mask
-from xpnet.signs import NOT_AVAILABLE, PlanesOf, draw_notice, draw_ready
+from xpnet.signs import ASSISTANT, NOT_AVAILABLE, SWITCHED_OFF, PlanesOf, draw_notice, draw_ready
 
 POLYP_CLASS = 0
 """Class of polyp pixels in nvinferserver's class map; background is -1."""
@@ -88,9 +88,8 @@ class NvdsProbes(Probes):
                 segmentation = self._newest_mask(frame_meta, stamp)
                 self._draw(buffer, frame_meta.batch_id, segmentation, stamp)
         finally:
-            if segmentation is None and self.signs:
-                with self._surface(buffer, frame_meta.batch_id) as surface:
-                    draw_notice(_planes_of(surface), NOT_AVAILABLE, surface.shape[:2])
+            if segmentation is None:
+                self._draw_notice(buffer, frame_meta.batch_id, NOT_AVAILABLE)
             now = time.monotonic()
             self.statistics.frame_drawn(now, stamp)
             self.statistics.latency_s.append(now - entered)  # of the probe only
@@ -131,7 +130,8 @@ class NvdsProbes(Probes):
             if user_meta.base_meta.meta_type == wanted:
                 if self.probabilities:
                     probabilities = self._release_tensor(frame_meta, user_meta)
-                    threshold = self.card.threshold
+                    chosen = self.controls.appearance.threshold
+                    threshold = self.card.threshold if chosen is None else chosen
                 else:
                     probabilities, threshold = (
                         self._class_map(user_meta.user_meta_data),
@@ -189,15 +189,27 @@ class NvdsProbes(Probes):
     def _draw(
         self, buffer: int, batch_id: int, segmentation: Segmentation, stamp: int | None
     ) -> None:
+        shown = self.controls.appearance
+        self.statistics.assistant = "ready" if shown.enabled else "off"
+        if not shown.enabled:
+            self._draw_notice(buffer, batch_id, SWITCHED_OFF)
+            return
         if segmentation.has_polyp:
             self.statistics.frames_with_polyp += 1
-        if segmentation.has_polyp or self.signs:
+        if segmentation.has_polyp or shown.signs:
             with self._surface(buffer, batch_id) as surface:
-                draw_mask(surface, segmentation.mask, self.style)
-                if self.signs:
+                draw_mask(surface, segmentation.mask, shown.style)
+                if shown.signs:
                     draw_ready(_planes_of(surface), surface.shape[:2], stamp or 0)
         if self.on_mask is not None:
             self.on_mask(segmentation)
+
+    def _draw_notice(self, buffer: int, batch_id: int, text: str) -> None:
+        """Say on the picture that it has no mask, if signs are wanted."""
+        self.statistics.assistant = ASSISTANT[text]
+        if self.controls.appearance.signs:
+            with self._surface(buffer, batch_id) as surface:
+                draw_notice(_planes_of(surface), text, surface.shape[:2])
 
     @contextmanager
     def _surface(self, buffer: int, batch_id: int) -> Iterator[Frame]:

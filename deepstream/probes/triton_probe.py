@@ -21,7 +21,7 @@ from xpnet.card import Card
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
 from xpnet.overlay import draw_on_planes
-from xpnet.signs import NOT_AVAILABLE, STARTING, draw_notice, draw_ready
+from xpnet.signs import ASSISTANT, NOT_AVAILABLE, STARTING, SWITCHED_OFF, draw_notice, draw_ready
 
 INFERENCE_TIMEOUT_S = 12.0
 """Longest wait for a result; a little longer than the Triton client's own timeout."""
@@ -89,27 +89,35 @@ class MaskProbes(Probes):
             raise InferenceError(f"no result within {timeout_s:g} s") from None
         card = self.inference.card
         check_probabilities(probabilities, card)
-        mask = probabilities_to_mask(probabilities, self.height, self.width, card.threshold)
+        chosen = self.controls.appearance.threshold
+        threshold = card.threshold if chosen is None else chosen
+        mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
         result_s = submitted.result_s or time.monotonic()
         self.statistics.inference_s.append(result_s - submitted.entered_s)
         return Segmentation(mask, submitted.timestamp_ns, probabilities)
 
     def _draw(self, pad: Any, info: Any, segmentation: Segmentation) -> None:
         """Draw a mask and, if wanted, the sign that the assistant works."""
+        shown = self.controls.appearance
+        self.statistics.assistant = "ready" if shown.enabled else "off"
+        if not shown.enabled:
+            self._draw_notice(pad, info, SWITCHED_OFF)
+            return
         if segmentation.has_polyp:
             self.statistics.frames_with_polyp += 1
-        if segmentation.has_polyp or self.signs:
+        if segmentation.has_polyp or shown.signs:
             stamp = timestamp_ns(info) or 0
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
-                draw_on_planes(frame.planes(self.style.colour), segmentation.mask, self.style)
-                if self.signs:
+                draw_on_planes(frame.planes(shown.style.colour), segmentation.mask, shown.style)
+                if shown.signs:
                     draw_ready(frame.planes, (self.height, self.width), stamp)
         if self.on_mask is not None:
             self.on_mask(segmentation)
 
     def _draw_notice(self, pad: Any, info: Any, text: str) -> None:
         """Say on the picture that it has no mask, if signs are wanted."""
-        if self.signs:
+        self.statistics.assistant = ASSISTANT[text]
+        if self.controls.appearance.signs:
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
                 draw_notice(frame.planes, text, (self.height, self.width))
 

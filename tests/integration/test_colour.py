@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deepstream.control.appearance import Appearance
+from deepstream.control.controls import Controls
 from deepstream.graph import element_tables
 from deepstream.graph.description import ElementSpec
 from deepstream.graph.pipeline import describe_graph
@@ -25,7 +27,6 @@ from tests.conftest import ffmpeg
 from tests.integration.inference_doubles import FixedMap
 from xpnet.card import Card
 from xpnet.inference import IN_FLIGHT
-from xpnet.overlay import OverlayStyle
 
 pytestmark = pytest.mark.integration
 
@@ -76,10 +77,10 @@ def tags(path: Path) -> dict[str, str]:
     return {k: v for k, v in stream.items() if v != "unknown"}
 
 
-def run_graph(clip: Path, output: Path, card: Card, style: OverlayStyle) -> None:
+def run_graph(clip: Path, output: Path, card: Card) -> None:
     """Play a clip through the graph of plain GStreamer."""
     source, target = open_clip(clip, 0), parse_output(output)
-    probes = MODES["every"](source.height, source.width, FixedMap(card), style)
+    probes = MODES["every"](source.height, source.width, FixedMap(card), Controls(Appearance()))
     outcome = play(
         source, target, probes,
         lambda sink, _: describe_graph("gstreamer", source, target.kind, sink),
@@ -120,7 +121,7 @@ def test_outside_the_masks_nothing_changes(
     width, height = map(int, size.split("x"))
     source, output = tmp_path / "in.mp4", tmp_path / f"out{suffix}"
     bars(source, pixels, size, *options)
-    run_graph(source, output, card, OverlayStyle())
+    run_graph(source, output, card)
     assert tags(output) == tags(source)
     before, after = (decoded(path, pixels, height, width) for path in (source, output))
     assert len(before) == len(after) == FRAMES > IN_FLIGHT
@@ -140,14 +141,14 @@ def test_rgb_video_is_encoded_in_420_and_tagged(card: Card, tmp_path: Path) -> N
     clip, output = tmp_path / "in.mkv", tmp_path / "o.mkv"
     ffmpeg("-f", "lavfi", "-i", "smptehdbars=size=1280x720:rate=25", "-frames:v", "5",
            "-pix_fmt", "bgr0", "-c:v", "ffv1", str(clip))  # fmt: skip
-    run_graph(clip, output, card, OverlayStyle())
+    run_graph(clip, output, card)
     assert (tags(output)["pix_fmt"], tags(output)["color_space"]) == ("yuv420p", "bt709")
 
 
 def test_images_are_tagged(card: Card, frame_folder: Path, tmp_path: Path) -> None:
     """RGB is converted for the encoder, so the file must say with which matrix."""
     source, target = open_clip(frame_folder, 25), parse_output(tmp_path / "o.mp4")
-    probes = MODES["every"](source.height, source.width, FixedMap(card), OverlayStyle())
+    probes = MODES["every"](source.height, source.width, FixedMap(card), Controls(Appearance()))
     play(source, target, probes, lambda sink, _: describe_graph("gstreamer", source, "file", sink))
     found = tags(tmp_path / "o.mp4")
     assert (found["pix_fmt"], found["color_space"]) == ("yuv420p", "smpte170m")

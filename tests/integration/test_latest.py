@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deepstream.control.appearance import Appearance
+from deepstream.control.controls import Controls
 from deepstream.graph.pipeline import describe_graph
 from deepstream.io.output import parse_output
 from deepstream.io.source import open_clip
@@ -31,8 +33,8 @@ def played(
     """Play a clip in mode `latest` with signs and return what happened."""
     source, target = open_clip(clip, 0), parse_output(output)
     probes = LatestProbes(
-        source.height, source.width, inference, BLUE,
-        on_mask=None if seen is None else seen.append, signs=True,
+        source.height, source.width, inference, Controls(Appearance(style=BLUE, signs=True)),
+        on_mask=None if seen is None else seen.append,
     )  # fmt: skip
     outcome = play(
         source, target, probes,

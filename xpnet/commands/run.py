@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from xpnet.commands.control import add_control_options, control_settings
 from xpnet.commands.options import add_command, add_graph_options, add_repository
 from xpnet.errors import UserError
 from xpnet.files import check_writable, replacing, write_text
@@ -97,6 +98,7 @@ def add_run(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="show on the picture whether the assistant works (default: in mode latest)",
     )
+    add_control_options(p)
     p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
     p.add_argument(
         "--polyps", type=Path, metavar="FILE", help="write the polyps of each frame as JSON lines"
@@ -123,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
             style=OverlayStyle(parse_colour(args.colour), args.opacity),
             max_mask_age_s=args.max_mask_age / 1000,
             signs=args.signs,
+            control=control_settings(args),
             json=args.json,
             polyps=args.polyps,
             platform=platform_settings(args),

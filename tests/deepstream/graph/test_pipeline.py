@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from deepstream.control.appearance import Appearance
+from deepstream.control.controls import Controls
 from deepstream.graph.pipeline import Graph, describe_graph
 from deepstream.gstreamer import GLib, Gst
 from deepstream.io.output import SinkProperties
 from deepstream.io.source import VideoSource
 from deepstream.probes.triton_probe import EveryProbes
-from xpnet.overlay import OverlayStyle
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +26,7 @@ def test_error_inside_the_screen_element_is_attributed_to_it() -> None:
     """autovideosink contains the sink that it selected, which posts the error."""
     clip = VideoSource(Path("a.mp4"), 64, 96, 25, 2, False, uri="file:///a.mp4")
     sink = SinkProperties()
-    probes = EveryProbes(64, 96, None, OverlayStyle())  # no frame is processed
+    probes = EveryProbes(64, 96, None, Controls(Appearance()))  # no frame is processed
     graph = Graph(clip, describe_graph("gstreamer", clip, "screen", sink), probes)
     screen = graph.element("sink")
     (inside,) = screen.children

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from deepstream.control.appearance import Appearance
+from deepstream.control.controls import Controls
 from deepstream.gstreamer import Gst
 from deepstream.probes.base import Probes
 from deepstream.probes.nvds_probe import NvdsProbes
 from tests.deepstream.nvds import buffers, pyds
 from xpnet.card import Card
-from xpnet.overlay import OverlayStyle
 
 SIZE = (404, 720)
 NVMM_POINTS = [("overlay", "sink", "frame_leaves")]
@@ -24,12 +25,14 @@ PIPELINE = (
 )
 
 
-def nvds_probes(card: Card, size: tuple[int, int] = SIZE, **options: Any) -> NvdsProbes:
+def nvds_probes(
+    card: Card, size: tuple[int, int] = SIZE, signs: bool = False, **options: Any
+) -> NvdsProbes:
     """Return the released probe with the test's pyds, for surfaces of a size."""
     pyds.surface_size, pyds.surface_pitch = size, pyds.pitch_of(size[1])
     pyds.unmapped.clear()
     pyds.synced.clear()
-    return NvdsProbes(*size, OverlayStyle(), card=card, pyds=pyds, **options)
+    return NvdsProbes(*size, Controls(Appearance(signs=signs)), card=card, pyds=pyds, **options)
 
 
 @contextmanager

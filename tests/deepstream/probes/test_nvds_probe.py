@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deepstream.control.appearance import Appearance
+from deepstream.control.controls import Controls
 from deepstream.gstreamer import Gst
 from deepstream.probes.base import PROBE_FAILED
 from deepstream.probes.nvds_objects import COMPONENT_ID, UNTRACKED
@@ -30,7 +32,6 @@ from tests.deepstream.nvds.playing import (
 )
 from xpnet.card import Card
 from xpnet.frames import Segmentation
-from xpnet.overlay import OverlayStyle
 from xpnet.polyps import CONFIRM_FRAMES
 
 pytestmark = pytest.mark.integration
@@ -70,7 +71,7 @@ class Answering:
 
 def drawn_on_the_cpu(card: Card, frame: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     height, width = frame.shape[:2]
-    probes = EveryProbes(height, width, Answering(card, probabilities), OverlayStyle())
+    probes = EveryProbes(height, width, Answering(card, probabilities), Controls(Appearance()))
     points = [("pacer", "src", "frame_arrived"), ("overlay", "src", "frame_leaves")]
     caps = f"video/x-raw,format=RGBA,width={width},height={height}"
     with pipeline(probes, points, caps) as playing:

@@ -1,0 +1,103 @@
+"""`xpnet run --control` and `xpnet run set`: watch and control a run by HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from xpnet.addresses import LOOPBACK, check_port
+from xpnet.commands.options import add_command
+from xpnet.errors import UserError
+
+
+def add_control_options(p: argparse.ArgumentParser) -> None:
+    """Add `--control` and what belongs to it."""
+    p.add_argument(
+        "--control",
+        metavar="[HOST:]PORT",
+        help="watch and control the run by HTTP, with a page (default host: 127.0.0.1)",
+    )
+    p.add_argument(
+        "--control-token-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the token that clients of --control must send; required for another host",
+    )
+    p.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        help="with --control: where choices are saved (default: ~/.config/xpnet/overlay.json)",
+    )
+
+
+def control_settings(args: argparse.Namespace) -> Any:
+    """Return the settings of `--control`, or None without it.
+
+    Args:
+        args: The options of `xpnet run`.
+
+    Raises:
+        UserError: A port that is none, an unreadable token, or an option without `--control`.
+    """
+    from deepstream.control.http_service import ServiceSettings
+    from deepstream.control.service import ControlSettings
+
+    if args.control is None:
+        for name in ("control_token_file", "settings"):
+            if getattr(args, name) is not None:
+                raise UserError(f"--{name.replace('_', '-')} belongs to --control")
+        return None
+    host, _, port = args.control.rpartition(":")
+    number = check_port(port, f"--control {args.control}")
+    service = ServiceSettings(host or LOOPBACK[0], number, read_token(args.control_token_file))
+    return ControlSettings(service, args.settings)
+
+
+def read_token(path: Path | None) -> str:
+    """Return the token in a file, or an empty one without a file. Raises UserError."""
+    if path is None:
+        return ""
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a token: {error}") from error
+    if not token:
+        raise UserError(f"{path}: is empty, expected a token")
+    return token
+
+
+def add_set(commands: Any) -> None:
+    """Add `xpnet run set`."""
+    p = add_command(
+        commands,
+        "run set",
+        "change what a run with --control draws; without a setting, print its state",
+        "xpnet run set --control 8080 enabled=false",
+        change,
+    )
+    p.add_argument(
+        "values",
+        nargs="*",
+        metavar="NAME=VALUE",
+        help="enabled=true|false, shape=fill|contour|corners, opacity=0..1, threshold=0..1|card, "
+        "colour=RRGGBB, signs=true|false",
+    )
+    p.add_argument("--control", default="8080", metavar="[HOST:]PORT", help="of the run (default: "
+                   "%(default)s)")  # fmt: skip
+    p.add_argument("--control-token-file", type=Path, metavar="FILE", help="the run's token")
+
+
+def change(args: argparse.Namespace) -> int:
+    """Run `xpnet run set`."""
+    from deepstream.control.appearance import parse_settings
+    from deepstream.control.client import request
+
+    host, _, port = args.control.rpartition(":")
+    address = f"{host or LOOPBACK[0]}:{check_port(port, f'--control {args.control}')}"
+    values = parse_settings(args.values)
+    answer = request(address, read_token(args.control_token_file), values or None)
+    print(json.dumps(answer, indent=2))
+    return 0
