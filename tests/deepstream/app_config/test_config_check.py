@@ -14,7 +14,14 @@ from deepstream.app_config.config_check import ConfigChecker
 from deepstream.app_config.config_writer import write_deployments
 from deepstream.app_config.deployment import Deployment
 from deepstream.app_config.key_tables import DEEPSTREAM_APP_KEYS, NVINFER_KEYS
-from deepstream.app_config.nvinferserver_schema import ENUMS, MESSAGES, parse, to_text
+from deepstream.app_config.nvinferserver_schema import (
+    ENUMS,
+    MESSAGES,
+    field_names,
+    message_fields,
+    parse,
+    to_text,
+)
 from tests.conftest import CLIP, one_line, put_plan
 from xpnet.errors import UserError
 from xpnet.paths import MODEL_REPOSITORY
@@ -191,9 +198,8 @@ def test_missing_plan_gives_the_build_command(triton: str, tmp_path: Path) -> No
 
 def single_fields(message: str) -> Iterator[tuple[set[str], str]]:
     """Yield protobuf text for each single field of a message, with the fields on its path."""
-    for word in MESSAGES[message].split():
-        name, kind = word.split(":")
-        kind = kind.partition("@")[0].rstrip("*")
+    for field in message_fields(message):
+        name, kind = field.name, field.type_name
         here, key = f"{message}.{name}", ""
         if kind.startswith("map<"):
             kind, key = kind[4:-1].split(",")[1], "key: 1 value "
@@ -215,7 +221,7 @@ def test_every_field_of_the_schema_can_be_written_and_parsed() -> None:
         control = parse(text, text)
         assert parse(to_text(control), "again") == control
         seen |= fields
-    every = {f"{m}.{w.split(':')[0]}" for m, words in MESSAGES.items() for w in words.split()}
+    every = {f"{message}.{name}" for message in MESSAGES for name in field_names(message)}
     assert seen == every
 
 
