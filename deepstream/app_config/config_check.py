@@ -98,7 +98,9 @@ class ConfigChecker:
             has_source_list = required == "sourceN" and "source-list" in groups
             if required not in names.values() and not has_source_list:
                 example = required.replace("N", "0")
-                raise UserError(f"{path}: no enabled group [{example}], expected one")
+                raise UserError(f"{path}: no enabled group [{example}], expected one with enable=1")
+        if "source-list" in groups and "source-attr-all" not in groups:
+            raise UserError(f"{path}: [source-list] needs a group [source-attr-all] with enable=1")
         summary = self._check_primary_gie(path, groups["primary-gie"])
         sources = [groups[group] for group, name in names.items() if name == "sourceN"]
         count = sum(_stream_count(source) for source in sources)
@@ -204,10 +206,20 @@ class ConfigChecker:
 
 
 def _enabled_groups(entries: list[key_files.Entry]) -> card_checks.Groups:
+    """Return the groups that deepstream-app uses.
+
+    A group that may contain `enable` is disabled without it: sources, sinks and [primary-gie] are
+    then not even parsed (deepstream_config_file_parser.c).
+    """
     groups: card_checks.Groups = {}
     for entry in entries:
         groups.setdefault(entry.group, {})[entry.key] = entry.value
-    return {name: keys for name, keys in groups.items() if keys.get("enable", "1") != "0"}
+
+    def is_enabled(name: str, keys: dict[str, str]) -> bool:
+        known = DEEPSTREAM_APP_KEYS[str(key_files.find_group(name, DEEPSTREAM_APP_KEYS))]
+        return "enable" not in known or keys.get("enable", "0") != "0"
+
+    return {name: keys for name, keys in groups.items() if is_enabled(name, keys)}
 
 
 def _stream_count(source: dict[str, str]) -> int:

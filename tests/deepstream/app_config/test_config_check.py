@@ -60,6 +60,12 @@ def replace_text(path: Path, old: str, new: str) -> None:
         ("rows=1", "rows=0", "[tiled-display] has 0 tiles, expected 1 or more"),
         ("[streammux]", "[source1]\nenable=1\ntype=1\n\n[streammux]", "batch-size=1, expected 2"),
         ("[primary-gie]\n", "[primary-gie]\nenable=0\n[tests]\n", "unknown key 'plugin-type'"),
+        ("type=2\nenable", "type=9\nenable", "type=9 in [source0], expected one of 1, 2"),
+        ("type=2\nenable=1", "type=2", "no enabled group [source0], expected one with enable=1"),
+        ("sync=1\nenable=1", "sync=1", "no enabled group [sink0], expected one with enable=1"),
+        ("gie-unique-id=1\nenable=1", "gie-unique-id=1", "no enabled group [primary-gie]"),
+        ("[source0]\ntype=2\nenable=1\nuri", "[source-list]\nlist",
+         "[source-list] needs a group [source-attr-all]"),
     ],
 )  # fmt: skip
 def test_errors_in_an_app_config_are_reported(
@@ -125,6 +131,9 @@ def test_errors_in_an_nvinferserver_config_are_reported(
         ("model-color-format=0", "model-color-format=1", "model-color-format 1, expected 0"),
         ("scaling-filter=3", "scaling-filter=1", "scaling-filter 1, expected 3: the network was"),
         ("onnx-file=", "onnx-file=/nowhere", "no such file"),
+        ("network-mode=2", "is-classifier=0", "unknown key 'is-classifier' in [property]"),
+        ("network-mode=2", "parse-func=0", "unknown key 'parse-func' in [property]"),
+        ("network-mode=2", "network-input-order=2", "expected one of 0, 1"),
     ],
 )  # fmt: skip
 def test_errors_in_an_nvinfer_config_are_reported(
