@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from deepstream.app_config import app_groups as app
 from deepstream.app_config import key_files
@@ -137,7 +138,8 @@ def _source(deployment: Deployment, source: str, folder: Path) -> app.Source:
     path = Path(source.removeprefix("file://"))
     if not path.is_file():
         raise UserError(f"--source {source}: no such file")
-    return app.Source(app.SOURCE_URI, uri=f"file://{path_in_config(path, folder)}")
+    # GStreamer decodes a URI: unquoted, a file named 50%.mp4 or #1.mp4 could not be opened.
+    return app.Source(app.SOURCE_URI, uri=f"file://{quote(path_in_config(path, folder))}")
 
 
 def _sink(deployment: Deployment, sink: str, number: int) -> app.Sink:

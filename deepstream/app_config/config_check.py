@@ -23,7 +23,7 @@ from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.paths import MODEL_REPOSITORY, card_path
 from xpnet.serving.model_config import parse_config
-from xpnet.tensorrt.plan_check import check_plan
+from xpnet.tensorrt.plan_check import check_plan, read_plan_card
 
 CONTROL_MODES = ("", "none", "explicit")
 """Values of `model_control_mode` that nvinferserver accepts (infer_trtis_server.cpp)."""
@@ -190,6 +190,7 @@ class ConfigChecker:
             classes=int(keys.get("num-detected-classes", "0")),
         )
         card_checks.check_scaling_filter(path, "scaling-filter", keys.get("scaling-filter", "0"))
+        card_checks.check_dla(path, keys, read_plan_card(plan))
         color_format = str(infer_config.COLOR_FORMATS[card.input.colours])
         for key, default, expected in (
             ("output-blob-names", "", card.output.name),

@@ -224,6 +224,24 @@ def single_fields(message: str) -> Iterator[tuple[set[str], str]]:
             yield {here}, f"{name}: {value}"
 
 
+def test_plan_of_a_dla_core_is_loaded_for_that_core(tmp_path: Path) -> None:
+    """Without the keys nvinfer loads the plan of core 1 for core 0."""
+    repository = tmp_path / "models"
+    for name in ("xpnet_lite", "xpnet_lite_onnx"):
+        shutil.copytree(MODEL_REPOSITORY / name, repository / name)
+    deployment = Deployment("jetson", (str(CLIP),), ("a.mkv",), "none")
+    (app_file,) = write_deployments([deployment], tmp_path, repository)
+    assert "-dla" not in (tmp_path / deployment.infer_file_name).read_text()
+    plan = put_plan(repository / "xpnet_lite")
+    card_file = plan.with_name("card.json")
+    card_file.write_text(card_file.read_text().replace('"sha256"', '"dla": 1, "sha256"', 1))
+    with pytest.raises(UserError, match="DLA core none, expected 1, for which the plan was built"):
+        CHECKER.check(app_file)
+    write_deployments([deployment], tmp_path, repository)
+    assert "enable-dla=1\nuse-dla-core=1\n" in (tmp_path / deployment.infer_file_name).read_text()
+    assert CHECKER.check(app_file)
+
+
 def test_every_field_of_the_schema_can_be_written_and_parsed() -> None:
     seen: set[str] = set()
     for fields, text in single_fields("PluginControl"):

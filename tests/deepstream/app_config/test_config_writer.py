@@ -239,6 +239,36 @@ def test_file_with_a_password_is_readable_by_its_owner_only(
     assert line == f"{path} contains a camera's password: only you can read the file"
 
 
+@pytest.mark.parametrize("name", ["50%.mp4", "a #1.mp4", "a\\b.mp4", "polyp 2?.mp4", "é.mp4"])
+def test_uri_of_any_file_name_is_the_one_that_gstreamer_decodes(name: str, tmp_path: Path) -> None:
+    from gi.repository import GLib
+
+    clip = tmp_path / name
+    clip.touch()
+    (path,) = write_deployments([Deployment("rtx", (str(clip),), ("screen",), "none")], tmp_path)
+    assert CHECKER.check(path)
+    key_file = GLib.KeyFile()
+    assert key_file.load_from_file(str(path), GLib.KeyFileFlags.NONE)
+    found, _host = GLib.filename_from_uri(key_file.get_string("source0", "uri"))
+    assert found == str(clip)
+
+
+def test_backslashes_are_escaped_as_glib_reads_them(tmp_path: Path) -> None:
+    """Unescaped, the password would be another one, or deepstream-app would not start."""
+    from gi.repository import GLib
+
+    address = r"rtsp://me:pa\ss\d@h/x"
+    (path,) = write_deployments([Deployment("rtx", (address,), ("screen",), "none")], tmp_path)
+    key_file = GLib.KeyFile()
+    assert key_file.load_from_file(str(path), GLib.KeyFileFlags.NONE)
+    assert key_file.get_string("source0", "uri") == address
+    assert CHECKER.check(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text(path.read_text().replace(r"\\d", r"\d"))
+    with pytest.raises(UserError, match=r"'\\d' in a value"):
+        CHECKER.check(path)
+
+
 def test_file_warns_that_rtsp_output_has_no_password() -> None:
     deployment = Deployment("rtx", ("/dev/video0",), ("rtsp",), "none")
     text = app_file(deployment)
