@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -234,7 +235,9 @@ def test_plan_of_a_dla_core_is_loaded_for_that_core(tmp_path: Path) -> None:
     assert "-dla" not in (tmp_path / deployment.infer_file_name).read_text()
     plan = put_plan(repository / "xpnet_lite")
     card_file = plan.with_name("card.json")
-    card_file.write_text(card_file.read_text().replace('"sha256"', '"dla": 1, "sha256"', 1))
+    card = json.loads(card_file.read_text())
+    card["graph"]["dla"] = 1
+    card_file.write_text(json.dumps(card))
     with pytest.raises(UserError, match="DLA core none, expected 1, for which the plan was built"):
         CHECKER.check(app_file)
     write_deployments([deployment], tmp_path, repository)
