@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 from onnxruntime import InferenceSession
 
-from deepstream.app_config.app_file import OPEN_RTSP_WARNING, STOPS_WARNING
+from deepstream.app_config.app_file import (
+    OPEN_RTSP_WARNING,
+    SLOW_ENCODER_WARNING,
+    STOPS_WARNING,
+)
 from deepstream.app_config.config_check import ConfigChecker
 from deepstream.app_config.config_writer import (
     EXAMPLES_DIR,
@@ -273,6 +277,33 @@ def test_file_warns_that_rtsp_output_has_no_password() -> None:
     deployment = Deployment("rtx", ("/dev/video0",), ("rtsp",), "none")
     text = app_file(deployment)
     assert f"# {OPEN_RTSP_WARNING}\n" in text
+
+
+SINK_KEYS = {
+    "screen": {"width", "height"},
+    "drm": set(),
+    "rtsp": {"codec", "enc-type", "bitrate", "rtsp-port", "udp-port"},
+    "a.mkv": {"codec", "enc-type", "bitrate", "container", "output-file"},
+}
+"""What create_render_bin, create_udpsink_bin and create_encode_file_bin of deepstream_sink_bin.c
+read in any case, besides `enable`, `type` and `sync`."""
+
+
+@pytest.mark.parametrize("software", [False, True], ids=["hardware", "software"])
+@pytest.mark.parametrize("sink", SINK_KEYS)
+def test_sink_has_the_keys_that_deepstream_app_reads_for_its_type(
+    sink: str, software: bool
+) -> None:
+    expected = {"enable", "type", "sync", *SINK_KEYS[sink]}
+    if not software:
+        expected |= {"profile", "iframeinterval"} if "codec" in expected else set()
+    elif sink == "a.mkv":
+        expected.add("sw-preset")
+    deployment = Deployment("jetson", ("/dev/video0",), (sink,), "none", software_encoder=software)
+    text = app_file(deployment)
+    found = re.findall(r"^([\w-]+)=", text[text.index("[sink0]") :], re.MULTILINE)
+    assert set(found) == expected
+    assert (f"# {SLOW_ENCODER_WARNING}\n" in text) is (sink == "rtsp" and software)
 
 
 @pytest.mark.parametrize(
