@@ -23,7 +23,7 @@ REQUIRED_PYDS_NAMES = (
     "NvDsInferSegmentationMeta",
     "NvBufSurfaceSyncForDevice",
 )
-INSTALL = f"in NVIDIA's container run {INSTALL_PYDS}; `xpnet doctor` shows which version to use"
+INSTALL = f"run {INSTALL_PYDS}"
 
 
 def is_jetson() -> bool:
