@@ -164,7 +164,13 @@ def test_nvinferserver_without_triton(tmp_path: Path) -> None:
         ("8.0.0", None, "1.26.4", "not installed", "scripts/install_pyds.sh"),
         ("9.1.0", Module(INDEX_PYDS, "0.2.0"), "1.26.4", "0.2.0 from the package index", "pip un"),
         ("9.1.0", Module(NVIDIA_PYDS, "1.2.2"), "2.2.6", "1.2.2 with numpy 2.2.6", "'numpy<2'"),
-        ("8.0.0", Module(NVIDIA_PYDS, "1.2.0"), "1.26.4", "DeepStream 8.0 needs 1.2.2", "pip uninstall pyds, then scripts/"),
+        (
+            "8.0.0",
+            Module(NVIDIA_PYDS, "1.2.0"),
+            "1.26.4",
+            "DeepStream 8.0 needs 1.2.2",
+            "pip uninstall pyds, then scripts/",
+        ),
     ],
 )
 def test_pyds(
