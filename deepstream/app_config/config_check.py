@@ -140,7 +140,7 @@ class ConfigChecker:
         model = self._find_repository(path, triton) / triton.model_name
         card = _read_card(model, path)
         labels = infer.postprocess.labelfile_path
-        if labels and not key_files.resolve_path(labels, path).is_file():
+        if labels and not key_files.resolve_path(labels, path, follow_link=False).is_file():
             raise UserError(f"{path}: labelfile_path {labels}: no such file")
         if not infer.HasField("input_tensor_from_meta"):
             card_checks.check_nvinferserver(path, infer, card)
@@ -162,7 +162,7 @@ class ConfigChecker:
             return self.repository
         if len(triton.model_repo.root) != 1:
             raise UserError(f"{path}: {len(triton.model_repo.root)} roots, expected one")
-        root = key_files.resolve_path(triton.model_repo.root[0], path)
+        root = key_files.resolve_path(triton.model_repo.root[0], path, follow_link=False)
         if not root.is_dir():
             raise UserError(f"{path}: model repository {root}: no such folder")
         return root

@@ -176,15 +176,19 @@ def to_text(groups: list[tuple[str, Any]], table: KeyTable) -> str:
     return "\n".join(blocks)
 
 
-def resolve_path(value: str, config: Path) -> Path:
+def resolve_path(value: str, config: Path, follow_link: bool = True) -> Path:
     """Return the absolute path of a value, as NVIDIA's parsers resolve it.
 
     Args:
         value: A path relative to the folder of the config, an absolute path, or a `file://` URI.
         config: The config that contains the value.
+        follow_link: If the config is a symbolic link, whether paths are relative to the file that
+            it leads to, as deepstream-app and nvinfer take them (get_absolute_file_path), or to
+            the link itself, as nvinferserver does (validateBackend in infer_proto_utils.cpp).
     """
+    config = config.resolve() if follow_link else config.absolute()
     path = unquote(value.removeprefix("file://")) if value.startswith("file://") else value
-    return (config.absolute().parent / path).resolve()
+    return (config.parent / path).resolve()
 
 
 def escape(value: str) -> str:

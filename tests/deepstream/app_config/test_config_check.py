@@ -245,6 +245,21 @@ def test_plan_of_a_dla_core_is_loaded_for_that_core(tmp_path: Path) -> None:
     assert CHECKER.check(app_file)
 
 
+@pytest.mark.parametrize("triton", ["inprocess", "none"])
+def test_paths_are_relative_to_the_file_that_a_link_leads_to(triton: str, tmp_path: Path) -> None:
+    app_file, infer = write_valid(tmp_path / "real", triton)
+    link = tmp_path / "cart.txt"
+    link.symlink_to(app_file)
+    assert CHECKER.check(link)
+    infer_link = tmp_path / "infer.txt"
+    infer_link.symlink_to(infer)
+    if triton == "none":
+        assert CHECKER.check(infer_link)
+    else:  # nvinferserver looks beside the link
+        with pytest.raises(UserError, match=re.escape("labelfile_path labels.txt: no such file")):
+            CHECKER.check(infer_link)
+
+
 def test_every_field_of_the_schema_can_be_written_and_parsed() -> None:
     seen: set[str] = set()
     for fields, text in single_fields("PluginControl"):
