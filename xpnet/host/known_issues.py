@@ -47,6 +47,13 @@ KNOWN_ISSUES = (
         "deepstream_app_config_parser.c of DeepStream 9.1",
     ),
     KnownIssue(
+        "deepstream-app ignores a source, a sink or [primary-gie] without `enable=1`, without a "
+        "message",
+        "`xpnet deploy --check FILE` treats them as disabled, too",
+        "parse_source, parse_sink and parse_gie in deepstream_config_file_parser.c of "
+        "DeepStream 9.1",
+    ),
+    KnownIssue(
         "`leaky`, `max-size-buffers` and `drop-on-latency` of a `[sourceN]` apply to "
         "nvurisrcbin only, not to a V4L2 camera",
         "live deployments have live-source=1, sync=0 and a muxer that waits for at most one "
@@ -142,8 +149,14 @@ KNOWN_ISSUES = (
         "create_render_bin in deepstream_sink_bin.c of DeepStream 9.1",
     ),
     KnownIssue(
+        "for RTSP output by x264enc deepstream-app sets neither speed-preset nor tune: it is slow, "
+        "and its look-ahead delays the video by a second or more",
+        "the file and `xpnet deploy` warn of it; our own graph sets both",
+        "create_udpsink_bin in deepstream_sink_bin.c of DeepStream 9.1",
+    ),
+    KnownIssue(
         "an Orin Nano has no hardware encoder",
-        "`xpnet deploy --software-encoder`",
+        "`xpnet deploy --software-encoder`; for RTSP our own graph",
         f"{BINDINGS} README, deepstream-test1-rtsp-out",
     ),
     KnownIssue(
@@ -152,9 +165,28 @@ KNOWN_ISSUES = (
         f"{DOCKERS} README",
     ),
     KnownIssue(
+        "the containers of 9.2 are distributed by ghcr.io/nvidia/deepstream, no longer by nvcr.io",
+        "the Dockerfiles use 8.0 and 7.1 of nvcr.io; `xpnet doctor` names the registry of the "
+        "release",
+        "docs.nvidia.com DS_docker_containers 9.2",
+    ),
+    KnownIssue(
         "an engine works with one TensorRT version and one kind of GPU",
         "plans are built on the target and are not in git; `--check` prints the command",
         "docs.nvidia.com DS_Migration_guide 9.2, TensorRT's developer guide",
+    ),
+    KnownIssue(
+        "nvinfer builds a plan from the ONNX file if `model-engine-file` is missing or does not "
+        "fit, and saves it under a name of its own: it builds again at every start, for minutes",
+        "`xpnet deploy --check` wants the plan of `xpnet build` first",
+        "generateBackendContext in nvdsinfer_context_impl.cpp and nvdsinfer_model_builder.cpp of "
+        "DeepStream 9.1",
+    ),
+    KnownIssue(
+        "nvinfer uses a DLA core only with `enable-dla` and `use-dla-core`; without them it loads "
+        "a plan of core 1 for core 0",
+        "`xpnet deploy` writes both if the plan was built with --dla; `--check` compares them",
+        "deserializeEngine in nvdsinfer_model_builder.cpp of DeepStream 9.1",
     ),
     KnownIssue(
         "x86 packages install nvinferserver without Triton (it loads libtritonserver.so from "
@@ -174,8 +206,20 @@ KNOWN_ISSUES = (
     ),
     KnownIssue(
         "NVIDIA releases no wheels of pyds since DeepStream 9.0",
-        "user_deepstream_python_apps_install.sh --build-bindings builds it",
+        "`scripts/install_pyds.sh` builds it with NVIDIA's script",
         f"{BINDINGS} README for 9.0",
+    ),
+    KnownIssue(
+        "NVIDIA's user_deepstream_python_apps_install.sh needs an option, and installs pyds into "
+        "an environment of its own, where no other Python finds it",
+        "`scripts/install_pyds.sh` gets the wheel with it, `scripts/setup.sh --deepstream` "
+        "installs the wheel into `.venv`",
+        "user_deepstream_python_apps_install.sh of DeepStream 9.1",
+    ),
+    KnownIssue(
+        "pyds before 1.1.11 (DeepStream 7.0) cannot attach the mask of an object",
+        "`xpnet run` refuses it",
+        f"bindnvdsmeta.cpp of {BINDINGS}, 1.1.10 and 1.1.11",
     ),
     KnownIssue(
         "pyds does not work with numpy 2",

@@ -166,8 +166,7 @@ def find_mismatches(target: NvidiaSoftware) -> list[Mismatch]:
                 "`--triton inprocess`, `--triton grpc`",
                 "triton_backend_setup.sh, which comes with DeepStream"
                 if target.jetson
-                else f"nvcr.io/nvidia/deepstream:{release.deepstream}-triton-multiarch, or "
-                "`xpnet deploy --triton none`",
+                else f"{release.triton_image}, or `xpnet deploy --triton none`",
             )
         )
     return found

@@ -151,6 +151,15 @@ def test_nvinferserver_without_triton(tmp_path: Path) -> None:
     assert "--triton none" in mismatch.fix
 
 
+def test_container_of_9_2_is_in_another_registry(tmp_path: Path) -> None:
+    rtx(tmp_path, "9.2.0")
+    (tmp_path / "opt/tritonserver/lib/libtritonserver.so").unlink()
+    mismatches = find_mismatches(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2")))
+    mismatch = only([m for m in mismatches if m.name == "nvinferserver"])
+    assert "with Triton of ghcr.io/nvidia/deepstream" in mismatch.fix
+    assert "nvcr.io" not in mismatch.fix
+
+
 @pytest.mark.parametrize(
     ("deepstream", "pyds", "numpy", "found", "fix"),
     [
