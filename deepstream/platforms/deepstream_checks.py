@@ -49,8 +49,9 @@ def check_deepstream(has: Callable[[str], bool] = has_element) -> None:
     if not has("nvinferserver"):
         raise UserError(
             "DeepStream has no nvinferserver: it is installed without Triton; use a container "
-            "nvcr.io/nvidia/deepstream:VERSION-triton-multiarch (9.2: of ghcr.io/nvidia/deepstream) "
-            "or on a Jetson run DeepStream's triton_backend_setup.sh (then `rm -r ~/.cache/gstreamer-1.0`)"
+            "nvcr.io/nvidia/deepstream:VERSION-triton-multiarch (for 9.2 one of "
+            "ghcr.io/nvidia/deepstream), or on a Jetson run DeepStream's "
+            "triton_backend_setup.sh (then `rm -r ~/.cache/gstreamer-1.0`)"
         )
 
 
