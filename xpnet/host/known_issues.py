@@ -222,6 +222,13 @@ KNOWN_ISSUES = (
         f"bindnvdsmeta.cpp of {BINDINGS}, 1.1.10 and 1.1.11",
     ),
     KnownIssue(
+        "pyds is deprecated since 9.0 in favour of pyservicemaker, which can neither write pixels "
+        "with numpy nor remove metadata",
+        "`xpnet run` uses pyds; deepstream/probes/servicemaker_probe.py lets nvdsosd draw the "
+        "contours in a pyservicemaker pipeline ([checked against](checked-against.md))",
+        f"{BINDINGS} README for 9.0; service-maker/sources/python/src/bindings of DeepStream 9.2",
+    ),
+    KnownIssue(
         "pyds does not work with numpy 2",
         "the project also runs with numpy 1.26; `xpnet doctor` reports a conflict",
         f"{BINDINGS} README",
