@@ -34,6 +34,9 @@ SLOW_ENCODER_WARNING = (
 )
 """create_udpsink_bin in deepstream_sink_bin.c; x264enc's defaults are `medium` and a look-ahead of
 40 frames."""
+MASK_ONLY_WARNING = "deepstream-app shows the mask alone, without the frame; xpnet run shows both."
+"""nvsegvisual writes a class's colour over each pixel unless its original-background is set, and
+create_segvisual_bin in deepstream_segvisual_bin.c does not set it."""
 STOPS_WARNING = "If one source fails, deepstream-app ends and the video of all sources stops."
 
 
@@ -56,6 +59,7 @@ def deployment_warnings(deployment: Deployment) -> list[str]:
     """Return what the user must know about a deployment; the file and the command print it."""
     has_rtsp_sink = any(sink_kind(x) == "rtsp" for x in deployment.sinks)
     warnings = (
+        (MASK_ONLY_WARNING, True),
         (OPEN_RTSP_WARNING, has_rtsp_sink),
         (SLOW_ENCODER_WARNING, has_rtsp_sink and deployment.software_encoder),
         (STOPS_WARNING, deployment.stops_at_any_error),

@@ -82,7 +82,7 @@ class PrimaryGie:
 
 @dataclass(frozen=True)
 class SegVisual:
-    """`[segvisual]`: nvsegvisual draws the mask; its size is that of the network's output."""
+    """`[segvisual]`: nvsegvisual replaces the frame by the mask, in the network's output size."""
 
     batch_size: int
     width: int

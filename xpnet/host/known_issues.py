@@ -29,17 +29,20 @@ PARSER = "deepstream_config_file_parser.c of DeepStream 9.1"
 
 KNOWN_ISSUES = (
     KnownIssue(
-        "older versions of nvsegvisual show the mask without the frame; newer pages say that it "
-        "blends both; deepstream-app sets neither its `alpha` nor its `original-background`",
-        "use `deepstream-app` for a first look; our own graph draws the overlay itself",
-        "docs.nvidia.com DS_plugin_gst-nvsegvisual 6.1.1, 9.2; deepstream_segvisual_bin.c of 9.1",
+        "deepstream-app shows the mask alone, without the frame: nvsegvisual writes a colour of "
+        "the class over each pixel unless its `original-background` is set, and `[segvisual]` has "
+        "no key for it",
+        "each generated file and `xpnet deploy` say so; use `deepstream-app` for a first look, and "
+        "`xpnet run` for video with the overlay",
+        "gstnvsegvisual.cpp and nvds_segvis.cu of DeepStream 9.2; deepstream_segvisual_bin.c of "
+        "9.1",
     ),
     KnownIssue(
         "nvsegvisual's width and height must be those of the segmentation output, and its "
         "picture has that size",
         "`[segvisual]` has the card's size, `[tiled-display]` scales to the frame's shape; the "
         "mask is as sharp as the plan is large (`xpnet export --plan-size`)",
-        "docs.nvidia.com DS_plugin_gst-nvsegvisual 9.2",
+        "docs.nvidia.com DS_plugin_gst-nvsegvisual 9.2; nvds_segvis.cu of DeepStream 9.2",
     ),
     KnownIssue(
         "deepstream-app only warns of an unknown key and ignores an unknown group",
@@ -145,7 +148,7 @@ KNOWN_ISSUES = (
     ),
     KnownIssue(
         "nvdrmvideosink, a screen without a desktop, exists on Jetson only",
-        "`--sink drm` is refused for rtx",
+        "`--sink drm` and `--output drm` are refused for rtx",
         "create_render_bin in deepstream_sink_bin.c of DeepStream 9.1",
     ),
     KnownIssue(

@@ -12,6 +12,7 @@ import pytest
 from onnxruntime import InferenceSession
 
 from deepstream.app_config.app_file import (
+    MASK_ONLY_WARNING,
     OPEN_RTSP_WARNING,
     SLOW_ENCODER_WARNING,
     STOPS_WARNING,
@@ -127,6 +128,13 @@ def test_size_threshold_and_tensor_name_of_the_card_are_in_every_config(tmp_path
             assert re.search(r"dims: 3\s+dims: 320\s+dims: 448\s", infer)
             assert 'tensor_name: "rgb"' in infer
             assert "threshold: 0.35\n" in infer
+
+
+def test_every_file_says_that_deepstream_app_does_not_show_the_frame() -> None:
+    """nvsegvisual needs `original-background` for the frame, and `[segvisual]` has no such key."""
+    assert "original-background" not in DEEPSTREAM_APP_KEYS["segvisual"]
+    for deployment in EXAMPLES:
+        assert f"# {MASK_ONLY_WARNING}\n" in app_file(deployment)
 
 
 def test_live_sources_run_without_sync_and_a_clip_with_sync() -> None:
