@@ -37,7 +37,7 @@ class RunSettings:
 
     Attributes:
         input: A video file, a folder of images, rtsp://..., /dev/videoN or decklink:N.
-        output: A file (.mp4, .mkv), `screen`, or rtsp://HOST:PORT/NAME to serve at.
+        output: A file (.mp4, .mkv), `screen`, `drm`, or rtsp://HOST:PORT/NAME to serve at.
         mode: `every`: each frame waits for its own mask; `latest`: the source's frame rate, each
             frame with the newest mask.
         model: A model of the repository; empty for the platform's default.

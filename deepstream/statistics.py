@@ -13,6 +13,10 @@ MAX_SAMPLES = 20_000
 """Newest frames whose times are kept, so that memory does not grow during a long run."""
 
 
+RECENT = 250
+"""Newest frames that describe the state now: ten seconds at 25 frames a second."""
+
+
 def _times() -> deque[float]:
     return deque(maxlen=MAX_SAMPLES)
 
@@ -37,8 +41,8 @@ class RunStatistics:
     last_frame_s: float = 0.0
     last_timestamp_ns: int = 0
     shown_s: deque[float] = field(
-        default_factory=_times
-    )  # monotonic clock, when each frame left the overlay
+        default_factory=lambda: deque(maxlen=RECENT)
+    )  # monotonic clock, when each of the newest frames left the overlay
     latency_s: deque[float] = field(
         default_factory=_times
     )  # from submission to inference until drawn
@@ -72,13 +76,10 @@ class RunStatistics:
         seconds = self.last_frame_s - self.first_frame_s
         return (self.frames - 1) / seconds if seconds > 0 else 0.0
 
-    def recent_fps(self, count: int) -> float:
-        """Return the frames per second over the newest frames.
-
-        Args:
-            count: Number of frames.
-        """
-        newest = newest_times(self.shown_s, count)
+    @property
+    def recent_fps(self) -> float:
+        """Frames per second over the newest frames."""
+        newest = newest_times(self.shown_s)
         seconds = newest[-1] - newest[0] if newest else 0.0
         return (len(newest) - 1) / seconds if seconds > 0 else 0.0
 
@@ -101,16 +102,15 @@ class RunStatistics:
         }
 
 
-def newest_times(times: deque[float], count: int) -> list[float]:
+def newest_times(times: deque[float]) -> list[float]:
     """Return a copy of the newest times, while another thread may add some.
 
     Args:
         times: Times of a run.
-        count: Number of times.
     """
     while True:
         try:
-            return list(times)[-count:]
+            return list(times)[-RECENT:]
         except RuntimeError:  # it grew while it was copied
             continue
 

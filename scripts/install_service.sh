@@ -47,7 +47,7 @@ temporary=$(mktemp -d)
 trap 'rm -r "$temporary"' EXIT
 echo "$unit_text" > "$temporary/unit"
 changes=() machine=$(detect_machine) || exit $?
-[ "$machine" = jetson ] || changes=(-e s/^XPNET_SINK=.*/XPNET_SINK=screen/ -e s/^XPNET_KIND=.*/XPNET_KIND=graph/)
+[ "$machine" = jetson ] || changes=(-e s/^XPNET_SINK=.*/XPNET_SINK=screen/)
 sed -e '' ${changes[@]+"${changes[@]}"} "$root/jetson/cart.conf" > "$temporary/settings"
 # A source may contain a password, so only root may read the file; systemd reads it as root.
 if [ -e "$settings" ]; then run_as_root chmod 600 "$settings"; else run_as_root install -D -m 600 "$temporary/settings" "$settings"; fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Shows a source with masks: with this project's graph, or with NVIDIA's deepstream-app.
+# Shows a source with masks by this project's graph, or its masks by NVIDIA's deepstream-app.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "$0")/common.sh"
@@ -10,10 +10,11 @@ Usage: scripts/launch_cart.sh [--graph | --app] [--source S] [--sink K] [--dry-r
                               [-- OPTIONS]
 
   --graph       this project's graph, `xpnet run` (default)
-  --app         NVIDIA's deepstream-app with the files of `xpnet deploy`; needs an NVIDIA GPU
+  --app         NVIDIA's deepstream-app with the files of `xpnet deploy`; needs an NVIDIA GPU, and
+                shows the mask without the frame
   --source S    /dev/video0, rtsp://... or a file (default: the demo clip)
-  --sink K      screen, or a file .mp4 or .mkv (default: screen); --app also has drm (a Jetson
-                without a desktop) and rtsp[:PORT]; --graph also has rtsp://HOST:PORT/NAME
+  --sink K      screen, drm (a Jetson without a desktop), or a file .mp4 or .mkv (default:
+                screen); --app also has rtsp[:PORT], --graph also has rtsp://HOST:PORT/NAME
   --dry-run     only print the commands
   --platform P  with --dry-run: the platform of another machine (rtx, jetson or cpu)
   OPTIONS       options for `xpnet run` or `xpnet deploy`

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from deepstream.app_config import app_groups as app
 from deepstream.app_config import key_files
@@ -27,6 +28,15 @@ PLAYBACK_TIMEOUT_US = 40_000
 
 OPEN_RTSP_WARNING = "RTSP output (/ds-test) listens on every address and requires no password."
 """start_rtsp_streaming in deepstream_sink_bin.c sets nothing but a port."""
+SLOW_ENCODER_WARNING = (
+    "RTSP output by x264enc: deepstream-app sets neither its speed-preset nor its tune, so it is "
+    "slow and delays the video by a second or more; xpnet run sets both."
+)
+"""create_udpsink_bin in deepstream_sink_bin.c; x264enc's defaults are `medium` and a look-ahead of
+40 frames."""
+MASK_ONLY_WARNING = "deepstream-app shows the mask alone, without the frame; xpnet run shows both."
+"""nvsegvisual writes a class's colour over each pixel unless its original-background is set, and
+create_segvisual_bin in deepstream_segvisual_bin.c does not set it."""
 STOPS_WARNING = "If one source fails, deepstream-app ends and the video of all sources stops."
 
 
@@ -48,7 +58,13 @@ def app_file_text(deployment: Deployment, card: Card, folder: Path) -> str:
 def deployment_warnings(deployment: Deployment) -> list[str]:
     """Return what the user must know about a deployment; the file and the command print it."""
     has_rtsp_sink = any(sink_kind(x) == "rtsp" for x in deployment.sinks)
-    return [OPEN_RTSP_WARNING] * has_rtsp_sink + [STOPS_WARNING] * deployment.stops_at_any_error
+    warnings = (
+        (MASK_ONLY_WARNING, True),
+        (OPEN_RTSP_WARNING, has_rtsp_sink),
+        (SLOW_ENCODER_WARNING, has_rtsp_sink and deployment.software_encoder),
+        (STOPS_WARNING, deployment.stops_at_any_error),
+    )
+    return [text for text, applies in warnings if applies]
 
 
 def path_in_config(path: Path, folder: Path) -> str:
@@ -137,7 +153,8 @@ def _source(deployment: Deployment, source: str, folder: Path) -> app.Source:
     path = Path(source.removeprefix("file://"))
     if not path.is_file():
         raise UserError(f"--source {source}: no such file")
-    return app.Source(app.SOURCE_URI, uri=f"file://{path_in_config(path, folder)}")
+    # GStreamer decodes a URI: unquoted, a file named 50%.mp4 or #1.mp4 could not be opened.
+    return app.Source(app.SOURCE_URI, uri=f"file://{quote(path_in_config(path, folder))}")
 
 
 def _sink(deployment: Deployment, sink: str, number: int) -> app.Sink:
@@ -150,7 +167,7 @@ def _sink(deployment: Deployment, sink: str, number: int) -> app.Sink:
         if not PLATFORMS[deployment.platform].has_drm_sink:
             raise UserError("--sink drm: nvdrmvideosink exists on a Jetson only; use --sink screen")
         return app.Sink(app.SINK_DRM, sync)
-    encoder = app.encoder_keys(deployment.software_encoder)
+    encoder = app.encoder_keys(deployment.software_encoder, to_file=kind == "file")
     if kind == "file":
         is_mp4 = Path(sink).suffix.lower() == ".mp4"
         container = app.CONTAINER_MP4 if is_mp4 else app.CONTAINER_MKV

@@ -82,7 +82,7 @@ class PrimaryGie:
 
 @dataclass(frozen=True)
 class SegVisual:
-    """`[segvisual]`: nvsegvisual draws the mask; its size is that of the network's output."""
+    """`[segvisual]`: nvsegvisual replaces the frame by the mask, in the network's output size."""
 
     batch_size: int
     width: int
@@ -141,11 +141,13 @@ def tiled_display(sources: int, width: int, height: int) -> TiledDisplay:
     return TiledDisplay(math.ceil(sources / columns), columns, width, height)
 
 
-def encoder_keys(software: bool) -> dict[str, Any]:
-    """Return the H.264 keys of file and RTSP sinks.
+def encoder_keys(software: bool, to_file: bool) -> dict[str, Any]:
+    """Return the H.264 keys of a file sink or RTSP sink.
 
     Args:
         software: True for x264enc, False for nvv4l2h264enc.
+        to_file: Whether it is a file sink; for RTSP deepstream-app sets x264enc's bitrate only
+            (create_udpsink_bin in deepstream_sink_bin.c).
     """
     keys: dict[str, Any] = {
         "codec": CODEC_H264,
@@ -153,5 +155,5 @@ def encoder_keys(software: bool) -> dict[str, Any]:
         "bitrate": BITRATE_BPS,
     }
     if software:
-        return {**keys, "sw_preset": SUPERFAST}
+        return {**keys, "sw_preset": SUPERFAST} if to_file else keys
     return {**keys, "profile": PROFILE_HIGH, "iframeinterval": I_FRAME_INTERVAL}

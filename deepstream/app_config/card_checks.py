@@ -108,6 +108,30 @@ def check_scaling_filter(path: Path, key: str, found: str) -> None:
         )
 
 
+def check_dla(path: Path, keys: dict[str, str], built: Card | None) -> None:
+    """Check that nvinfer loads the plan for the DLA core that it was built for.
+
+    Args:
+        path: nvinfer's config, for messages.
+        keys: Its keys and values.
+        built: The card beside the plan; None if there is no plan yet.
+
+    Raises:
+        UserError: The core differs.
+    """
+    if built is None:
+        return
+    enabled = keys.get("enable-dla") in {"1", "true"}
+    found = keys.get("use-dla-core", "0") if enabled else "none"
+    dla = built.graph.get("dla")
+    expected = "none" if dla is None else str(dla)
+    if found != expected:
+        raise UserError(
+            f"{path}: DLA core {found}, expected {expected}, for which the plan was built: run "
+            "`xpnet deploy` again"
+        )
+
+
 def check_equal(path: Path, what: str, found: str, expected: str, card: Card) -> None:
     """Check that a value is the card's.
 

@@ -23,7 +23,7 @@ from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.paths import MODEL_REPOSITORY, card_path
 from xpnet.serving.model_config import parse_config
-from xpnet.tensorrt.plan_check import check_plan
+from xpnet.tensorrt.plan_check import check_plan, read_plan_card
 
 CONTROL_MODES = ("", "none", "explicit")
 """Values of `model_control_mode` that nvinferserver accepts (infer_trtis_server.cpp)."""
@@ -98,7 +98,9 @@ class ConfigChecker:
             has_source_list = required == "sourceN" and "source-list" in groups
             if required not in names.values() and not has_source_list:
                 example = required.replace("N", "0")
-                raise UserError(f"{path}: no enabled group [{example}], expected one")
+                raise UserError(f"{path}: no enabled group [{example}], expected one with enable=1")
+        if "source-list" in groups and "source-attr-all" not in groups:
+            raise UserError(f"{path}: [source-list] needs a group [source-attr-all] with enable=1")
         summary = self._check_primary_gie(path, groups["primary-gie"])
         sources = [groups[group] for group, name in names.items() if name == "sourceN"]
         count = sum(_stream_count(source) for source in sources)
@@ -138,7 +140,7 @@ class ConfigChecker:
         model = self._find_repository(path, triton) / triton.model_name
         card = _read_card(model, path)
         labels = infer.postprocess.labelfile_path
-        if labels and not key_files.resolve_path(labels, path).is_file():
+        if labels and not key_files.resolve_path(labels, path, follow_link=False).is_file():
             raise UserError(f"{path}: labelfile_path {labels}: no such file")
         if not infer.HasField("input_tensor_from_meta"):
             card_checks.check_nvinferserver(path, infer, card)
@@ -160,7 +162,7 @@ class ConfigChecker:
             return self.repository
         if len(triton.model_repo.root) != 1:
             raise UserError(f"{path}: {len(triton.model_repo.root)} roots, expected one")
-        root = key_files.resolve_path(triton.model_repo.root[0], path)
+        root = key_files.resolve_path(triton.model_repo.root[0], path, follow_link=False)
         if not root.is_dir():
             raise UserError(f"{path}: model repository {root}: no such folder")
         return root
@@ -188,6 +190,7 @@ class ConfigChecker:
             classes=int(keys.get("num-detected-classes", "0")),
         )
         card_checks.check_scaling_filter(path, "scaling-filter", keys.get("scaling-filter", "0"))
+        card_checks.check_dla(path, keys, read_plan_card(plan))
         color_format = str(infer_config.COLOR_FORMATS[card.input.colours])
         for key, default, expected in (
             ("output-blob-names", "", card.output.name),
@@ -204,10 +207,20 @@ class ConfigChecker:
 
 
 def _enabled_groups(entries: list[key_files.Entry]) -> card_checks.Groups:
+    """Return the groups that deepstream-app uses.
+
+    A group that may contain `enable` is disabled without it: sources, sinks and [primary-gie] are
+    then not even parsed (deepstream_config_file_parser.c).
+    """
     groups: card_checks.Groups = {}
     for entry in entries:
         groups.setdefault(entry.group, {})[entry.key] = entry.value
-    return {name: keys for name, keys in groups.items() if keys.get("enable", "1") != "0"}
+
+    def is_enabled(name: str, keys: dict[str, str]) -> bool:
+        known = DEEPSTREAM_APP_KEYS[str(key_files.find_group(name, DEEPSTREAM_APP_KEYS))]
+        return "enable" not in known or keys.get("enable", "0") != "0"
+
+    return {name: keys for name, keys in groups.items() if is_enabled(name, keys)}
 
 
 def _stream_count(source: dict[str, str]) -> int:

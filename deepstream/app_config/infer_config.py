@@ -93,6 +93,8 @@ class NvinferProperty:
     output_blob_names: str
     num_detected_classes: int
     segmentation_threshold: float
+    enable_dla: int | None = None
+    use_dla_core: int | None = None
 
 
 def scale_factor(tensor: TensorSpec) -> float:
@@ -162,14 +164,18 @@ def grpc_config(card: Card, batch: int, server: GrpcServer, probabilities: bool)
     return to_text(control)
 
 
-def nvinfer_config(card: Card, batch: int, onnx: str, plan: str) -> str:
+def nvinfer_config(card: Card, batch: int, onnx: str, plan: str, dla: int | None) -> str:
     """Return nvinfer's config.
+
+    Without the two keys of the DLA nvinfer loads a plan of `xpnet build --dla 1` for core 0
+    (deserializeEngine in nvdsinfer_model_builder.cpp), and builds one for the GPU if there is none.
 
     Args:
         card: The model's card.
         batch: Number of frames in a batch.
         onnx: Path of the ONNX file; nvinfer builds the plan from it if the plan is missing.
         plan: Path of the plan.
+        dla: DLA core that the plan was built for; None for the GPU.
     """
     settings = NvinferProperty(
         gie_unique_id=UNIQUE_ID,
@@ -189,6 +195,8 @@ def nvinfer_config(card: Card, batch: int, onnx: str, plan: str) -> str:
         output_blob_names=card.output.name,
         num_detected_classes=card.output.shape[1],
         segmentation_threshold=card.threshold,
+        enable_dla=None if dla is None else 1,
+        use_dla_core=dla,
     )
     return key_files.to_text([("property", settings)], NVINFER_KEYS)
 

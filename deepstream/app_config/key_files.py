@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from xpnet.errors import UserError
 
@@ -25,9 +26,16 @@ Value types: `int`, `float`, `bool`, `str`, `ints`, `floats`, `strs` (lists, sep
 numbers, as `0|1|2`."""
 
 
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+"""How GKeyFile writes characters in a string; it also reads a backslash and s as a space."""
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One `key=value` line; `line` is its line number, which starts at 1."""
+    """One `key=value` line; `line` is its line number, which starts at 1.
+
+    The value is as GLib's g_key_file_get_string returns it, without escapes.
+    """
 
     group: str
     key: str
@@ -82,7 +90,8 @@ def parse(text: str, source: str) -> list[Entry]:
             group = line[1:-1]
         elif "=" in line and group:
             key, value = line.split("=", 1)
-            entries.append(Entry(group, key.strip(), value.strip(), number))
+            value = _unescape(value.strip(), f"{source}:{number}")
+            entries.append(Entry(group, key.strip(), value, number))
         else:
             expected = "key=value" if group else "a [group] first"
             raise UserError(f"{source}:{number}: '{line}', expected {expected}")
@@ -162,19 +171,48 @@ def to_text(groups: list[tuple[str, Any]], table: KeyTable) -> str:
                 continue
             entry = Entry(group, field.name.replace("_", "-"), _value_text(value), 0)
             check_entry(entry, table, type(settings).__name__)
-            lines.append(f"{entry.key}={entry.value}")
+            lines.append(f"{entry.key}={escape(entry.value)}")
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
-def resolve_path(value: str, config: Path) -> Path:
+def resolve_path(value: str, config: Path, follow_link: bool = True) -> Path:
     """Return the absolute path of a value, as NVIDIA's parsers resolve it.
 
     Args:
         value: A path relative to the folder of the config, an absolute path, or a `file://` URI.
         config: The config that contains the value.
+        follow_link: If the config is a symbolic link, whether paths are relative to the file that
+            it leads to, as deepstream-app and nvinfer take them (get_absolute_file_path), or to
+            the link itself, as nvinferserver does (validateBackend in infer_proto_utils.cpp).
     """
-    return (config.absolute().parent / value.removeprefix("file://")).resolve()
+    config = config.resolve() if follow_link else config.absolute()
+    path = unquote(value.removeprefix("file://")) if value.startswith("file://") else value
+    return (config.parent / path).resolve()
+
+
+def escape(value: str) -> str:
+    """Return a string as a key file contains it.
+
+    GKeyFile takes a backslash as the start of an escape: unescaped, a password with a backslash
+    and an s would be read as one with a space; most other letters would end deepstream-app.
+
+    Args:
+        value: The string.
+    """
+    return "".join(_ESCAPES.get(letter, letter) for letter in value)
+
+
+def _unescape(value: str, where: str) -> str:
+    """Return the string that a value in a key file stands for."""
+    letters = {written[1]: letter for letter, written in _ESCAPES.items()} | {"s": " "}
+
+    def letter(match: re.Match[str]) -> str:
+        if match[1] not in letters:
+            raise UserError(f"{where}: '{match[0]}' in a value, expected '\\\\' for a backslash")
+        return letters[match[1]]
+
+    return re.sub(r"\\(.?)", letter, value)
 
 
 def _value_text(value: Any) -> str:

@@ -7,6 +7,9 @@ Value types: `deepstream.app_config.key_files.KeyTable`. Source: DeepStream 9.1
 `src/gst-plugins/gst-nvinfer/gstnvinfer_property_parser.cpp`, and the enums in
 `deepstream_sources.h`, `deepstream_sinks.h`, `deepstream_gie.h` and `nvdsinfer_context.h`.
 deepstream-app only warns of an unknown key and ignores an unknown group; our check refuses both.
+It also refuses what their parsers no longer read, such as nvinfer's `is-classifier`, and a value
+that they accept but cannot use, such as a source of type 9 (create_multi_source_bin in
+deepstream_source_bin.c).
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ _GIE = f"""
     min-crop-size:int verbose:int backend:str triton-url:str triton-model:str {_MEMORY}
 """
 _SOURCE = f"""
-    enable:0|1 type:1|2|3|4|5|6|7|8|9 camera-width:int camera-height:int camera-fps-n:int
+    enable:0|1 type:1|2|3|4|5|6|7|8 camera-width:int camera-height:int camera-fps-n:int
     camera-fps-d:int camera-csi-sensor-id:int camera-v4l2-dev-node:int alsa-device:str
     udp-buffer-size:int sensorID-padID-mapping:bool video-format:str uri:uri latency:int
     num-sources:int num-decode-surfaces:int num-extra-surfaces:int drop-frame-interval:int
@@ -152,11 +155,11 @@ NVINFER_KEYS = parse_table(
             overwrite-output-tensor:0|1 ip-tensor-file:path op-tensor-files:strs
             raw-output-file-write:bool batch-size:int tensor-meta-pool-size:int
             network-mode:0|1|2|3 model-engine-file:path int8-calib-file:path workspace-size:int
-            output-blob-names:strs is-classifier:bool network-type:0|1|2|3|100
+            output-blob-names:strs network-type:0|1|2|3|100
             force-implicit-batch-dim:bool infer-dims:ints output-io-formats:strs
             layer-device-precision:strs model-color-format:0|1|2 net-scale-factor:float
             offsets:floats mean-file:path maintain-aspect-ratio:bool symmetric-padding:bool
-            scaling-filter:0|1|2|3|4|5|6 scaling-compute-hw:0|1|2 network-input-order:0|1|2
+            scaling-filter:0|1|2|3|4|5|6 scaling-compute-hw:0|1|2 network-input-order:0|1
             input-tensor-from-meta:bool custom-lib-path:path parse-bbox-func-name:str
             parse-bbox-instance-mask-func-name:str parse-segmentation-func-name:str
             engine-create-func-name:str parse-classifier-func-name:str custom-network-config:str
@@ -169,7 +172,6 @@ NVINFER_KEYS = parse_table(
             segmentation-output-order:0|1 output-instance-mask:bool input-object-min-width:int
             input-object-min-height:int input-object-max-width:int input-object-max-height:int
             operate-on-gie-id:int operate-on-class-ids:ints filter-out-class-ids:ints
-            parse-func:int
         """,
         "class-attrs-all": _CLASS_ATTRS,
         "class-attrs-N": _CLASS_ATTRS,

@@ -3,13 +3,14 @@
 The schema is built as a protobuf message, so that parsing refuses what the plugin refuses.
 Messages, fields, types and enums are those of DeepStream 9.1 (github.com/NVIDIA/DeepStream, July
 2026): `includes/nvdsinferserver_common.proto`, `nvdsinferserver_config.proto` and
-`nvdsinferserver_plugin.proto`. The plugin reads protobuf text, which contains names but no field
-numbers, so the field numbers here are arbitrary.
+`nvdsinferserver_plugin.proto`. tests/deepstream/app_config/test_nvinferserver_protos.py compares
+them with those files on a machine that has them.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -38,9 +39,9 @@ MESSAGES = {
     "InferenceConfig": """
         unique_id:uint32 gpu_ids:int32* max_batch_size:uint32 backend:BackendParams
         preprocess:PreProcessParams@preprocessing
-        input_tensor_from_meta:InputTensorFromMeta@preprocessing
         postprocess:PostProcessParams@postprocessing custom_lib:CustomLib
-        extra:ExtraControl@advanced lstm:LstmParams@lstm_control clip_object_outside_roi:bool
+        extra:ExtraControl@advanced lstm:LstmParams@lstm_control
+        input_tensor_from_meta:InputTensorFromMeta@preprocessing clip_object_outside_roi:bool
     """,
     "BackendParams": """
         inputs:InputLayer* outputs:OutputLayer* trt_is:TritonParams@infer_framework
@@ -89,7 +90,7 @@ MESSAGES = {
     """,
     "PerClassParams": "pre_threshold:float",
     "Nms": "confidence_threshold:float iou_threshold:float topk:int32",
-    "DbScan": "pre_threshold:float eps:float min_boxes:int32 min_score:float",
+    "DbScan": "pre_threshold:float eps:float=3 min_boxes:int32 min_score:float",
     "GroupRectangle": "confidence_threshold:float group_threshold:int32 eps:float",
     "SimpleCluster": "threshold:float",
     "CustomLib": "path:string",
@@ -101,8 +102,9 @@ MESSAGES = {
     "InitConst": "value:float",
     "InputControl": """
         process_mode:ProcessMode operate_on_gie_id:int32 operate_on_class_ids:int32*
-        interval:uint32@inference_interval secondary_reinfer_interval:uint32@inference_interval
-        async_mode:bool object_control:InputObjectControl@object_filter
+        interval:uint32@inference_interval async_mode:bool
+        object_control:InputObjectControl@object_filter
+        secondary_reinfer_interval:uint32@inference_interval
     """,
     "InputObjectControl": "bbox_filter:BBoxFilter",
     "OutputControl": """
@@ -111,7 +113,7 @@ MESSAGES = {
     """,
     "OutputDetectionControl": """
         default_filter:DetectClassFilter specific_class_filters:map<uint32,DetectClassFilter>
-        filter_out_class_ids:int32*
+        filter_out_class_ids:int32*=4
     """,
     "DetectClassFilter": """
         bbox_filter:BBoxFilter roi_top_offset:uint32 roi_bottom_offset:uint32 border_color:Color
@@ -122,8 +124,57 @@ MESSAGES = {
 }
 """Fields by message, as `name:type`; `*` marks a repeated field, `@x` a member of the oneof `x`.
 
+The first field has number 1, each other field the next number, unless `=n` gives another one.
 NVIDIA nests some messages in others. Here none is nested: their names are unique, and protobuf text
 does not contain them."""
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One field of a message.
+
+    Attributes:
+        name: Its name.
+        number: Its number.
+        type_name: A scalar type, a message, an enum, or `map<KEY,VALUE>`.
+        repeated: Whether it is a list.
+        oneof: The oneof that it belongs to, or an empty string.
+    """
+
+    name: str
+    number: int
+    type_name: str
+    repeated: bool = False
+    oneof: str = ""
+
+
+def message_fields(message: str) -> list[FieldSpec]:
+    """Return the fields of a message, in the order of their numbers."""
+    return parse_fields(MESSAGES[message])
+
+
+def parse_fields(declarations: str) -> list[FieldSpec]:
+    """Parse fields in the notation of MESSAGES.
+
+    Args:
+        declarations: The fields, separated by white space.
+    """
+    found: list[FieldSpec] = []
+    for declaration in declarations.split():
+        declaration, _, number = declaration.partition("=")
+        name, type_name = declaration.split(":")
+        type_name, _, oneof = type_name.partition("@")
+        following = found[-1].number + 1 if found else 1
+        found.append(
+            FieldSpec(
+                name,
+                int(number or following),
+                type_name.rstrip("*"),
+                type_name.endswith("*"),
+                oneof,
+            )
+        )
+    return found
 
 
 def empty_plugin_control() -> Any:
@@ -182,7 +233,7 @@ def to_text(control: Any) -> str:
 
 def field_names(message: str) -> list[str]:
     """Return the names of a message's fields."""
-    return [word.split(":")[0] for word in MESSAGES[message].split()]
+    return [field.name for field in message_fields(message)]
 
 
 def _readable(message: str) -> str:
@@ -224,26 +275,23 @@ def _plugin_control_class() -> Any:
 def _add_fields(message: Any, fields: str) -> None:
     """Add fields, in the notation of MESSAGES, to a message's descriptor."""
     oneofs: list[str] = []
-    for number, declaration in enumerate(fields.split(), 1):
-        name, type_name = declaration.split(":")
-        type_name, _, oneof = type_name.partition("@")
-        field = message.field.add(name=name, number=number)
-        if type_name.startswith("map<"):
-            key, value = type_name[4:-1].split(",")
-            entry = message.nested_type.add(name=_entry_name(name))
+    for spec in parse_fields(fields):
+        field = message.field.add(name=spec.name, number=spec.number)
+        if spec.type_name.startswith("map<"):
+            key, value = spec.type_name[4:-1].split(",")
+            entry = message.nested_type.add(name=_entry_name(spec.name))
             entry.options.map_entry = True
             _add_fields(entry, f"key:{key} value:{value}")
             field.label, field.type = field.LABEL_REPEATED, field.TYPE_MESSAGE
             field.type_name = f".{PACKAGE}.{message.name}.{entry.name}"
             continue
-        repeated = type_name.endswith("*")
-        field.label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
-        _set_type(field, type_name.rstrip("*"))
-        if oneof:
-            if oneof not in oneofs:
-                oneofs.append(oneof)
-                message.oneof_decl.add(name=oneof)
-            field.oneof_index = oneofs.index(oneof)
+        field.label = field.LABEL_REPEATED if spec.repeated else field.LABEL_OPTIONAL
+        _set_type(field, spec.type_name)
+        if spec.oneof:
+            if spec.oneof not in oneofs:
+                oneofs.append(spec.oneof)
+                message.oneof_decl.add(name=spec.oneof)
+            field.oneof_index = oneofs.index(spec.oneof)
 
 
 def _set_type(field: Any, type_name: str) -> None:

@@ -14,9 +14,6 @@ from deepstream.statistics import RunStatistics, newest_times, percentiles_ms
 
 ALIVE_S = 2.0
 """A run whose last frame is older is not healthy."""
-RECENT = 250
-"""Newest frames that the times in the state describe: ten seconds at 25 frames a second."""
-
 COUNTERS = {
     "frames": "Frames shown.",
     "frames_with_polyp": "Frames with a mask of a polyp.",
@@ -75,11 +72,11 @@ class RunState:
             "server_restarts": 0,
             **self.incidents(),
             "inference_failure": counts.inference_failure,
-            "fps": round(counts.recent_fps(RECENT), 2),
+            "fps": round(counts.recent_fps, 2),
             "last_frame_age_seconds": None if age is None else round(age, 3),
-            "latency_ms": percentiles_ms(newest_times(counts.latency_s, RECENT)),
-            "inference_ms": percentiles_ms(newest_times(counts.inference_s, RECENT)),
-            "mask_age_ms": percentiles_ms(newest_times(counts.mask_age_s, RECENT)),
+            "latency_ms": percentiles_ms(newest_times(counts.latency_s)),
+            "inference_ms": percentiles_ms(newest_times(counts.inference_s)),
+            "mask_age_ms": percentiles_ms(newest_times(counts.mask_age_s)),
             "settings": self.controls.appearance.as_dict(),
             **self.facts,
         }

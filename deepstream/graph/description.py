@@ -13,6 +13,9 @@ from itertools import pairwise, takewhile
 
 from xpnet.errors import UserError
 
+UNENCODED = ("screen", "drm")
+"""Kinds of sinks that show frames instead of encoding them."""
+
 
 @dataclass(frozen=True)
 class ElementSpec:
@@ -144,7 +147,7 @@ def assemble_description(
         platform: Its name, for messages.
         table: The platform's rows by stage.
         source: Kind of source, such as `file`.
-        sink: Kind of sink: `file`, `screen` or `rtsp`.
+        sink: Kind of sink: `file`, `screen`, `drm` or `rtsp`.
         mode: `every`, `latest` or `none`.
         encoder: Kind of encoder, such as `software-live`.
         values: Values of the placeholders.
@@ -157,7 +160,7 @@ def assemble_description(
     stages = [f"source.{source}", "frame", f"inference.{mode}", "overlay"]
     if preview:
         stages.append("shown")
-    if sink != "screen":
+    if sink not in UNENCODED:
         stages.append(f"encoder.{encoder}")
     stages.append(f"sink.{sink}")
     rows: list[ElementSpec] = []

@@ -7,7 +7,8 @@
                     `none`: on DeepStream, after nvinferserver failed
     overlay         draws the masks
     encoder.KIND    H.264, in hardware or software
-    sink.KIND       file, screen, or RTP for the RTSP server
+    sink.KIND       file, screen, drm (a Jetson's screen without a desktop), or RTP for the RTSP
+                    server
     shown           with a preview: the tee to its branch
     branch.NAME     branch from the element NAME: inference beside the picture's path, preview
     sound           audio branch into the muxer; on DeepStream as it is stored in the file
@@ -291,6 +292,11 @@ TABLES: dict[str, Table] = {
     JETSON: {
         **DEEPSTREAM_TABLE,
         "sink.screen": (ElementSpec("nv3dsink", "sink", {"sync": "{sync}"}),),
+        "sink.drm": (
+            ElementSpec("nvvideoconvert"),
+            ElementSpec("capsfilter", properties={"caps": f"{NVMM},format=NV12"}),
+            ElementSpec("nvdrmvideosink", "sink", {"sync": "{sync}"}),
+        ),
     },
 }
 """By platform; `deepstream-jetson` is DeepStream on a Jetson."""

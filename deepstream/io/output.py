@@ -1,4 +1,4 @@
-"""Outputs of the graph: a file, the screen, or our own RTSP server."""
+"""Outputs of the graph: a file, the screen with or without a desktop, or our own RTSP server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ log = logging.getLogger("xpnet.graph")
 
 MUXERS = {".mp4": "mp4mux", ".mkv": "matroskamux"}
 """GStreamer's muxer by the suffix of the output file."""
-SCREEN = "screen"
+SCREEN, DRM = "screen", "drm"
+"""A window, and the whole screen of a Jetson without a desktop."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Output:
     """What `--output` names.
 
     Attributes:
-        kind: `file`, `screen` or `rtsp`.
+        kind: `file`, `screen`, `drm` or `rtsp`.
         display_name: Its name in messages.
         path: The file, for kind `file`.
         host: The address to listen on, for kind `rtsp`.
@@ -84,7 +85,7 @@ class Output:
 
 
 def parse_output(text: str | Path) -> Output:
-    """Parse `FILE.mp4`, `FILE.mkv`, `screen` or `rtsp://HOST:PORT/NAME`.
+    """Parse `FILE.mp4`, `FILE.mkv`, `screen`, `drm` or `rtsp://HOST:PORT/NAME`.
 
     Args:
         text: The value of `--output`.
@@ -92,8 +93,8 @@ def parse_output(text: str | Path) -> Output:
     Raises:
         UserError: It is none of these, or a file that cannot be written.
     """
-    if str(text) == SCREEN:
-        return Output(SCREEN, SCREEN)
+    if str(text) in (SCREEN, DRM):
+        return Output(str(text), str(text))
     if str(text).startswith("rtsp:"):
         address = re.fullmatch(r"rtsp://([^/:@]+):(\d+)(/[\w./-]+)", str(text))
         if address is None:
@@ -107,7 +108,7 @@ def parse_output(text: str | Path) -> Output:
     path = Path(text)
     if path.suffix.lower() not in MUXERS:
         raise UserError(
-            f"{path}: expected a name that ends in {' or '.join(MUXERS)}, 'screen', or "
+            f"{path}: expected a name that ends in {' or '.join(MUXERS)}, 'screen', 'drm', or "
             "rtsp://HOST:PORT/NAME"
         )
     if not str(path).isascii() and os.fsencode(path) != str(path).encode(errors="replace"):
@@ -129,7 +130,8 @@ def check_output(output: Output, environ: Mapping[str, str] = os.environ) -> Non
     if output.kind == SCREEN and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
         # Without a desktop autovideosink crashes; NVIDIA's two sinks open windows, too.
         raise UserError(
-            "--output screen: no desktop found (neither DISPLAY nor WAYLAND_DISPLAY is set)"
+            "--output screen: no desktop found (neither DISPLAY nor WAYLAND_DISPLAY is set); "
+            "without one, a Jetson has --output drm"
         )
     if output.kind == "rtsp" and output.host not in LOOPBACK:
         log.warning("%s: open to the network without a password", output.display_name)

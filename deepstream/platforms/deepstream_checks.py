@@ -16,13 +16,14 @@ from xpnet.host.nvidia_software import (
 )
 
 REQUIRED_PYDS_NAMES = (
+    "NvOSD_MaskParams.alloc_mask_array",  # the newest of them: pyds 1.1.11, DeepStream 7.0
     "gst_buffer_get_nvds_batch_meta",
     "get_nvds_buf_surface",
     "get_segmentation_masks",
     "NvDsInferSegmentationMeta",
     "NvBufSurfaceSyncForDevice",
 )
-INSTALL = f"in NVIDIA's container run {INSTALL_PYDS}; `xpnet doctor` shows which version to use"
+INSTALL = f"run {INSTALL_PYDS}"
 
 
 def is_jetson() -> bool:
@@ -48,7 +49,8 @@ def check_deepstream(has: Callable[[str], bool] = has_element) -> None:
     if not has("nvinferserver"):
         raise UserError(
             "DeepStream has no nvinferserver: it is installed without Triton; use a container "
-            "nvcr.io/nvidia/deepstream:VERSION-triton-multiarch, or on a Jetson run DeepStream's "
+            "nvcr.io/nvidia/deepstream:VERSION-triton-multiarch (for 9.2 one of "
+            "ghcr.io/nvidia/deepstream), or on a Jetson run DeepStream's "
             "triton_backend_setup.sh (then `rm -r ~/.cache/gstreamer-1.0`)"
         )
 
@@ -77,10 +79,16 @@ def load_pyds() -> Any:
         pyds = importlib.import_module("pyds")
     except ImportError as error:
         raise UserError(f"pyds cannot be loaded: {error}: {INSTALL}") from error
-    lacking = [name for name in REQUIRED_PYDS_NAMES if not hasattr(pyds, name)]
+    lacking = [name for name in REQUIRED_PYDS_NAMES if not _has(pyds, name)]
     if lacking:
         raise UserError(f"pyds lacks {', '.join(lacking)}: expected 1.1.11 or newer")
     return pyds
+
+
+def _has(owner: Any, name: str) -> bool:
+    """Return whether a module has a name, or with a dot, whether its class has an attribute."""
+    first, _, rest = name.partition(".")
+    return hasattr(owner, first) and (not rest or _has(getattr(owner, first), rest))
 
 
 def has_hardware_encoder() -> bool:

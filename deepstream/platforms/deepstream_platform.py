@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepstream.app_config.infer_config import check_frame_size
-from deepstream.graph.description import Description
+from deepstream.graph.description import UNENCODED, Description
 from deepstream.graph.pipeline import describe_graph, has_output_audio
 from deepstream.io.output import Output, SinkProperties
 from deepstream.io.source import VideoSource
@@ -140,7 +140,7 @@ class DeepStreamPlatform:
             log.warning("%s: audio (%s) is left out: %s cannot hold it", source.display_name,
                         source.audio_format, output.display_name)  # fmt: skip
         hardware = has_hardware_encoder()
-        if not hardware and output.kind != "screen":
+        if not hardware and output.kind not in UNENCODED:
             log.warning("no hardware encoder found: x264enc encodes on the CPU")
         return describe_graph(
             self.name,

@@ -87,11 +87,11 @@ class Probes:
             self.statistics.frames_without_mask += 1
             raise
 
-    def report_failure(self, pad: Any, name: str, error: Exception) -> None:
+    def report_failure(self, pad: Any | None, name: str, error: Exception) -> None:
         """Count an exception in a handler; log the first one and post it to the bus.
 
         Args:
-            pad: The pad of the probe.
+            pad: The pad of the probe; None if it is not known, and nothing is posted.
             name: Name of the handler.
             error: What it raised.
         """
@@ -113,7 +113,7 @@ def mask_age_s(mask_ns: int | None, frame_ns: int | None) -> float:
 
 
 def _post(pad: Any, probe: str, reason: str) -> None:
-    element = pad.get_parent_element()
+    element = pad.get_parent_element() if pad is not None else None
     if element is None:
         return
     error = GLib.Error.new_literal(

@@ -47,6 +47,17 @@ def attach_polyp(pyds: Any, batch: Any, frame_meta: Any, polyp: Polyp) -> None:
         pyds.nvds_release_meta_lock(batch)
 
 
+def polyp_text(polyp: Polyp) -> str:
+    """Return the text beside a polyp: its id and its share of the frame."""
+    name = "polyp" if polyp.id is None else f"polyp {polyp.id}"
+    return f"{name}  {100 * polyp.area:.1f} %"
+
+
+def text_place(polyp: Polyp) -> tuple[int, int]:
+    """Return x and y of the text: above the box unless the box touches the top of the frame."""
+    return polyp.box[0], max(0, polyp.box[1] - 2 * FONT_SIZE)
+
+
 def _set_geometry(meta: Any, polyp: Polyp) -> None:
     for box in (meta.rect_params, meta.detector_bbox_info.org_bbox_coords):
         box.left, box.top, box.width, box.height = map(float, polyp.box)
@@ -61,11 +72,8 @@ def _set_geometry(meta: Any, polyp: Polyp) -> None:
 
 
 def _set_text(text: Any, polyp: Polyp) -> None:
-    """Set the label; it is above the box unless the box touches the top of the frame."""
-    name = "polyp" if polyp.id is None else f"polyp {polyp.id}"
-    text.display_text = f"{name}  {100 * polyp.area:.1f} %"
-    text.x_offset = polyp.box[0]
-    text.y_offset = max(0, polyp.box[1] - 2 * FONT_SIZE)
+    text.display_text = polyp_text(polyp)
+    text.x_offset, text.y_offset = text_place(polyp)
     text.font_params.font_name = "Serif"
     text.font_params.font_size = FONT_SIZE
     text.font_params.font_color.set(1.0, 1.0, 1.0, 1.0)

@@ -15,7 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from deepstream.probes.base import Probes, mask_age_s
+from deepstream.probes.base import Probes
+from deepstream.probes.class_masks import (
+    CLASS_MAP_THRESHOLD,
+    NewestMasks,
+    check_output,
+    polyp_map,
+)
 from deepstream.probes.nvds_objects import attach_polyp
 from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_address, stream_time_ns
 from deepstream.probes.polyp_results import PolypResults
@@ -25,12 +31,8 @@ from xpnet.inference import InferenceError
 from xpnet.overlay import Plane, draw_mask
 from xpnet.signs import ASSISTANT, NOT_AVAILABLE, SWITCHED_OFF, PlanesOf, draw_notice, draw_ready
 
-POLYP_CLASS = 0
-"""Class of polyp pixels in nvinferserver's class map; background is -1."""
 ALL_PLANES = -1
 """Plane number for all planes of a surface (nvbufsurface.h)."""
-CLASS_MAP_THRESHOLD = 0.5
-"""Threshold of a class map that was scaled as a map of 0 and 1: smooth edges at the same place."""
 
 
 class NvdsProbes(Probes):
@@ -43,6 +45,8 @@ class NvdsProbes(Probes):
             `output_tensor_meta` in nvinferserver's config) and apply the card's threshold; False to
             read nvinferserver's class map (NvDsInferSegmentationMeta).
         jetson: Whether surfaces must be mapped and unmapped.
+
+    Args:
         interval: Frames that nvinferserver skips after each frame; they show the mask of that
             frame (mode `latest`).
     """
@@ -59,9 +63,8 @@ class NvdsProbes(Probes):
     ) -> None:
         super().__init__(*args, **kwargs)
         self.card, self.pyds = card, pyds
-        self.probabilities, self.jetson, self.interval = probabilities, jetson, interval
-        self._newest: dict[int, tuple[Segmentation, int]] = {}
-        # By source: its newest mask, and how many frames without a mask of their own showed it.
+        self.probabilities, self.jetson = probabilities, jetson
+        self._masks = NewestMasks(interval, self.statistics, self.max_mask_age_s)
         if self.results is None:
             self.results = PolypResults()  # nvdsosd's text needs them
 
@@ -85,7 +88,9 @@ class NvdsProbes(Probes):
         segmentation = None
         try:
             with self.count_failures():
-                segmentation = self._newest_mask(frame_meta, stamp)
+                segmentation = self._masks.of_frame(
+                    frame_meta.pad_index, stamp, lambda: self._segment(frame_meta, stamp)
+                )
                 self._draw(buffer, frame_meta.batch_id, segmentation, stamp)
         finally:
             if segmentation is None:
@@ -97,27 +102,6 @@ class NvdsProbes(Probes):
             polyps = self.results.frame(segmentation, stamp, stream_time_ns(pad, stamp))
         for polyp in polyps or ():
             attach_polyp(self.pyds, batch, frame_meta, polyp)
-
-    def _newest_mask(self, frame_meta: Any, stamp: int | None) -> Segmentation:
-        """Return the frame's mask, or the newest mask of its source if the frame was skipped.
-
-        Raises InferenceError, as `_segment`, if there is none or it is too old.
-        """
-        source = frame_meta.pad_index
-        try:
-            segmentation, shown = self._segment(frame_meta, stamp), 0
-        except InferenceError:
-            if source not in self._newest:
-                raise
-            segmentation, shown = self._newest[source]
-            age = mask_age_s(segmentation.timestamp_ns, stamp)
-            if shown == self.interval or age > self.max_mask_age_s:
-                raise
-            shown += 1
-        if self.interval:
-            self._newest[source] = segmentation, shown
-            self.statistics.mask_age_s.append(mask_age_s(segmentation.timestamp_ns, stamp))
-        return segmentation
 
     def _segment(self, frame_meta: Any, stamp: int | None) -> Segmentation:
         """Return the frame's mask. Raises InferenceError if nvinferserver attached no result."""
@@ -145,8 +129,8 @@ class NvdsProbes(Probes):
     def _class_map(self, data: Any) -> ProbabilityMap:
         """Return the classes of NvDsInferSegmentationMeta as a copied map of 0 and 1."""
         meta = self.pyds.NvDsInferSegmentationMeta.cast(data)
-        self._check((meta.classes, meta.height, meta.width))
-        return (self.pyds.get_segmentation_masks(meta) == POLYP_CLASS).astype(np.float32)
+        check_output((meta.classes, meta.height, meta.width), self.card)
+        return polyp_map(self.pyds.get_segmentation_masks(meta))
 
     def _release_tensor(self, frame_meta: Any, user_meta: Any) -> ProbabilityMap:
         """Copy the tensor and return its buffer to nvinferserver.
@@ -173,18 +157,10 @@ class NvdsProbes(Probes):
                 raise InferenceError(f"{layer.layerName} has type {layer.dataType}, expected FLOAT")
             dims = layer.inferDims
             shape = tuple(int(n) for n in dims.d[: dims.numDims])
-            self._check(shape)
+            check_output(shape, self.card)
             values = ctypes.cast(self.pyds.get_ptr(layer.buffer), ctypes.POINTER(ctypes.c_float))
             return np.ctypeslib.as_array(values, shape=shape[-2:]).copy()
         raise InferenceError(f"outputs {', '.join(names)}: expected {self.card.output.name}")
-
-    def _check(self, found: tuple[int, ...]) -> None:
-        expected = (1, self.card.output.height, self.card.output.width)
-        if found != expected:
-            raise InferenceError(
-                f"nvinferserver's output is {' x '.join(map(str, found))}, the card of "
-                f"{self.card.name} expects {' x '.join(map(str, expected))}: check its config"
-            )
 
     def _draw(
         self, buffer: int, batch_id: int, segmentation: Segmentation, stamp: int | None

@@ -132,6 +132,21 @@ def test_readme_library_example_draws_a_mask(tmp_path: Path, frames: list[np.nda
     assert (drawn != frames[3]).any()
 
 
+def test_numbers_of_checked_places_are_those_of_the_table() -> None:
+    page = (ROOT / "docs" / "checked-against.md").read_text(encoding="utf-8")
+    found = re.search(r"(\d+) places checked, (\d+) wrong, (\d+) fixed", page)
+    assert found is not None
+    rows = re.findall(r"^\| (?!place|---)[^|]+\|[^|]+\|[^|]+\| ([^|]+) \|$", page, re.MULTILINE)
+    wrong = [row for row in rows if row.startswith("wrong: ")]
+    assert [int(number) for number in found.groups()] == [len(rows), len(wrong), len(wrong)]
+    assert all(row.startswith(("right", "wrong: ")) for row in rows)
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    for row in wrong:
+        name = re.search(r"\(`(test_\w+)`\)$", row)
+        assert name is not None, row
+        assert f"def {name[1]}(" in tests, name[1]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_linked_files_exist(page: Path) -> None:
     for link in re.findall(r"\]\(((?!https?:)[^)#]+)", (ROOT / page).read_text(encoding="utf-8")):

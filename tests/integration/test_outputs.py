@@ -21,6 +21,9 @@ pytestmark = pytest.mark.integration
 
 def test_outputs() -> None:
     assert parse_output("screen").kind == "screen"
+    drm = parse_output("drm")
+    assert drm == Output("drm", "drm")
+    check_output(drm, {})  # it needs no desktop
     expected = Output("rtsp", "rtsp://0.0.0.0:8554/a/b", None, "0.0.0.0", 8554, "/a/b")
     assert parse_output("rtsp://0.0.0.0:8554/a/b") == expected
     for wrong in ("rtsp://host", "rtsp://host:8554", "rtsp://me:pw@host:1/a", "rtsp:a"):

@@ -140,7 +140,10 @@ def test_launch_dry_run_prints_the_commands_of_graph_and_app(shell: Shell) -> No
         "exec .venv/bin/xpnet run docs/demo/colonoscopy.mp4 --output screen --platform gstreamer "
         "--mode latest"
     ]
-    app = {"XPNET_KIND": "app", "XPNET_SINK": "drm", "XPNET_SOURCE": "/dev/video0"}
+    service = {"XPNET_KIND": "graph", "XPNET_SINK": "drm", "XPNET_SOURCE": "/dev/video0"}
+    commands = dry_run_commands(shell(launch, "--dry-run", "--platform", "jetson", **service))
+    assert commands[-1] == "exec .venv/bin/xpnet run /dev/video0 --output drm --platform deepstream"
+    app = service | {"XPNET_KIND": "app"}
     commands = dry_run_commands(shell(launch, "--dry-run", "--platform", "jetson", **app))
     assert commands[-2:] == [
         ".venv/bin/xpnet deploy --platform jetson --source /dev/video0 --sink drm "

@@ -34,7 +34,8 @@ def add_run(commands: Any) -> None:
     p.add_argument(
         "--output",
         required=True,
-        help="file to write, .mp4 or .mkv; 'screen'; or rtsp://HOST:PORT/NAME to serve at",
+        help="file to write, .mp4 or .mkv; 'screen'; 'drm', the screen of a Jetson without a "
+        "desktop; or rtsp://HOST:PORT/NAME to serve at",
     )
     p.add_argument(
         "--platform",
@@ -178,7 +179,8 @@ def add_graph(commands: Any) -> None:
     p.add_argument(
         "--output",
         default="masks.mp4",
-        help="as of `xpnet run`: file, 'screen', rtsp://... (default: %(default)s); not written",
+        help="as of `xpnet run`: file, 'screen', 'drm', rtsp://... (default: %(default)s); not "
+        "written",
     )
     p.add_argument(
         "--platform",

@@ -19,6 +19,8 @@ class Release:
         pyds: Version of the Python bindings.
         driver: Oldest driver for a GeForce RTX.
         tensorrt_jetson: Whether `tensorrt` also applies to a Jetson.
+        registry: Where NVIDIA distributes the containers.
+        triton_tag: Tag of the container with Triton; empty if no source states it.
     """
 
     deepstream: str
@@ -34,6 +36,15 @@ class Release:
     pyds: str
     sources: str
     tensorrt_jetson: bool = True
+    registry: str = "nvcr.io/nvidia/deepstream"
+    triton_tag: str = "triton-multiarch"
+
+    @property
+    def triton_image(self) -> str:
+        """The container with Triton, for a message."""
+        if not self.triton_tag:
+            return f"the container with Triton of {self.registry}"
+        return f"{self.registry}:{self.deepstream}-{self.triton_tag}"
 
 
 INSTALLATION = "docs.nvidia.com DS_Installation"
@@ -113,7 +124,10 @@ RELEASES = (
         jetpack="",
         l4t="",
         pyds="built from source",
-        sources="docs.nvidia.com DS_Migration_guide and DS_service_maker_python 9.2",
+        registry="ghcr.io/nvidia/deepstream",
+        triton_tag="",
+        sources="docs.nvidia.com DS_Migration_guide, DS_docker_containers and "
+        "DS_service_maker_python 9.2",
     ),
 )
 """Oldest first; nothing before 7.1, since this project's plans and configs need TensorRT 10."""

@@ -29,22 +29,32 @@ PARSER = "deepstream_config_file_parser.c of DeepStream 9.1"
 
 KNOWN_ISSUES = (
     KnownIssue(
-        "older versions of nvsegvisual show the mask without the frame; newer pages say that it "
-        "blends both; deepstream-app sets neither its `alpha` nor its `original-background`",
-        "use `deepstream-app` for a first look; our own graph draws the overlay itself",
-        "docs.nvidia.com DS_plugin_gst-nvsegvisual 6.1.1, 9.2; deepstream_segvisual_bin.c of 9.1",
+        "deepstream-app shows the mask alone, without the frame: nvsegvisual writes a colour of "
+        "the class over each pixel unless its `original-background` is set, and `[segvisual]` has "
+        "no key for it",
+        "each generated file and `xpnet deploy` say so; use `deepstream-app` for a first look, and "
+        "`xpnet run` for video with the overlay",
+        "gstnvsegvisual.cpp and nvds_segvis.cu of DeepStream 9.2; deepstream_segvisual_bin.c of "
+        "9.1",
     ),
     KnownIssue(
         "nvsegvisual's width and height must be those of the segmentation output, and its "
         "picture has that size",
         "`[segvisual]` has the card's size, `[tiled-display]` scales to the frame's shape; the "
         "mask is as sharp as the plan is large (`xpnet export --plan-size`)",
-        "docs.nvidia.com DS_plugin_gst-nvsegvisual 9.2",
+        "docs.nvidia.com DS_plugin_gst-nvsegvisual 9.2; nvds_segvis.cu of DeepStream 9.2",
     ),
     KnownIssue(
         "deepstream-app only warns of an unknown key and ignores an unknown group",
         "`xpnet deploy --check FILE` refuses both and names the nearest known one",
         "deepstream_app_config_parser.c of DeepStream 9.1",
+    ),
+    KnownIssue(
+        "deepstream-app ignores a source, a sink or [primary-gie] without `enable=1`, without a "
+        "message",
+        "`xpnet deploy --check FILE` treats them as disabled, too",
+        "parse_source, parse_sink and parse_gie in deepstream_config_file_parser.c of "
+        "DeepStream 9.1",
     ),
     KnownIssue(
         "`leaky`, `max-size-buffers` and `drop-on-latency` of a `[sourceN]` apply to "
@@ -138,12 +148,18 @@ KNOWN_ISSUES = (
     ),
     KnownIssue(
         "nvdrmvideosink, a screen without a desktop, exists on Jetson only",
-        "`--sink drm` is refused for rtx",
+        "`--sink drm` and `--output drm` are refused for rtx",
         "create_render_bin in deepstream_sink_bin.c of DeepStream 9.1",
     ),
     KnownIssue(
+        "for RTSP output by x264enc deepstream-app sets neither speed-preset nor tune: it is slow, "
+        "and its look-ahead delays the video by a second or more",
+        "the file and `xpnet deploy` warn of it; our own graph sets both",
+        "create_udpsink_bin in deepstream_sink_bin.c of DeepStream 9.1",
+    ),
+    KnownIssue(
         "an Orin Nano has no hardware encoder",
-        "`xpnet deploy --software-encoder`",
+        "`xpnet deploy --software-encoder`; for RTSP our own graph",
         f"{BINDINGS} README, deepstream-test1-rtsp-out",
     ),
     KnownIssue(
@@ -152,9 +168,28 @@ KNOWN_ISSUES = (
         f"{DOCKERS} README",
     ),
     KnownIssue(
+        "the containers of 9.2 are distributed by ghcr.io/nvidia/deepstream, no longer by nvcr.io",
+        "the Dockerfiles use 8.0 and 7.1 of nvcr.io; `xpnet doctor` names the registry of the "
+        "release",
+        "docs.nvidia.com DS_docker_containers 9.2",
+    ),
+    KnownIssue(
         "an engine works with one TensorRT version and one kind of GPU",
         "plans are built on the target and are not in git; `--check` prints the command",
         "docs.nvidia.com DS_Migration_guide 9.2, TensorRT's developer guide",
+    ),
+    KnownIssue(
+        "nvinfer builds a plan from the ONNX file if `model-engine-file` is missing or does not "
+        "fit, and saves it under a name of its own: it builds again at every start, for minutes",
+        "`xpnet deploy --check` wants the plan of `xpnet build` first",
+        "generateBackendContext in nvdsinfer_context_impl.cpp and nvdsinfer_model_builder.cpp of "
+        "DeepStream 9.1",
+    ),
+    KnownIssue(
+        "nvinfer uses a DLA core only with `enable-dla` and `use-dla-core`; without them it loads "
+        "a plan of core 1 for core 0",
+        "`xpnet deploy` writes both if the plan was built with --dla; `--check` compares them",
+        "deserializeEngine in nvdsinfer_model_builder.cpp of DeepStream 9.1",
     ),
     KnownIssue(
         "x86 packages install nvinferserver without Triton (it loads libtritonserver.so from "
@@ -174,8 +209,27 @@ KNOWN_ISSUES = (
     ),
     KnownIssue(
         "NVIDIA releases no wheels of pyds since DeepStream 9.0",
-        "user_deepstream_python_apps_install.sh --build-bindings builds it",
+        "`scripts/install_pyds.sh` builds it with NVIDIA's script",
         f"{BINDINGS} README for 9.0",
+    ),
+    KnownIssue(
+        "NVIDIA's user_deepstream_python_apps_install.sh needs an option, and installs pyds into "
+        "an environment of its own, where no other Python finds it",
+        "`scripts/install_pyds.sh` gets the wheel with it, `scripts/setup.sh --deepstream` "
+        "installs the wheel into `.venv`",
+        "user_deepstream_python_apps_install.sh of DeepStream 9.1",
+    ),
+    KnownIssue(
+        "pyds before 1.1.11 (DeepStream 7.0) cannot attach the mask of an object",
+        "`xpnet run` refuses it",
+        f"bindnvdsmeta.cpp of {BINDINGS}, 1.1.10 and 1.1.11",
+    ),
+    KnownIssue(
+        "pyds is deprecated since 9.0 in favour of pyservicemaker, which can neither write pixels "
+        "with numpy nor remove metadata",
+        "`xpnet run` uses pyds; deepstream/probes/servicemaker_probe.py lets nvdsosd draw the "
+        "contours in a pyservicemaker pipeline ([checked against](checked-against.md))",
+        f"{BINDINGS} README for 9.0; service-maker/sources/python/src/bindings of DeepStream 9.2",
     ),
     KnownIssue(
         "pyds does not work with numpy 2",

@@ -24,7 +24,9 @@ TRITON_LIBRARIES = (
     DEEPSTREAM / "lib/libtritonserver.so",
 )
 """Where nvinferserver finds Triton: in the containers, and after triton_backend_setup.sh."""
-INSTALL_PYDS = f"/{DEEPSTREAM}/user_deepstream_python_apps_install.sh"
+INSTALL_PYDS = "scripts/install_pyds.sh, then scripts/setup.sh --deepstream"
+"""NVIDIA's own script prints its usage without an option, and installs pyds into an environment of
+its own (user_deepstream_python_apps_install.sh of DeepStream 9.1)."""
 DRIVER_QUERY = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 
 
@@ -164,8 +166,7 @@ def find_mismatches(target: NvidiaSoftware) -> list[Mismatch]:
                 "`--triton inprocess`, `--triton grpc`",
                 "triton_backend_setup.sh, which comes with DeepStream"
                 if target.jetson
-                else f"nvcr.io/nvidia/deepstream:{release.deepstream}-triton-multiarch, or "
-                "`xpnet deploy --triton none`",
+                else f"{release.triton_image}, or `xpnet deploy --triton none`",
             )
         )
     return found
@@ -207,7 +208,7 @@ def _pyds_mismatches(target: NvidiaSoftware) -> list[Mismatch]:
     if pyds is None:
         if target.deepstream is None:
             return []
-        return [Mismatch("pyds", "not installed", graph, _install_pyds(target))]
+        return [Mismatch("pyds", "not installed", graph, INSTALL_PYDS)]
     found = []
     if target.numpy and _numbers(target.numpy.version) >= (2,):
         what = f"{pyds.version} with numpy {target.numpy.version}"
@@ -216,15 +217,8 @@ def _pyds_mismatches(target: NvidiaSoftware) -> list[Mismatch]:
     wanted = release.pyds if release else ""
     if release and wanted[:1].isdigit() and not matches_version_prefix(pyds.version, wanted):
         what = f"{pyds.version}, DeepStream {release.deepstream} needs {wanted}"
-        found.append(Mismatch("pyds", what, graph, _install_pyds(target)))
+        found.append(Mismatch("pyds", what, graph, f"pip uninstall pyds, then {INSTALL_PYDS}"))
     return found
-
-
-def _install_pyds(target: NvidiaSoftware) -> str:
-    release = release_of(target.deepstream or "")
-    if release and release.pyds[:1].isdigit():
-        return f"{INSTALL_PYDS} --version {release.pyds}"
-    return f"{INSTALL_PYDS} --build-bindings"
 
 
 def _packages(root: Path) -> dict[str, str]:

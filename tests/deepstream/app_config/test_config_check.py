@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,7 +15,14 @@ from deepstream.app_config.config_check import ConfigChecker
 from deepstream.app_config.config_writer import write_deployments
 from deepstream.app_config.deployment import Deployment
 from deepstream.app_config.key_tables import DEEPSTREAM_APP_KEYS, NVINFER_KEYS
-from deepstream.app_config.nvinferserver_schema import ENUMS, MESSAGES, parse, to_text
+from deepstream.app_config.nvinferserver_schema import (
+    ENUMS,
+    MESSAGES,
+    field_names,
+    message_fields,
+    parse,
+    to_text,
+)
 from tests.conftest import CLIP, one_line, put_plan
 from xpnet.errors import UserError
 from xpnet.paths import MODEL_REPOSITORY
@@ -53,6 +61,12 @@ def replace_text(path: Path, old: str, new: str) -> None:
         ("rows=1", "rows=0", "[tiled-display] has 0 tiles, expected 1 or more"),
         ("[streammux]", "[source1]\nenable=1\ntype=1\n\n[streammux]", "batch-size=1, expected 2"),
         ("[primary-gie]\n", "[primary-gie]\nenable=0\n[tests]\n", "unknown key 'plugin-type'"),
+        ("type=2\nenable", "type=9\nenable", "type=9 in [source0], expected one of 1, 2"),
+        ("type=2\nenable=1", "type=2", "no enabled group [source0], expected one with enable=1"),
+        ("sync=1\nenable=1", "sync=1", "no enabled group [sink0], expected one with enable=1"),
+        ("gie-unique-id=1\nenable=1", "gie-unique-id=1", "no enabled group [primary-gie]"),
+        ("[source0]\ntype=2\nenable=1\nuri", "[source-list]\nlist",
+         "[source-list] needs a group [source-attr-all]"),
     ],
 )  # fmt: skip
 def test_errors_in_an_app_config_are_reported(
@@ -118,6 +132,9 @@ def test_errors_in_an_nvinferserver_config_are_reported(
         ("model-color-format=0", "model-color-format=1", "model-color-format 1, expected 0"),
         ("scaling-filter=3", "scaling-filter=1", "scaling-filter 1, expected 3: the network was"),
         ("onnx-file=", "onnx-file=/nowhere", "no such file"),
+        ("network-mode=2", "is-classifier=0", "unknown key 'is-classifier' in [property]"),
+        ("network-mode=2", "parse-func=0", "unknown key 'parse-func' in [property]"),
+        ("network-mode=2", "network-input-order=2", "expected one of 0, 1"),
     ],
 )  # fmt: skip
 def test_errors_in_an_nvinfer_config_are_reported(
@@ -191,9 +208,8 @@ def test_missing_plan_gives_the_build_command(triton: str, tmp_path: Path) -> No
 
 def single_fields(message: str) -> Iterator[tuple[set[str], str]]:
     """Yield protobuf text for each single field of a message, with the fields on its path."""
-    for word in MESSAGES[message].split():
-        name, kind = word.split(":")
-        kind = kind.partition("@")[0].rstrip("*")
+    for field in message_fields(message):
+        name, kind = field.name, field.type_name
         here, key = f"{message}.{name}", ""
         if kind.startswith("map<"):
             kind, key = kind[4:-1].split(",")[1], "key: 1 value "
@@ -209,13 +225,48 @@ def single_fields(message: str) -> Iterator[tuple[set[str], str]]:
             yield {here}, f"{name}: {value}"
 
 
+def test_plan_of_a_dla_core_is_loaded_for_that_core(tmp_path: Path) -> None:
+    """Without the keys nvinfer loads the plan of core 1 for core 0."""
+    repository = tmp_path / "models"
+    for name in ("xpnet_lite", "xpnet_lite_onnx"):
+        shutil.copytree(MODEL_REPOSITORY / name, repository / name)
+    deployment = Deployment("jetson", (str(CLIP),), ("a.mkv",), "none")
+    (app_file,) = write_deployments([deployment], tmp_path, repository)
+    assert "-dla" not in (tmp_path / deployment.infer_file_name).read_text()
+    plan = put_plan(repository / "xpnet_lite")
+    card_file = plan.with_name("card.json")
+    card = json.loads(card_file.read_text())
+    card["graph"]["dla"] = 1
+    card_file.write_text(json.dumps(card))
+    with pytest.raises(UserError, match="DLA core none, expected 1, for which the plan was built"):
+        CHECKER.check(app_file)
+    write_deployments([deployment], tmp_path, repository)
+    assert "enable-dla=1\nuse-dla-core=1\n" in (tmp_path / deployment.infer_file_name).read_text()
+    assert CHECKER.check(app_file)
+
+
+@pytest.mark.parametrize("triton", ["inprocess", "none"])
+def test_paths_are_relative_to_the_file_that_a_link_leads_to(triton: str, tmp_path: Path) -> None:
+    app_file, infer = write_valid(tmp_path / "real", triton)
+    link = tmp_path / "cart.txt"
+    link.symlink_to(app_file)
+    assert CHECKER.check(link)
+    infer_link = tmp_path / "infer.txt"
+    infer_link.symlink_to(infer)
+    if triton == "none":
+        assert CHECKER.check(infer_link)
+    else:  # nvinferserver looks beside the link
+        with pytest.raises(UserError, match=re.escape("labelfile_path labels.txt: no such file")):
+            CHECKER.check(infer_link)
+
+
 def test_every_field_of_the_schema_can_be_written_and_parsed() -> None:
     seen: set[str] = set()
     for fields, text in single_fields("PluginControl"):
         control = parse(text, text)
         assert parse(to_text(control), "again") == control
         seen |= fields
-    every = {f"{m}.{w.split(':')[0]}" for m, words in MESSAGES.items() for w in words.split()}
+    every = {f"{message}.{name}" for message in MESSAGES for name in field_names(message)}
     assert seen == every
 
 

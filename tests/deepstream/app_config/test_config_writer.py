@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 from onnxruntime import InferenceSession
 
-from deepstream.app_config.app_file import OPEN_RTSP_WARNING, STOPS_WARNING
+from deepstream.app_config.app_file import (
+    MASK_ONLY_WARNING,
+    OPEN_RTSP_WARNING,
+    SLOW_ENCODER_WARNING,
+    STOPS_WARNING,
+)
 from deepstream.app_config.config_check import ConfigChecker
 from deepstream.app_config.config_writer import (
     EXAMPLES_DIR,
@@ -123,6 +128,13 @@ def test_size_threshold_and_tensor_name_of_the_card_are_in_every_config(tmp_path
             assert re.search(r"dims: 3\s+dims: 320\s+dims: 448\s", infer)
             assert 'tensor_name: "rgb"' in infer
             assert "threshold: 0.35\n" in infer
+
+
+def test_every_file_says_that_deepstream_app_does_not_show_the_frame() -> None:
+    """nvsegvisual needs `original-background` for the frame, and `[segvisual]` has no such key."""
+    assert "original-background" not in DEEPSTREAM_APP_KEYS["segvisual"]
+    for deployment in EXAMPLES:
+        assert f"# {MASK_ONLY_WARNING}\n" in app_file(deployment)
 
 
 def test_live_sources_run_without_sync_and_a_clip_with_sync() -> None:
@@ -239,10 +251,67 @@ def test_file_with_a_password_is_readable_by_its_owner_only(
     assert line == f"{path} contains a camera's password: only you can read the file"
 
 
+@pytest.mark.parametrize("name", ["50%.mp4", "a #1.mp4", "a\\b.mp4", "polyp 2?.mp4", "é.mp4"])
+def test_uri_of_any_file_name_is_the_one_that_gstreamer_decodes(name: str, tmp_path: Path) -> None:
+    from gi.repository import GLib
+
+    clip = tmp_path / name
+    clip.touch()
+    (path,) = write_deployments([Deployment("rtx", (str(clip),), ("screen",), "none")], tmp_path)
+    assert CHECKER.check(path)
+    key_file = GLib.KeyFile()
+    assert key_file.load_from_file(str(path), GLib.KeyFileFlags.NONE)
+    found, _host = GLib.filename_from_uri(key_file.get_string("source0", "uri"))
+    assert found == str(clip)
+
+
+def test_backslashes_are_escaped_as_glib_reads_them(tmp_path: Path) -> None:
+    """Unescaped, the password would be another one, or deepstream-app would not start."""
+    from gi.repository import GLib
+
+    address = r"rtsp://me:pa\ss\d@h/x"
+    (path,) = write_deployments([Deployment("rtx", (address,), ("screen",), "none")], tmp_path)
+    key_file = GLib.KeyFile()
+    assert key_file.load_from_file(str(path), GLib.KeyFileFlags.NONE)
+    assert key_file.get_string("source0", "uri") == address
+    assert CHECKER.check(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text(path.read_text().replace(r"\\d", r"\d"))
+    with pytest.raises(UserError, match=r"'\\d' in a value"):
+        CHECKER.check(path)
+
+
 def test_file_warns_that_rtsp_output_has_no_password() -> None:
     deployment = Deployment("rtx", ("/dev/video0",), ("rtsp",), "none")
     text = app_file(deployment)
     assert f"# {OPEN_RTSP_WARNING}\n" in text
+
+
+SINK_KEYS = {
+    "screen": {"width", "height"},
+    "drm": set(),
+    "rtsp": {"codec", "enc-type", "bitrate", "rtsp-port", "udp-port"},
+    "a.mkv": {"codec", "enc-type", "bitrate", "container", "output-file"},
+}
+"""What create_render_bin, create_udpsink_bin and create_encode_file_bin of deepstream_sink_bin.c
+read in any case, besides `enable`, `type` and `sync`."""
+
+
+@pytest.mark.parametrize("software", [False, True], ids=["hardware", "software"])
+@pytest.mark.parametrize("sink", SINK_KEYS)
+def test_sink_has_the_keys_that_deepstream_app_reads_for_its_type(
+    sink: str, software: bool
+) -> None:
+    expected = {"enable", "type", "sync", *SINK_KEYS[sink]}
+    if not software:
+        expected |= {"profile", "iframeinterval"} if "codec" in expected else set()
+    elif sink == "a.mkv":
+        expected.add("sw-preset")
+    deployment = Deployment("jetson", ("/dev/video0",), (sink,), "none", software_encoder=software)
+    text = app_file(deployment)
+    found = re.findall(r"^([\w-]+)=", text[text.index("[sink0]") :], re.MULTILINE)
+    assert set(found) == expected
+    assert (f"# {SLOW_ENCODER_WARNING}\n" in text) is (sink == "rtsp" and software)
 
 
 @pytest.mark.parametrize(

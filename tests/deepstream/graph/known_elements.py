@@ -67,6 +67,10 @@ NVIDIA = {
     "nveglglessink": Known(
         DEEPSTREAM + "src/apps/common/src/deepstream_sink_bin.c", {"sync": BOOLEAN}
     ),
+    "nvdrmvideosink": Known(  # on Jetsons only
+        DEEPSTREAM + "src/apps/common/src/deepstream_sink_bin.c, create_render_bin",
+        {"sync": BOOLEAN},
+    ),
     "nv3dsink": Known(DEEPSTREAM + "src/apps/common/src/deepstream_sink_bin.c", {"sync": BOOLEAN}),
 }
 

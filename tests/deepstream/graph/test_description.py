@@ -28,7 +28,7 @@ from xpnet.errors import UserError
 
 pytestmark = pytest.mark.integration
 
-SINK_KINDS = ("file", "screen", "rtsp")
+SINK_KINDS = ("file", "screen", "drm", "rtsp")
 SINK = SinkProperties("masks.mp4", "mp4mux", "5000")
 SOURCES = {
     "file": VideoSource(
@@ -61,6 +61,7 @@ def every_graph() -> list[Description]:
         TABLES.items(), SOURCES.values(), SINK_KINDS, ("every", "latest", "none"), (True, False)
     ):
         known = f"source.{clip.kind}" in table and f"inference.{mode}" in table
+        known = known and f"sink.{sink}" in table
         if known and not (hardware and "encoder.hardware" not in table):
             found.append(
                 describe_graph(
@@ -197,6 +198,16 @@ def test_stage_that_a_platform_lacks_is_reported() -> None:
         describe_graph("deepstream", SOURCES["images"], "file", SINK)
     with pytest.raises(UserError, match="no inference none: it has every, latest"):
         describe_graph("gstreamer", SOURCES["file"], "file", SINK, mode="none")
+
+
+def test_only_a_jetson_shows_frames_without_a_desktop() -> None:
+    """create_render_bin of deepstream_sink_bin.c refuses nvdrmvideosink on other machines."""
+    jetson = describe_graph("deepstream-jetson", SOURCES["v4l2"], "drm", SINK)
+    assert [row.factory for row in jetson.elements][-1] == "nvdrmvideosink"
+    assert all(row.name != "encoder" for row in jetson.elements)
+    for platform in ("deepstream", "gstreamer"):
+        with pytest.raises(UserError, match="no sink drm: it has file, rtsp, screen"):
+            describe_graph(platform, SOURCES["v4l2"], "drm", SINK)
 
 
 def test_gstreamer_parses_the_launch_line() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ def test_deepstream_without_triton() -> None:
 
 def test_pyds_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "pyds", raising=False)
-    with pytest.raises(UserError, match="pyds is missing: in NVIDIA's container run"):
+    with pytest.raises(UserError, match=r"pyds is missing: run scripts/install_pyds\.sh, then"):
         deepstream_checks.load_pyds()
 
 
@@ -112,6 +113,20 @@ def test_old_and_missing_pyds_are_reported(monkeypatch: pytest.MonkeyPatch) -> N
     assert deepstream_checks.load_pyds() is offered
     monkeypatch.delitem(sys.modules, "pyds")
     with pytest.raises(UserError, match="pyds cannot be loaded: No module named 'pyds'"):
+        deepstream_checks.load_pyds()
+
+
+def test_pyds_that_cannot_attach_a_mask_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyds 1.1.10 (DeepStream 6.4) has every function, but masks only since 1.1.11."""
+    installed(monkeypatch, "1.26.4")
+
+    class MaskParams:
+        """NvOSD_MaskParams of pyds 1.1.10."""
+
+    names = {name: None for name in deepstream_checks.REQUIRED_PYDS_NAMES if "." not in name}
+    old = SimpleNamespace(**names, NvOSD_MaskParams=MaskParams)
+    monkeypatch.setitem(sys.modules, "pyds", old)
+    with pytest.raises(UserError, match=r"pyds lacks NvOSD_MaskParams\.alloc_mask_array: expected"):
         deepstream_checks.load_pyds()
 
 

@@ -99,7 +99,7 @@ def frames_with_result(monkeypatch: pytest.MonkeyPatch, in_process: OnnxInferenc
 
         def attach_metadata(self, pad: Any, info: Any) -> None:
             self.passed = getattr(self, "passed", -1) + 1
-            if self.passed % (self.interval + 1) > 0:
+            if self.passed % (self._masks.interval + 1) > 0:
                 self.attach_no_result(pad, info)
                 return
             pyds.surface_size, pyds.surface_pitch = (self.height, self.width), 4 * self.width

@@ -151,14 +151,35 @@ def test_nvinferserver_without_triton(tmp_path: Path) -> None:
     assert "--triton none" in mismatch.fix
 
 
+def test_container_of_9_2_is_in_another_registry(tmp_path: Path) -> None:
+    rtx(tmp_path, "9.2.0")
+    (tmp_path / "opt/tritonserver/lib/libtritonserver.so").unlink()
+    mismatches = find_mismatches(seen(tmp_path, "595.71.05", Module(NVIDIA_PYDS, "1.2.2")))
+    mismatch = only([m for m in mismatches if m.name == "nvinferserver"])
+    assert "with Triton of ghcr.io/nvidia/deepstream" in mismatch.fix
+    assert "nvcr.io" not in mismatch.fix
+
+
 @pytest.mark.parametrize(
     ("deepstream", "pyds", "numpy", "found", "fix"),
     [
-        ("9.1.0", None, "1.26.4", "not installed", "--build-bindings"),
-        ("8.0.0", None, "1.26.4", "not installed", "--version 1.2.2"),
+        (
+            "9.1.0",
+            None,
+            "1.26.4",
+            "not installed",
+            "scripts/install_pyds.sh, then scripts/setup.sh --deepstream",
+        ),
+        ("8.0.0", None, "1.26.4", "not installed", "scripts/install_pyds.sh"),
         ("9.1.0", Module(INDEX_PYDS, "0.2.0"), "1.26.4", "0.2.0 from the package index", "pip un"),
         ("9.1.0", Module(NVIDIA_PYDS, "1.2.2"), "2.2.6", "1.2.2 with numpy 2.2.6", "'numpy<2'"),
-        ("8.0.0", Module(NVIDIA_PYDS, "1.2.0"), "1.26.4", "DeepStream 8.0 needs 1.2.2", "1.2.2"),
+        (
+            "8.0.0",
+            Module(NVIDIA_PYDS, "1.2.0"),
+            "1.26.4",
+            "DeepStream 8.0 needs 1.2.2",
+            "pip uninstall pyds, then scripts/",
+        ),
     ],
 )
 def test_pyds(
