@@ -13,8 +13,10 @@ from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask
 from xpnet.images import list_images, read_image
 
-MAX_EMPTY_MASK_VALUE = 16
-"""Largest value of a mask that counts as empty: JPEG leaves small values in an empty mask."""
+MAX_EMPTY_JPEG_VALUE = 16
+"""Largest value of an empty JPEG mask: the compression leaves small values. In a lossless file the
+same values are labels."""
+JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -38,23 +40,46 @@ class Pair:
     def read_mask(self) -> Mask:
         """Return the mask, H x W, 0 or 1.
 
-        A mask of the labels 0 and 1 is returned as it is; any other is thresholded at one half.
+        A mask of the labels 0 and 1 is returned as it is; any other is thresholded at one half of
+        255, or of 65535 if it has values above 255.
 
         Raises:
-            UserError: The mask cannot be read, or is too dark for the threshold.
+            UserError: The mask cannot be read, or which of its pixels are polyp is not certain.
         """
-        grey = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
-        if grey is None:
-            raise UserError(f"{self.mask}: cannot be read as a mask image")
+        grey = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+        if grey is None or grey.dtype not in (np.uint8, np.uint16):
+            kind = "" if grey is None else f": its values are {grey.dtype}, expected 8 or 16 bits"
+            raise UserError(f"{self.mask}: cannot be read as a mask image{kind}")
         brightest = int(grey.max())
-        if brightest == 1:
-            return np.asarray(grey, dtype=np.uint8)
-        if MAX_EMPTY_MASK_VALUE < brightest <= 127:
+        half = 127 if brightest <= 255 else 32767
+        is_jpeg = self.mask.suffix.lower() in JPEG_SUFFIXES
+        largest_empty = MAX_EMPTY_JPEG_VALUE if is_jpeg else 0
+        if brightest != 1 and largest_empty < brightest <= half:
             raise UserError(
                 f"{self.mask}: its brightest value is {brightest}, expected masks of 0 and 255 "
                 "or of 0 and 1"
             )
-        return (grey > 127).astype(np.uint8)
+        mask = (grey > (0 if brightest == 1 else half)).astype(np.uint8)
+        self._check_transparency(mask)
+        return mask
+
+    def _check_transparency(self, mask: Mask) -> None:
+        """Raise UserError if the polyp may be in the mask's transparent channel.
+
+        Drawing programs save a mask with a transparent background, often in one colour only.
+        Opaque pixels without any colour may be the polyp, and so may transparent pixels not be it.
+        """
+        if self.mask.suffix.lower() in JPEG_SUFFIXES:
+            return
+        stored = cv2.imread(str(self.mask), cv2.IMREAD_UNCHANGED)
+        if stored is None or stored.ndim != 3 or stored.shape[2] != 4:
+            return
+        opaque = stored[..., 3] > (127 if stored.dtype == np.uint8 else 32767)
+        if not opaque.all() and (not mask.any() or int(mask.sum()) != int(mask[opaque].sum())):
+            raise UserError(
+                f"{self.mask}: has transparent pixels that contradict its colours, expected black "
+                "and white without transparency"
+            )
 
 
 @dataclass(frozen=True)
