@@ -13,6 +13,10 @@ from xpnet.errors import UserError
 from xpnet.frames import Frame
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+"""Markers of a JPEG file: SOI, SOS and EOI."""
+EXIF_MARKS = (b"Exif", b"eXIf")
+"""Names of the metadata with the orientation in JPEG and in PNG files."""
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -31,14 +35,47 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> Frame:
-    """Return an image as H x W x 3 uint8 RGB. Raises UserError if it cannot be decoded."""
+    """Return an image as H x W x 3 uint8 RGB, rotated as its metadata says.
+
+    Raises:
+        UserError: It cannot be decoded, or only in part.
+    """
     try:
         bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
     except cv2.error:  # a header that claims more pixels than OpenCV accepts
         bgr = None
     if bgr is None:
         raise UserError(f"{path}: cannot be decoded as an image")
+    if is_truncated_jpeg(path):
+        raise UserError(f"{path}: cannot be decoded completely: the file ends too early")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def is_truncated_jpeg(path: Path) -> bool:
+    """Return whether a JPEG lacks its end: OpenCV decodes it and fills the rest with grey.
+
+    The marker of the end must follow that of the last scan; a thumbnail has both before it. Neither
+    occurs in compressed data (ITU-T T.81, B.1.1.2 and F.1.2.3).
+
+    Args:
+        path: An image of any format.
+    """
+    content = path.read_bytes()
+    is_jpeg = content.startswith(JPEG_START)
+    return is_jpeg and content.rfind(JPEG_END) < content.rfind(JPEG_SCAN)
+
+
+def is_turned(path: Path) -> bool:
+    """Return whether `read_image` turns or mirrors an image because its metadata asks for it.
+
+    Args:
+        path: An image that can be decoded.
+    """
+    if not any(mark in path.read_bytes() for mark in EXIF_MARKS):
+        return False
+    shown = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    stored = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return not np.array_equal(shown, stored)
 
 
 def sample_frames(path: Path, count: int = 8) -> list[Frame]:
