@@ -17,7 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from training.data.pairs import Pair
@@ -216,10 +216,10 @@ def _inspect_pair(pair: Pair) -> _Inspection:
 
 
 def _decode(path: Path, findings: list[Finding]) -> np.ndarray | None:
-    """Decode to H x W x 3 with Pillow: OpenCV accepts a truncated JPEG without an error."""
+    """Decode to H x W x 3 with Pillow, whose errors name the problem; rotated as by OpenCV."""
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         findings.append(Finding("corrupt", str(path), f"cannot be decoded: {error}"))
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask
-from xpnet.images import list_images, read_image
+from xpnet.images import is_truncated_jpeg, is_turned, list_images, read_image
 
 MAX_EMPTY_JPEG_VALUE = 16
 """Largest value of an empty JPEG mask: the compression leaves small values. In a lossless file the
@@ -50,6 +51,9 @@ class Pair:
         if grey is None or grey.dtype not in (np.uint8, np.uint16):
             kind = "" if grey is None else f": its values are {grey.dtype}, expected 8 or 16 bits"
             raise UserError(f"{self.mask}: cannot be read as a mask image{kind}")
+        if is_truncated_jpeg(self.mask):
+            raise UserError(f"{self.mask}: cannot be decoded completely: the file ends too early")
+        self._check_orientation(*grey.shape)
         brightest = int(grey.max())
         half = 127 if brightest <= 255 else 32767
         is_jpeg = self.mask.suffix.lower() in JPEG_SUFFIXES
@@ -62,6 +66,25 @@ class Pair:
         mask = (grey > (0 if brightest == 1 else half)).astype(np.uint8)
         self._check_transparency(mask)
         return mask
+
+    def _check_orientation(self, height: int, width: int) -> None:
+        """Raise UserError if the frame is turned as its metadata says, and the mask may not be.
+
+        Some annotation tools apply the metadata and others do not. A mask of the size of the turned
+        frame belongs to it, if the frame as stored has another size.
+
+        Args:
+            height: Height of the mask in pixels.
+            width: Width of the mask in pixels.
+        """
+        if not (self.image.is_file() and is_turned(self.image)) or is_turned(self.mask):
+            return
+        if height != width and read_image(self.image).shape[:2] == (height, width):
+            return
+        raise UserError(
+            f"{self.mask}: may not match its frame, whose metadata turns it: expected a frame with "
+            "its pixels turned and without this metadata"
+        )
 
     def _check_transparency(self, mask: Mask) -> None:
         """Raise UserError if the polyp may be in the mask's transparent channel.
@@ -111,13 +134,13 @@ def find_pairs(
         split: Split to use of the index; all if None.
 
     Raises:
-        UserError: A folder or the index is missing, or there is no pair.
+        UserError: A folder or the index is missing, there is no pair, or two files of a folder have
+            the same stem.
     """
-    by_stem_image = _stems(images)
-    by_stem_mask = {
-        stem if stem in by_stem_image else stem.removesuffix("_mask"): path
-        for stem, path in _stems(masks).items()
-    }
+    by_stem_image = _by_stem(images)
+    by_stem_mask = _by_stem(
+        masks, lambda stem: stem if stem in by_stem_image else stem.removesuffix("_mask")
+    )
     wanted = by_stem_image.keys() | by_stem_mask.keys()
     if index is not None:
         wanted = _stems_of_split(index, split)  # a stem without any file counts as missing
@@ -134,8 +157,21 @@ def find_pairs(
     )
 
 
-def _stems(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in list_images(folder)}
+def _by_stem(folder: Path, rename: Callable[[str], str] = str) -> dict[str, Path]:
+    """Return the images of a folder by stem. Raises UserError if two have the same.
+
+    Args:
+        folder: The folder.
+        rename: Returns the stem of the frame from the stem of a file.
+    """
+    found: dict[str, Path] = {}
+    for path in list_images(folder):
+        other = found.setdefault(rename(path.stem), path)
+        if other != path:
+            raise UserError(
+                f"{folder}: {other.name} and {path.name} belong to the same frame, expected one"
+            )
+    return found
 
 
 def read_index(index: Path) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import one_line
 from tests.training.conftest import make_discs
@@ -118,3 +119,17 @@ def test_tiny_polyp_is_reported(data: Path) -> None:
     cv2.imwrite(str(data / "masks" / "3.png"), mask)
     notes = check_data_set(read_data_set(data)).notes
     assert [(f.kind, Path(f.file).name) for f in notes] == [("tiny polyp", "3.png")]
+
+
+def test_frame_that_its_metadata_turns_is_checked_as_it_is_read(data: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    for stem in ("0", "1"):
+        Image.new("RGB", (64, 48), (90, 0, 0)).save(data / "images" / f"{stem}.jpg", exif=exif)
+    cv2.imwrite(str(data / "masks" / "0.png"), np.zeros((64, 48), np.uint8))
+    cv2.imwrite(str(data / "masks" / "1.png"), np.zeros((48, 64), np.uint8))
+    report = check_data_set(read_data_set(data))
+    assert {(Path(f.file).name, f.kind) for f in report.errors} == {
+        ("1.png", "size"),
+        ("1.png", "mask"),
+    }

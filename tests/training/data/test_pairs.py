@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from training.data.pairs import Pair, find_pairs
 from xpnet.errors import UserError
@@ -79,6 +80,19 @@ def test_label_masks_are_read_and_ambiguous_masks_rejected(data: Path) -> None:
         pair.read_mask()
 
 
+@pytest.mark.parametrize(
+    ("copy", "message"),
+    [
+        ("images/b.png", "images: b.jpg and b.png belong to the same frame, expected one"),
+        ("masks/b_mask.png", "masks: b.png and b_mask.png belong to the same frame, expected one"),
+    ],
+)
+def test_two_files_of_one_frame_are_refused(data: Path, copy: str, message: str) -> None:
+    cv2.imwrite(str(data / copy), np.zeros((8, 8), np.uint8))
+    with pytest.raises(UserError, match=message):
+        find_pairs(data / "images", data / "masks")
+
+
 POLYP = np.zeros((64, 96), np.uint8)
 POLYP[10:30, 10:40] = 1
 
@@ -123,3 +137,24 @@ def test_polyp_in_the_transparent_channel_is_refused(tmp_path: Path) -> None:
             rgba(colour, POLYP).read_mask()
     for alpha in (POLYP, np.ones_like(POLYP)):
         np.testing.assert_array_equal(rgba(POLYP, alpha).read_mask(), POLYP)
+
+
+def turned_pair(folder: Path, orientation: int, mask: np.ndarray) -> Pair:
+    """A frame of 64 x 96 pixels with an EXIF orientation, which OpenCV applies and Pillow not."""
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    frame = np.dstack([POLYP * 200] * 3)
+    Image.fromarray(frame).save(folder / "a.jpg", exif=exif)
+    cv2.imwrite(str(folder / "a.png"), mask * 255)
+    return Pair("a", folder / "a.jpg", folder / "a.png")
+
+
+def test_mask_of_a_frame_that_its_metadata_turns(tmp_path: Path) -> None:
+    for orientation in (3, 6):
+        with pytest.raises(UserError, match=r"a\.png: may not match its frame, whose metadata"):
+            turned_pair(tmp_path, orientation, POLYP).read_mask()
+    clockwise = np.rot90(POLYP, -1)
+    pair = turned_pair(tmp_path, 6, clockwise)
+    np.testing.assert_array_equal(pair.read_mask(), clockwise)
+    assert ((pair.read_frame()[..., 0] > 100) != clockwise).mean() < 0.01  # the JPEG's loss
+    np.testing.assert_array_equal(turned_pair(tmp_path, 1, POLYP).read_mask(), POLYP)
