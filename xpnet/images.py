@@ -74,8 +74,22 @@ def is_turned(path: Path) -> bool:
     if not any(mark in path.read_bytes() for mark in EXIF_MARKS):
         return False
     shown = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    stored = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return not np.array_equal(shown, stored)
+    return not np.array_equal(shown, _as_stored(path))
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """Return height and width of an image as it is stored, before it is turned.
+
+    Args:
+        path: An image that can be decoded.
+    """
+    height, width = _as_stored(path).shape[:2]
+    return height, width
+
+
+def _as_stored(path: Path) -> Frame:
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return np.asarray(bgr, dtype=np.uint8)
 
 
 def sample_frames(path: Path, count: int = 8) -> list[Frame]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask
-from xpnet.images import is_truncated_jpeg, is_turned, list_images, read_image
+from xpnet.images import is_truncated_jpeg, is_turned, list_images, read_image, stored_size
 
 MAX_EMPTY_JPEG_VALUE = 16
 """Largest value of an empty JPEG mask: the compression leaves small values. In a lossless file the
@@ -79,7 +79,8 @@ class Pair:
         """
         if not (self.image.is_file() and is_turned(self.image)) or is_turned(self.mask):
             return
-        if height != width and read_image(self.image).shape[:2] == (height, width):
+        shown = read_image(self.image).shape[:2]
+        if shown == (height, width) != stored_size(self.image):
             return
         raise UserError(
             f"{self.mask}: may not match its frame, whose metadata turns it: expected a frame with "
