@@ -163,7 +163,7 @@ def test_wrong_model_and_wrong_card_are_reported(server: TritonServer, card: Car
     with pytest.raises(UserError, match="model 'nosuch' is not ready"):
         TritonInference(server.grpc_url, "nosuch", card)
     other = card.at_size(64, 64)
-    with pytest.raises(UserError, match=r"expected frames \[-1, 3, 64, 64\] as in its card"):
+    with pytest.raises(UserError, match=r"expected frames FP32 \[-1, 3, 64, 64\] as in its card"):
         TritonInference(server.grpc_url, DEFAULT_MODEL, other)
     with pytest.raises(UserError, match=r"no Triton server answers at 127\.0\.0\.1:1:"):
         TritonInference("127.0.0.1:1", DEFAULT_MODEL, card)
