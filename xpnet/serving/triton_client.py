@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from xpnet.addresses import is_loopback
 from xpnet.card import Card
 from xpnet.frames import ProbabilityMap
-from xpnet.inference import IN_FLIGHT, InferenceError
+from xpnet.inference import IN_FLIGHT, InferenceError, check_probabilities
 from xpnet.serving.triton_connection import check_model, connect
 
 log = logging.getLogger("xpnet.serving")
@@ -137,13 +137,20 @@ class TritonInference:
                     self.abandon(str(failure))
                 future.set_exception(InferenceError(self._named(failure)))
             else:
-                future.set_result(probabilities)
+                self._finish(future, probabilities)
             finally:
                 self._slots.put(slot)
 
         client.async_infer(
             self.model, [request], answered, outputs=[wanted], client_timeout=TIMEOUT_S
         )
+
+    def _finish(self, future: Future[ProbabilityMap], probabilities: ProbabilityMap) -> None:
+        """Pass an answer on. If it is not finite, only this frame fails: the server works."""
+        try:
+            future.set_result(check_probabilities(probabilities))
+        except InferenceError as error:
+            future.set_exception(InferenceError(self._named(error)))
 
     def _named(self, reason: object) -> str:
         said = str(reason).replace("[request id: <id_unknown>] ", "")
@@ -197,6 +204,7 @@ class _SharedSlots:
         self._output_shape = card.output.shape[2:]
         self.input_bytes = 4 * int(np.prod(self._input_shape))
         self.output_bytes = 4 * int(np.prod(self._output_shape))
+        self._no_result = np.full(self._output_shape, np.nan, np.float32)
         self._slot_bytes = self.input_bytes + self.output_bytes
         self.name = f"xpnet-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self.size = slots * self._slot_bytes
@@ -236,8 +244,12 @@ class _SharedSlots:
         return slot * self._slot_bytes + self.input_bytes
 
     def write(self, slot: int, tensor: NDArray[np.float32]) -> None:
-        """Copy the input of one frame into its slot."""
+        """Copy the input of one frame into its slot, and NaN where its result will be.
+
+        A server that answers without a result must not leave the result of an earlier frame there.
+        """
         self._shm.set_shared_memory_region(self._region, [tensor], self.input_at(slot))
+        self._shm.set_shared_memory_region(self._region, [self._no_result], self.output_at(slot))
 
     def read(self, slot: int) -> ProbabilityMap:
         """Return a copy of the result in a slot."""
