@@ -18,6 +18,9 @@ JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 EXIF_MARKS = (b"Exif", b"eXIf")
 """Names of the metadata with the orientation in JPEG and in PNG files."""
 
+AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+"""Flags for an image that is not turned as its metadata asks."""
+
 
 def list_images(folder: Path) -> list[Path]:
     """Return the images of a folder in natural order: 2.png before 10.png.
@@ -40,29 +43,37 @@ def read_image(path: Path) -> Frame:
     Raises:
         UserError: It cannot be decoded, or only in part.
     """
-    try:
-        bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:  # a header that claims more pixels than OpenCV accepts
-        bgr = None
+    bgr = decode(path, cv2.IMREAD_COLOR)
     if bgr is None:
         raise UserError(f"{path}: cannot be decoded as an image")
-    if is_truncated_jpeg(path):
-        raise UserError(f"{path}: cannot be decoded completely: the file ends too early")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def is_truncated_jpeg(path: Path) -> bool:
-    """Return whether a JPEG lacks its end: OpenCV decodes it and fills the rest with grey.
+def decode(path: Path, flags: int) -> np.ndarray | None:
+    """Return an image as OpenCV decodes it, or None if it is none.
 
-    The marker of the end must follow that of the last scan; a thumbnail has both before it. Neither
-    occurs in compressed data (ITU-T T.81, B.1.1.2 and F.1.2.3).
+    cv2.imread is not used: a name that is not UTF-8 ends the process with a segmentation fault.
 
     Args:
-        path: An image of any format.
+        path: The image.
+        flags: Flags of cv2.imread.
+
+    Raises:
+        UserError: The file ends before the image does. OpenCV would fill the rest with grey.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    # The marker of the end must follow that of the last scan; a thumbnail has both before it.
+    # Neither occurs in compressed data (ITU-T T.81, B.1.1.2 and F.1.2.3).
     is_jpeg = content.startswith(JPEG_START)
-    return is_jpeg and content.rfind(JPEG_END) < content.rfind(JPEG_SCAN)
+    if is_jpeg and content.rfind(JPEG_END) < content.rfind(JPEG_SCAN):
+        raise UserError(f"{path}: cannot be decoded completely: the file ends too early")
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+    except cv2.error:  # a header that claims more pixels than OpenCV accepts
+        return None
 
 
 def is_turned(path: Path) -> bool:
@@ -73,23 +84,18 @@ def is_turned(path: Path) -> bool:
     """
     if not any(mark in path.read_bytes() for mark in EXIF_MARKS):
         return False
-    shown = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return not np.array_equal(shown, _as_stored(path))
+    shown, stored = decode(path, cv2.IMREAD_COLOR), decode(path, AS_STORED)
+    return not (shown is None or stored is None or np.array_equal(shown, stored))
 
 
-def stored_size(path: Path) -> tuple[int, int]:
+def stored_size(path: Path) -> tuple[int, ...]:
     """Return height and width of an image as it is stored, before it is turned.
 
     Args:
         path: An image that can be decoded.
     """
-    height, width = _as_stored(path).shape[:2]
-    return height, width
-
-
-def _as_stored(path: Path) -> Frame:
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return np.asarray(bgr, dtype=np.uint8)
+    stored = decode(path, AS_STORED)
+    return () if stored is None else stored.shape[:2]
 
 
 def sample_frames(path: Path, count: int = 8) -> list[Frame]:
@@ -116,7 +122,7 @@ def clip_frames(path: Path) -> Iterator[Frame]:
     Raises:
         UserError: The clip cannot be read.
     """
-    clip = cv2.VideoCapture(str(path))
+    clip = _open_clip(path)
     number = 0
     try:
         while True:
@@ -133,10 +139,21 @@ def clip_frames(path: Path) -> Iterator[Frame]:
 
 def frame_count(path: Path) -> int:
     """Return the number of frames that a clip declares; 0 if it cannot be read."""
-    clip = cv2.VideoCapture(str(path))
+    clip = _open_clip(path)
     count = int(clip.get(cv2.CAP_PROP_FRAME_COUNT))
     clip.release()
     return max(0, count)
+
+
+def _open_clip(path: Path) -> cv2.VideoCapture:
+    """Open a clip. Raises UserError for a name that ends the process inside OpenCV."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{str(path)!a}: expected a name in UTF-8: OpenCV reads no other"
+        ) from error
+    return cv2.VideoCapture(str(path))
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xpnet.errors import UserError
-from xpnet.images import list_images, read_image
+from xpnet.images import frame_count, list_images, read_image
 
 
 def test_numbers_sort_by_value_and_hidden_files_are_left_out(tmp_path: Path) -> None:
@@ -50,3 +50,8 @@ def test_truncated_jpeg_is_reported(tmp_path: Path) -> None:
     (tmp_path / "half.jpg").write_bytes(whole[: -len(picture) // 2])
     with pytest.raises(UserError, match=r"half\.jpg: cannot be decoded completely: the file ends"):
         read_image(tmp_path / "half.jpg")
+
+
+def test_clip_whose_name_is_not_utf8_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected a name in UTF-8: OpenCV reads no other"):
+        frame_count(tmp_path / "caf\udce9.mp4")

@@ -12,7 +12,7 @@ import numpy as np
 
 from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask
-from xpnet.images import is_truncated_jpeg, is_turned, list_images, read_image, stored_size
+from xpnet.images import decode, is_turned, list_images, read_image, stored_size
 
 MAX_EMPTY_JPEG_VALUE = 16
 """Largest value of an empty JPEG mask: the compression leaves small values. In a lossless file the
@@ -47,13 +47,12 @@ class Pair:
         Raises:
             UserError: The mask cannot be read, or which of its pixels are polyp is not certain.
         """
-        grey = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+        grey = decode(self.mask, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
         if grey is None or grey.dtype not in (np.uint8, np.uint16):
             kind = "" if grey is None else f": its values are {grey.dtype}, expected 8 or 16 bits"
             raise UserError(f"{self.mask}: cannot be read as a mask image{kind}")
-        if is_truncated_jpeg(self.mask):
-            raise UserError(f"{self.mask}: cannot be decoded completely: the file ends too early")
-        self._check_orientation(*grey.shape)
+        height, width = grey.shape
+        self._check_orientation(height, width)
         brightest = int(grey.max())
         half = 127 if brightest <= 255 else 32767
         is_jpeg = self.mask.suffix.lower() in JPEG_SUFFIXES
@@ -95,7 +94,7 @@ class Pair:
         """
         if self.mask.suffix.lower() in JPEG_SUFFIXES:
             return
-        stored = cv2.imread(str(self.mask), cv2.IMREAD_UNCHANGED)
+        stored = decode(self.mask, cv2.IMREAD_UNCHANGED)
         if stored is None or stored.ndim != 3 or stored.shape[2] != 4:
             return
         opaque = stored[..., 3] > (127 if stored.dtype == np.uint8 else 32767)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import one_line
 from tests.training.conftest import make_discs
+from training.data.dataset import PolypDataset
 from training.data.dataset_check import check_data_set
 from training.data.readers import read_data_set
 
@@ -133,3 +135,21 @@ def test_frame_that_its_metadata_turns_is_checked_as_it_is_read(data: Path) -> N
         ("1.png", "size"),
         ("1.png", "mask"),
     }
+
+
+def test_names_that_are_not_utf8(xpnet, data: Path) -> None:
+    """Archives of Windows contain such names; OpenCV ends the process at one."""
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}  # as on a terminal
+    for folder, suffix in (("images", "jpg"), ("masks", "png")):
+        name = os.fsencode(data / folder) + b"/caf\xe9." + suffix.encode()
+        os.rename(data / folder / f"0.{suffix}", name)
+    (data / "index.csv").unlink()
+    result = xpnet("train", "check-data", data, env=strict)
+    assert result.returncode == 0, result.stderr
+    assert "errors: none" in result.stdout
+    pairs = [s.pair for s in read_data_set(data).samples]
+    assert len(PolypDataset(pairs, 32, 1, "none")) == 12
+    (data / "masks" / "1.png").unlink()
+    os.rename(data / "images" / "1.jpg", os.fsencode(data / "images") + b"/\xfc.jpg")
+    result = xpnet("train", "check-data", data, env=strict)
+    assert r"error: no mask: \udcfc" in result.stdout
