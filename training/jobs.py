@@ -28,6 +28,9 @@ from xpnet.host.cpu import cpu_flags
 
 log = logging.getLogger("xpnet.training")
 
+MIN_FRAMES = 2
+"""Fewest frames of a step; an incomplete last batch of an epoch is left out."""
+
 
 def train(settings: TrainSettings) -> Path:
     """Train a network, from its checkpoint if there is one, and return the path of its weights.
@@ -54,10 +57,10 @@ def train(settings: TrainSettings) -> Path:
     if settings.init:
         load_weights(network, Path(settings.init))
         provenance = {"before": read_card(Path(settings.init).with_suffix(".json")).training}
-    if len(train_set) < fabric.world_size:
+    if len(train_set.epoch_frames) < MIN_FRAMES * fabric.world_size:
         raise UserError(
-            f"{settings.data}: {len(train_set)} training frames, "
-            f"expected at least one for each of {fabric.world_size} processes"
+            f"{settings.data}: {len(train_set)} training frames, expected at least {MIN_FRAMES} "
+            f"for each process ({fabric.world_size}): batch norm compares the frames of a step"
         )
     steps = steps_per_epoch(len(train_set.epoch_frames), settings.batch, fabric.world_size)
     method = make_method(fabric, settings, network, steps)

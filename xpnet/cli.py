@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import signal
@@ -97,6 +98,9 @@ def _open_standard_streams() -> None:
         except OSError:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A file name that the terminal cannot show must not fail a run that is done
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:

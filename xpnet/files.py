@@ -9,12 +9,16 @@ from pathlib import Path
 
 from xpnet.errors import UserError
 
+MAX_NAME_BYTES = 255
+"""Longest name of a file on Linux's file systems."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` on success.
 
-    After an exception the temporary file is removed and an existing `path` is unchanged.
+    After an exception the temporary file is removed and an existing `path` is unchanged. If `path`
+    is a symbolic link, the file that it names is replaced, not the link.
 
     Args:
         path: The final name.
@@ -23,23 +27,36 @@ def replacing(path: Path) -> Iterator[Path]:
         UserError: The folder is missing or not writable, or the disk is full.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     check_writable(path)
+    final = Path(os.path.realpath(path))
+    partial = final.with_name(_partial_name(final.name))
     try:
         yield partial
         with partial.open("rb") as written:
             # The content must be on disk before the name, even after a power cut
             os.fsync(written.fileno())
-        os.replace(partial, path)
+        os.replace(partial, final)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
+def _partial_name(name: str) -> str:
+    """Return the temporary name of a file, shortened if it would be too long."""
+    ending = f".{os.getpid()}.part"
+    start = os.fsencode(name)[: MAX_NAME_BYTES - len(ending) - 1]
+    return f".{start.decode(errors='ignore')}{ending}"
+
+
 def check_writable(path: Path) -> None:
     """Check that a file can be written, before any work is done. Raises UserError."""
-    folder = Path(path).absolute().parent
+    if len(os.fsencode(Path(path).name)) > MAX_NAME_BYTES:
+        raise UserError(f"{path}: its name is too long, expected at most {MAX_NAME_BYTES} bytes")
+    # Renaming a file over a device would replace it: for root that includes /dev/null.
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        raise UserError(f"{path}: is a device, pipe or socket, expected the name of a file")
+    folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise UserError(f"{path}: the folder {folder} does not exist")
     if Path(path).is_dir():

@@ -6,6 +6,7 @@ gets the same input everywhere.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -116,11 +117,15 @@ def scale_probabilities(probabilities: ProbabilityMap, height: int, width: int) 
 def agreement(found: NDArray[np.float32], wanted: NDArray[np.float32], threshold: float) -> float:
     """Return the Dice of two stacks of probability maps over all their pixels; 1 if both are empty.
 
+    It is NaN if a value is: a comparison with NaN is false, so its pixels would look empty.
+
     Args:
         found: N x H x W probabilities.
         wanted: N x H x W probabilities to compare with.
         threshold: Probability above which a pixel is polyp.
     """
+    if not (np.isfinite(found).all() and np.isfinite(wanted).all()):
+        return math.nan
     ours, theirs = found > threshold, wanted > threshold
     both = int(ours.sum()) + int(theirs.sum())
     return 1.0 if both == 0 else 2 * int((ours & theirs).sum()) / both

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -17,6 +18,23 @@ IN_FLIGHT = 3
 
 class InferenceError(Exception):
     """A frame got no result: the server is gone, stalled, or rejected it."""
+
+
+def check_probabilities(probabilities: ProbabilityMap) -> ProbabilityMap:
+    """Return a probability map whose values are all finite.
+
+    A network that overflows in half precision returns NaN, which no threshold exceeds: its mask
+    would be empty, as if there were no polyp.
+
+    Args:
+        probabilities: H x W map as the network returned it.
+
+    Raises:
+        InferenceError: A value is NaN or infinite.
+    """
+    if not math.isfinite(float(probabilities.sum())):
+        raise InferenceError("the network's output is not finite (NaN or infinite)")
+    return probabilities
 
 
 class Inference(Protocol):

@@ -40,9 +40,11 @@ from deepstream.graph.element_tables import MEMORY, TABLES
 from deepstream.graph.pipeline_builder import build
 from deepstream.gstreamer import Gst
 from deepstream.io.colour_tags import keep_colour_tags
+from deepstream.io.file_source import RisingTimestamps
 from deepstream.io.live_source import LiveSource
 from deepstream.io.output import SinkProperties
 from deepstream.io.source import ImageFeeder, VideoSource
+from deepstream.io.track_end import CompleteTrack
 from deepstream.io.v4l2 import rate_caps
 from deepstream.probes.base import Probes
 from deepstream.probes.pixels import timestamp_ns
@@ -188,6 +190,12 @@ class Graph:
             pad.add_probe(Gst.PadProbeType.BUFFER, probes.guarded(point.handler))
         if source.images:
             self.feeder = ImageFeeder(source, self.element("source"))
+        entry = self.element("input")  # plain GStreamer's; nvstreammux has a pad later
+        if source.kind == "file" and entry is not None:
+            RisingTimestamps(entry.get_static_pad("sink"))
+        parsers = [link.source for link in description.links if link.target == "muxer"]
+        if any(row.factory == "x264enc" for row in description.elements) and parsers:
+            CompleteTrack(self.element("encoder"), self.element(parsers[0]))
         sound = self.element("sound")
         if sound is not None:
             pad = sound.get_static_pad("sink")

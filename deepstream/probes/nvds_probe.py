@@ -27,7 +27,7 @@ from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_addre
 from deepstream.probes.polyp_results import PolypResults
 from xpnet.card import Card
 from xpnet.frames import Frame, ProbabilityMap, Segmentation, probabilities_to_mask
-from xpnet.inference import InferenceError
+from xpnet.inference import InferenceError, check_probabilities
 from xpnet.overlay import Plane, draw_mask
 from xpnet.signs import ASSISTANT, NOT_AVAILABLE, SWITCHED_OFF, PlanesOf, draw_notice, draw_ready
 
@@ -159,7 +159,7 @@ class NvdsProbes(Probes):
             shape = tuple(int(n) for n in dims.d[: dims.numDims])
             check_output(shape, self.card)
             values = ctypes.cast(self.pyds.get_ptr(layer.buffer), ctypes.POINTER(ctypes.c_float))
-            return np.ctypeslib.as_array(values, shape=shape[-2:]).copy()
+            return check_probabilities(np.ctypeslib.as_array(values, shape=shape[-2:]).copy())
         raise InferenceError(f"outputs {', '.join(names)}: expected {self.card.output.name}")
 
     def _draw(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,17 @@ class _Buffer(ctypes.Structure):
         ("mini_object", ctypes.c_uint8 * 64),
         ("pool", ctypes.c_void_p),
         ("pts", ctypes.c_uint64),
+        ("dts", ctypes.c_uint64),
+        ("duration", ctypes.c_uint64),
     ]
+
+
+class BufferTimes(NamedTuple):
+    """Times of a buffer in nanoseconds."""
+
+    pts_ns: int
+    dts_ns: int
+    duration_ns: int
 
 
 class _VideoMeta(ctypes.Structure):
@@ -190,6 +200,41 @@ def timestamp_ns(info: Any) -> int | None:
     """Return the presentation timestamp of a probe's buffer, or None if it has none."""
     pts = int(_Buffer.from_address(buffer_address(info)).pts)
     return None if pts == CLOCK_TIME_NONE else pts
+
+
+def set_timestamp_ns(info: Any, stamp: int) -> None:
+    """Set the presentation timestamp of a probe's buffer; a shared buffer is copied first.
+
+    `info.get_buffer()` must not have been called before.
+
+    Args:
+        info: The Gst.PadProbeInfo.
+        stamp: Timestamp in nanoseconds.
+    """
+    _writable(info).pts = stamp
+
+
+def set_duration_ns(info: Any, duration: int) -> None:
+    """Set the duration of a probe's buffer, as `set_timestamp_ns`.
+
+    Args:
+        info: The Gst.PadProbeInfo.
+        duration: Duration in nanoseconds.
+    """
+    _writable(info).duration = duration
+
+
+def buffer_times(info: Any) -> BufferTimes | None:
+    """Return the times of a probe's buffer, or None if it lacks one of them."""
+    buffer = _Buffer.from_address(buffer_address(info))
+    times = BufferTimes(int(buffer.pts), int(buffer.dts), int(buffer.duration))
+    return None if CLOCK_TIME_NONE in times else times
+
+
+def _writable(info: Any) -> _Buffer:
+    probe = _ProbeInfo.from_address(hash(info))
+    probe.data = _gst.gst_mini_object_make_writable(probe.data)
+    return _Buffer.from_address(probe.data)
 
 
 def stream_time_ns(pad: Any, stamp: int | None) -> int | None:

@@ -88,7 +88,7 @@ class MaskProbes(Probes):
             self.inference.abandon(f"no result within {timeout_s:g} s")
             raise InferenceError(f"no result within {timeout_s:g} s") from None
         card = self.inference.card
-        check_probabilities(probabilities, card)
+        check_result(probabilities, card)
         chosen = self.controls.appearance.threshold
         threshold = card.threshold if chosen is None else chosen
         mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
@@ -212,7 +212,7 @@ class LatestProbes(MaskProbes):
             self._report(pad, segmentation, stamp)
 
 
-def check_probabilities(probabilities: ProbabilityMap, card: Card) -> None:
+def check_result(probabilities: ProbabilityMap, card: Card) -> None:
     """Check that a result is a probability map of the card's size.
 
     Args:

@@ -16,8 +16,10 @@ from deepstream.io.source import open_clip
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
 from tests.conftest import CLIP, ffmpeg, one_line
+from tests.training.conftest import make_discs
 from xpnet.cli import main
 from xpnet.overlay import OverlayStyle
+from xpnet.paths import MODEL_REPOSITORY
 
 pytestmark = pytest.mark.integration
 
@@ -155,6 +157,8 @@ def test_output_that_is_the_input(xpnet, tmp_path: Path, option: str) -> None:
         ("evaluate", "table", "IT", "--json", "IT"),
         ("evaluate", "curves", "IT", "--output", "IT"),
         ("evaluate", "--data", ".", "--file", "IT", "--json", "IT"),
+        ("run", "graph", "IT", "--dot", "IT"),
+        ("run", "graph", "IT", "--picture", "IT"),
     ],
 )
 def test_output_that_is_an_input_is_refused(
@@ -165,6 +169,35 @@ def test_output_that_is_an_input_is_refused(
     assert main([str(it) if word == "IT" else word for word in command]) == 2
     assert "it.json: is the input itself" in capsys.readouterr().err
     assert it.read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        (("train", "check-data", "DATA", "--json", "IT"), "index.csv"),
+        (("evaluate", "--data", "DATA", "--json", "IT"), "index.csv"),
+        (("evaluate", "panel", "--data", "DATA", "--worst", "1", "--output", "IT", "--model",
+          f"lite={MODEL_REPOSITORY / 'xpnet_lite_onnx' / '1' / 'model.onnx'}"), "masks/0.png"),
+    ],
+)  # fmt: skip
+def test_output_that_is_a_file_of_the_data_set_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], file: str
+) -> None:
+    data = make_discs(tmp_path / "set", 3)
+    it = data / file
+    before = it.read_bytes()
+    words = {"DATA": str(data), "IT": str(it)}
+    assert main([words.get(word, word) for word in command]) == 2
+    assert f"{it.name}: is the input itself" in capsys.readouterr().err
+    assert it.read_bytes() == before
+
+
+def test_two_pictures_of_one_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = str(tmp_path / "a.png")
+    assert main(["run", "graph", str(CLIP), "--dot", picture, "--picture", picture]) == 2
+    assert "a.png: is named for two outputs" in capsys.readouterr().err
 
 
 def test_output_name_that_is_not_utf8_is_refused(xpnet, tmp_path: Path) -> None:

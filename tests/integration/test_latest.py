@@ -14,7 +14,7 @@ from deepstream.graph.pipeline import describe_graph
 from deepstream.io.output import parse_output
 from deepstream.io.source import open_clip
 from deepstream.player import Ending, play
-from deepstream.probes.triton_probe import LatestProbes, check_probabilities
+from deepstream.probes.triton_probe import LatestProbes, check_result
 from deepstream.statistics import RunStatistics
 from tests.integration.inference_doubles import Faulty, FixedMap
 from xpnet.card import Card
@@ -119,7 +119,7 @@ def test_a_mask_is_shown_on_frames_that_are_younger_than_the_limit(
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])
 def test_values_that_are_no_probabilities_are_refused(card: Card, value: float) -> None:
     found = FixedMap(card).found()
-    check_probabilities(found, card)
+    check_result(found, card)
     found[3, 4] = value
     with pytest.raises(InferenceError, match=r"expected probabilities of 0 to 1"):
-        check_probabilities(found, card)
+        check_result(found, card)

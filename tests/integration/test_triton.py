@@ -92,6 +92,50 @@ def test_shared_memory_is_freed(server: TritonServer, card: Card) -> None:
     assert list(Path("/dev/shm").glob(ours)) == before
 
 
+CLIENT = """
+import os, sys, time
+import numpy as np
+from xpnet.card import read_card
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving.triton_client import TritonInference
+
+card = read_card(MODEL_REPOSITORY / sys.argv[2] / "card.json")
+inference = TritonInference(sys.argv[1], sys.argv[2], card)
+inference.submit(np.zeros((1, *card.input.shape[1:]), np.float32)).result()
+print(inference._memory.name, flush=True)
+time.sleep(60)
+"""
+
+
+def test_memory_of_a_killed_client_is_released_by_the_next(
+    own_server: TritonServer, card: Card
+) -> None:
+    command = [sys.executable, "-c", CLIENT, own_server.grpc_url, DEFAULT_MODEL]
+    clients = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        for _ in range(2)
+    ]
+    killed, living = (client.stdout.readline().strip() for client in clients if client.stdout)
+    # As when a container is killed: Python's resource tracker, its child, ends with it.
+    os.killpg(clients[0].pid, signal.SIGKILL)
+    clients[0].wait()
+    try:
+        inference = TritonInference(own_server.grpc_url, DEFAULT_MODEL, card)
+        left = grpc.InferenceServerClient(own_server.grpc_url).get_system_shared_memory_status(
+            as_json=True
+        )
+        assert inference._memory is not None
+        assert sorted(left["regions"]) == sorted((living, inference._memory.name))
+        assert not Path("/dev/shm", killed).exists()
+        assert Path("/dev/shm", living).exists()
+        inference.close()
+    finally:
+        os.killpg(clients[1].pid, signal.SIGKILL)
+        clients[1].wait()
+        Path("/dev/shm", living).unlink(missing_ok=True)
+        Path("/dev/shm", killed).unlink(missing_ok=True)
+
+
 def test_a_killed_server_leaves_no_shared_memory(own_server: TritonServer) -> None:
     prefix = f"{own_server.shm_prefix}*"
     assert list(Path("/dev/shm").glob(prefix))
@@ -163,7 +207,7 @@ def test_wrong_model_and_wrong_card_are_reported(server: TritonServer, card: Car
     with pytest.raises(UserError, match="model 'nosuch' is not ready"):
         TritonInference(server.grpc_url, "nosuch", card)
     other = card.at_size(64, 64)
-    with pytest.raises(UserError, match=r"expected frames \[-1, 3, 64, 64\] as in its card"):
+    with pytest.raises(UserError, match=r"expected frames FP32 \[-1, 3, 64, 64\] as in its card"):
         TritonInference(server.grpc_url, DEFAULT_MODEL, other)
     with pytest.raises(UserError, match=r"no Triton server answers at 127\.0\.0\.1:1:"):
         TritonInference("127.0.0.1:1", DEFAULT_MODEL, card)

@@ -4,6 +4,7 @@ input is rejected."""
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -299,6 +300,17 @@ def test_network_computes_in_the_given_precision(
 def test_missing_device_is_reported(xpnet, discs: Path) -> None:
     result = xpnet("train", "student", f"data={discs}", "accelerator=cuda")
     assert "accelerator cuda, 1 devices" in one_line(result)
+
+
+def test_one_frame_is_too_few_for_batch_norm(tiny, discs: Path, tmp_path: Path) -> None:
+    """At 32 pixels the deepest layer of `lite` has one pixel; other networks learnt nothing."""
+    data = shutil.copytree(discs, tmp_path / "set")
+    (data / "index.csv").write_text("stem,split\n0,train\n8,val\n")
+    for job in ("lite", "student"):
+        with pytest.raises(UserError, match=r"1 training frames, expected at least 2 for each"):
+            train(tiny(job, data=str(data)))
+    (data / "index.csv").write_text("stem,split\n0,train\n1,train\n2,train\n8,val\n")
+    assert train(tiny("lite", data=str(data), epochs=1, batch=2)).is_file()  # 2 + 1 frames
 
 
 def test_missing_data_is_reported(xpnet, discs: Path, tmp_path: Path) -> None:

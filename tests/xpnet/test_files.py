@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,32 @@ def test_output_that_is_an_input_or_another_output_is_refused(tmp_path: Path) ->
             check_distinct((None, output), (clip,))
     with pytest.raises(UserError, match=r"new\.json: is named for two outputs"):
         check_distinct((new, None, tmp_path / ".." / tmp_path.name / "new.json"))
+
+
+def test_pipe_is_not_replaced(tmp_path: Path) -> None:
+    """As root, a device such as /dev/null was replaced by a file, too."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="is a device, pipe or socket, expected the name of a file"):
+        write_text(tmp_path / "pipe", "new")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_symbolic_link_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "link.txt"
+    for target in ("old.txt", "new.txt"):
+        (tmp_path / "disk" / "old.txt").write_text("old")
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path("disk", target))
+        write_text(link, "new")
+        assert link.is_symlink()
+        assert (tmp_path / "disk" / target).read_text() == "new"
+
+
+def test_longest_name_can_be_written(tmp_path: Path) -> None:
+    for name in ("a" * 251 + ".txt", "\u00e4" * 125 + ".txt"):
+        write_text(tmp_path / name, "new")
+        assert (tmp_path / name).read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(UserError, match="its name is too long, expected at most 255 bytes"):
+        write_text(tmp_path / ("a" * 256), "new")

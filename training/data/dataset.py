@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator
 
 import cv2
@@ -65,7 +66,7 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
             load_pair(p, size) for p in tqdm(pairs, "reading frames", leave=False, disable=None)
         ]
         stems = "\n".join(p.stem for p in pairs)
-        self.digest = hashlib.sha256(stems.encode()).hexdigest()
+        self.digest = hashlib.sha256(os.fsencode(stems)).hexdigest()  # a name may be no UTF-8
         self.size = size
         self.seed = seed
         self.epoch = 0

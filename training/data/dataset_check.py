@@ -238,13 +238,13 @@ def _inspect_pair(pair: Pair, training_size: int) -> _Inspection:
 
 
 def _decode(path: Path, findings: list[Finding]) -> np.ndarray | None:
-    """Decode to H x W x 3 with Pillow: OpenCV accepts a truncated JPEG without an error.
+    """Decode to H x W x 3 with Pillow, whose errors name the problem; rotated as by OpenCV.
 
     The pixels are those of `read_image`; a test compares them.
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))  # as OpenCV does
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         findings.append(Finding("corrupt", str(path), f"cannot be decoded: {error}"))
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import numpy as np
 
 from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask, resize_frame
-from xpnet.images import list_images, read_image
+from xpnet.images import decode, is_turned, list_images, read_image, stored_size
 
-MAX_EMPTY_MASK_VALUE = 16
-"""Largest value of a mask that counts as empty: JPEG leaves small values in an empty mask."""
+MAX_EMPTY_JPEG_VALUE = 16
+"""Largest value of an empty JPEG mask: the compression leaves small values. In a lossless file the
+same values are labels."""
+JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -38,23 +41,68 @@ class Pair:
     def read_mask(self) -> Mask:
         """Return the mask, H x W, 0 or 1.
 
-        A mask of the labels 0 and 1 is returned as it is; any other is thresholded at one half.
+        A mask of the labels 0 and 1 is returned as it is; any other is thresholded at one half of
+        255, or of 65535 if it has values above 255.
 
         Raises:
-            UserError: The mask cannot be read, or is too dark for the threshold.
+            UserError: The mask cannot be read, or which of its pixels are polyp is not certain.
         """
-        grey = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
-        if grey is None:
-            raise UserError(f"{self.mask}: cannot be read as a mask image")
+        grey = decode(self.mask, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+        if grey is None or grey.dtype not in (np.uint8, np.uint16):
+            kind = "" if grey is None else f": its values are {grey.dtype}, expected 8 or 16 bits"
+            raise UserError(f"{self.mask}: cannot be read as a mask image{kind}")
+        height, width = grey.shape
+        self._check_orientation(height, width)
         brightest = int(grey.max())
-        if brightest == 1:
-            return np.asarray(grey, dtype=np.uint8)
-        if MAX_EMPTY_MASK_VALUE < brightest <= 127:
+        half = 127 if brightest <= 255 else 32767
+        is_jpeg = self.mask.suffix.lower() in JPEG_SUFFIXES
+        largest_empty = MAX_EMPTY_JPEG_VALUE if is_jpeg else 0
+        if brightest != 1 and largest_empty < brightest <= half:
             raise UserError(
                 f"{self.mask}: its brightest value is {brightest}, expected masks of 0 and 255 "
                 "or of 0 and 1"
             )
-        return (grey > 127).astype(np.uint8)
+        mask = (grey > (0 if brightest == 1 else half)).astype(np.uint8)
+        self._check_transparency(mask)
+        return mask
+
+    def _check_orientation(self, height: int, width: int) -> None:
+        """Raise UserError if the frame is turned as its metadata says, and the mask may not be.
+
+        Some annotation tools apply the metadata and others do not. A mask of the size of the turned
+        frame belongs to it, if the frame as stored has another size.
+
+        Args:
+            height: Height of the mask in pixels.
+            width: Width of the mask in pixels.
+        """
+        if not (self.image.is_file() and is_turned(self.image)) or is_turned(self.mask):
+            return
+        shown = read_image(self.image).shape[:2]
+        if shown == (height, width) != stored_size(self.image):
+            return
+        raise UserError(
+            f"{self.mask}: may not match its frame, whose metadata turns it: expected a frame with "
+            "its pixels turned and without this metadata"
+        )
+
+    def _check_transparency(self, mask: Mask) -> None:
+        """Raise UserError if the polyp may be in the mask's transparent channel.
+
+        Drawing programs save a mask with a transparent background, often in one colour only.
+        Opaque pixels without any colour may be the polyp, and so may transparent pixels not be it.
+        """
+        if self.mask.suffix.lower() in JPEG_SUFFIXES:
+            return
+        stored = decode(self.mask, cv2.IMREAD_UNCHANGED)
+        if stored is None or stored.ndim != 3 or stored.shape[2] != 4:
+            return
+        opaque = stored[..., 3] > (127 if stored.dtype == np.uint8 else 32767)
+        if not opaque.all() and (not mask.any() or int(mask.sum()) != int(mask[opaque].sum())):
+            raise UserError(
+                f"{self.mask}: has transparent pixels that contradict its colours, expected black "
+                "and white without transparency"
+            )
 
 
 def scale_pair(frame: Frame, mask: Mask, size: int) -> tuple[Frame, Mask]:
@@ -98,13 +146,13 @@ def find_pairs(
         split: Split to use of the index; all if None.
 
     Raises:
-        UserError: A folder or the index is missing, or there is no pair.
+        UserError: A folder or the index is missing, there is no pair, or two files of a folder have
+            the same stem.
     """
-    by_stem_image = _stems(images)
-    by_stem_mask = {
-        stem if stem in by_stem_image else stem.removesuffix("_mask"): path
-        for stem, path in _stems(masks).items()
-    }
+    by_stem_image = _by_stem(images)
+    by_stem_mask = _by_stem(
+        masks, lambda stem: stem if stem in by_stem_image else stem.removesuffix("_mask")
+    )
     wanted = by_stem_image.keys() | by_stem_mask.keys()
     if index is not None:
         wanted = _stems_of_split(index, split)  # a stem without any file counts as missing
@@ -121,8 +169,21 @@ def find_pairs(
     )
 
 
-def _stems(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in list_images(folder)}
+def _by_stem(folder: Path, rename: Callable[[str], str] = str) -> dict[str, Path]:
+    """Return the images of a folder by stem. Raises UserError if two have the same.
+
+    Args:
+        folder: The folder.
+        rename: Returns the stem of the frame from the stem of a file.
+    """
+    found: dict[str, Path] = {}
+    for path in list_images(folder):
+        other = found.setdefault(rename(path.stem), path)
+        if other != path:
+            raise UserError(
+                f"{folder}: {other.name} and {path.name} belong to the same frame, expected one"
+            )
+    return found
 
 
 def read_index(index: Path) -> list[dict[str, str]]:

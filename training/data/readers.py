@@ -21,6 +21,7 @@ from training.data.pairs import Pair, Pairing, find_pairs, read_index
 from xpnet.errors import UserError
 from xpnet.images import natural_key
 
+INDEX = "index.csv"
 FRAMES_PER_GROUP = 25
 """Frames per group if clips can be told apart only by the order of the names."""
 VAL_SHARE = 0.07
@@ -65,6 +66,12 @@ class DataSet:
     without_mask: list[str]
     without_image: list[str]
 
+    @property
+    def files(self) -> list[Path]:
+        """All files that were found, and the index: no output may replace them."""
+        pairs = [s.pair for s in self.samples]
+        return [self.root / INDEX, *(p.image for p in pairs), *(p.mask for p in pairs)]
+
     def in_split(self, split: str | None) -> list[Sample]:
         """Return the samples of a split; all samples if `split` is None.
 
@@ -102,7 +109,7 @@ def read_data_set(root: Path, split: str = "groups") -> DataSet:
         samples += [Sample(p, "", centre, "") for p in pairing.pairs]
         without_mask += pairing.without_mask
         without_image += pairing.without_image
-    index = root / "index.csv"
+    index = root / INDEX
     rows = {row["stem"]: row for row in read_index(index)} if index.is_file() else {}
     samples = [_apply_index_row(s, rows.get(s.pair.stem)) for s in samples]
     if split == "random":
@@ -118,7 +125,7 @@ def read_data_set(root: Path, split: str = "groups") -> DataSet:
 def _read_layout(root: Path) -> tuple[str, list[tuple[str, Pairing]]]:
     """Return the name of the layout, and the pairs of each centre."""
     if (root / "images").is_dir() and (root / "masks").is_dir():
-        index = root / "index.csv"
+        index = root / INDEX
         pairing = find_pairs(root / "images", root / "masks", index if index.is_file() else None)
         return "plain", [("", pairing)]
     centres = sorted(p.name for p in root.glob("data_C*") if p.is_dir())

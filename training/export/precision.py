@@ -76,7 +76,7 @@ def convert(
         keeps none.
 
     Raises: UserError: An unknown precision, no frames, ModelOpt is missing, the graph's results for
-        a batch differ from those for single frames, or `path` cannot be written.
+        a batch differ from those for single frames or are not finite, or `path` cannot be written.
     """
     if precision not in PRECISIONS[1:]:
         raise UserError(f"precision {precision}: expected one of {', '.join(PRECISIONS)}")
@@ -94,6 +94,11 @@ def convert(
                 source, card, tensors, wanted, precision, Path(folder), agreement
             )
     found = _run(model, card, tensors)
+    if not np.isfinite(found).all():
+        raise UserError(
+            f"{path}: not written: the output of the {precision} graph is not finite (NaN or "
+            f"infinite) for at least one of {len(frames)} frames"
+        )
     _check_batch(model, card, tensors, found, path)
     with replacing(path) as partial:
         report = Report(

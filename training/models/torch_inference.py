@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from training.models.weight_files import load_network
 from xpnet.frames import ProbabilityMap
+from xpnet.inference import check_probabilities
 
 
 class TorchInference:
@@ -43,4 +44,4 @@ class TorchInference:
     def _run(self, tensor: NDArray[np.float32]) -> ProbabilityMap:
         with torch.inference_mode():
             result = self._network(torch.from_numpy(tensor).to(self._device))
-        return np.asarray(result[0, 0].cpu().numpy(), dtype=np.float32)
+        return check_probabilities(np.asarray(result[0, 0].cpu().numpy(), dtype=np.float32))

@@ -144,6 +144,7 @@ def evaluate(args: argparse.Namespace) -> int:
         if args.card:
             check_same_weights(inference.card, args.card)
         source = read_data_set(args.data, _split_of(inference.card))
+        check_distinct((args.json,), source.files)
         scores, scored = score(inference, source, args.split)
     finally:
         inference.close()
@@ -215,6 +216,7 @@ def panel(args: argparse.Namespace) -> int:
         columns[name] = _open_file(Path(file))
     try:
         source = read_data_set(args.data, _split_of(list(columns.values())[-1].card))
+        check_distinct((args.output,), source.files)
         picture, lines = draw(source, args.split, columns, args.frame, args.worst)
     finally:
         for model in columns.values():

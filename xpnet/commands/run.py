@@ -12,7 +12,7 @@ from typing import Any
 from xpnet.commands.control import add_control_options, control_settings
 from xpnet.commands.options import add_command, add_graph_options, add_repository
 from xpnet.errors import UserError
-from xpnet.files import check_writable, replacing, write_text
+from xpnet.files import check_distinct, check_writable, replacing, write_text
 from xpnet.platforms import GRAPHS, GSTREAMER, JETSON
 from xpnet.serving.cpu_runtimes import RUNTIMES
 from xpnet.serving.model_config import DEFAULT_MODEL, DEFAULT_PLAN
@@ -212,6 +212,7 @@ def graph(args: argparse.Namespace) -> int:
     for path in (args.dot, args.picture):
         if path is not None:
             check_writable(path)
+    check_distinct((args.dot, args.picture), (Path(args.input), Path(args.infer_config)))
     output = parse_output(args.output)
     plain = args.platform == GSTREAMER
     if plain and args.interval is not None:

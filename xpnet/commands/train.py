@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_command
 from xpnet.errors import is_rank_zero, not_installed
-from xpnet.files import check_writable, write_text
+from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.paths import ROOT
 
 JOBS = ("teacher1", "teacher2", "teacher3", "unet", "student", "lite")
@@ -113,7 +113,9 @@ def check_data(args: argparse.Namespace) -> int:
         raise not_installed(str(error.name), "checking data", TRAIN_HINT) from error
     if args.json:
         check_writable(args.json)
-    report = check_data_set(read_data_set(args.folder, args.split))
+    data_set = read_data_set(args.folder, args.split)
+    check_distinct((args.json,), data_set.files)
+    report = check_data_set(data_set)
     print("\n".join(report.as_lines()))
     if args.json:
         write_text(args.json, json.dumps(report.as_dict(), indent=2) + "\n")

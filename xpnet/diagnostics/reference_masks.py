@@ -28,7 +28,7 @@ from xpnet.frames import (
     frame_to_tensor,
     probabilities_to_mask,
 )
-from xpnet.images import clip_frames
+from xpnet.images import clip_frames, decode
 from xpnet.inference import Inference
 from xpnet.paths import DEMO_CLIP, ROOT, onnx_path
 from xpnet.serving.onnx_inference import OnnxInference
@@ -114,7 +114,7 @@ def load_reference_masks(repository: Path, model: str) -> ReferenceMasks:
     masks = {}
     for number in REFERENCE_FRAMES:
         path = folder / f"{number:03}.png"
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        image = decode(path, cv2.IMREAD_GRAYSCALE)
         if image is None:
             raise UserError(f"{path}: cannot be read: {hint}")
         masks[number] = np.asarray(image > 127, dtype=np.uint8)

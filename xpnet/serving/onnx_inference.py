@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from xpnet.card import METADATA_KEY, Card, parse_card
 from xpnet.errors import UserError
 from xpnet.frames import ProbabilityMap
-from xpnet.inference import InferenceError
+from xpnet.inference import InferenceError, check_probabilities
 from xpnet.serving.cpu_runtimes import CpuModel, open_model
 
 
@@ -53,7 +53,7 @@ class OnnxInference:
             outputs = self._model.run([self.card.output.name], {self.card.input.name: tensor})
         except Exception as error:
             raise InferenceError(f"inference in process: {error}") from error
-        return np.asarray(outputs[0][0, 0], dtype=np.float32)
+        return check_probabilities(np.asarray(outputs[0][0, 0], dtype=np.float32))
 
 
 def _check_tensors(path: Path, model: CpuModel, card: Card) -> None:

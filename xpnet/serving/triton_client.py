@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-import uuid
 from concurrent.futures import Future
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.addresses import is_loopback
 from xpnet.card import Card
 from xpnet.frames import ProbabilityMap
-from xpnet.inference import IN_FLIGHT, InferenceError
+from xpnet.inference import IN_FLIGHT, InferenceError, check_probabilities
+from xpnet.serving.shared_slots import SharedSlots
 from xpnet.serving.triton_connection import check_model, connect
 
 log = logging.getLogger("xpnet.serving")
@@ -59,7 +56,7 @@ class TritonInference:
         self._grpc = grpc
         self.card, self.url, self.model = card, url, model
         check_model(self._client, url, model, card)
-        self._memory = _SharedSlots.create(self._client, card, slots, url)
+        self._memory = SharedSlots.create(self._client, card, slots, url)
         self._slots: SimpleQueue[int] = SimpleQueue()
         self._slot_count = slots
         for slot in range(slots):
@@ -146,13 +143,20 @@ class TritonInference:
                     self.abandon(str(failure))
                 future.set_exception(InferenceError(self._named(failure)))
             else:
-                future.set_result(probabilities)
+                self._finish(future, probabilities)
             finally:
                 self._slots.put(slot)
 
         client.async_infer(
             self.model, [request], answered, outputs=[wanted], client_timeout=TIMEOUT_S
         )
+
+    def _finish(self, future: Future[ProbabilityMap], probabilities: ProbabilityMap) -> None:
+        """Pass an answer on. If it is not finite, only this frame fails: the server works."""
+        try:
+            future.set_result(check_probabilities(probabilities))
+        except InferenceError as error:
+            future.set_exception(InferenceError(self._named(error)))
 
     def _named(self, reason: object) -> str:
         said = str(reason).replace("[request id: <id_unknown>] ", "")
@@ -193,79 +197,3 @@ class TritonInference:
             if client is not None:  # the old connection, or the new one if it is not used
                 client.close()
             self._looking = False
-
-
-class _SharedSlots:
-    """One shared memory region, divided into slots of one input and one output each."""
-
-    def __init__(self, card: Card, slots: int) -> None:
-        from tritonclient.utils import shared_memory
-
-        self._shm = shared_memory
-        self._input_shape = (1, *card.input.shape[1:])
-        self._output_shape = card.output.shape[2:]
-        self.input_bytes = 4 * int(np.prod(self._input_shape))
-        self.output_bytes = 4 * int(np.prod(self._output_shape))
-        self._slot_bytes = self.input_bytes + self.output_bytes
-        self.name = f"xpnet-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self.size = slots * self._slot_bytes
-        self._region = shared_memory.create_shared_memory_region(
-            self.name, f"/{self.name}", self.size
-        )
-
-    @classmethod
-    def create(cls, client: Any, card: Card, slots: int, url: str) -> _SharedSlots | None:
-        """Create and register a region; return None if server and client do not share memory."""
-        if not is_loopback(url):
-            return None
-        memory = None
-        try:
-            memory = cls(card, slots)
-            memory.register(client)
-        except Exception as error:  # for example a server in a container of its own
-            log.warning("Triton at %s cannot share memory (%s): sending by gRPC", url, error)
-            if memory is not None:
-                memory.close(client, idle=True)
-            return None
-        return memory
-
-    def register(self, client: Any) -> None:
-        """Register the region with the server, again if it is already known."""
-        client.unregister_system_shared_memory(self.name, client_timeout=TIMEOUT_S)
-        client.register_system_shared_memory(
-            self.name, f"/{self.name}", self.size, client_timeout=TIMEOUT_S
-        )
-
-    def input_at(self, slot: int) -> int:
-        """Return the offset of a slot's input in bytes."""
-        return slot * self._slot_bytes
-
-    def output_at(self, slot: int) -> int:
-        """Return the offset of a slot's output in bytes."""
-        return slot * self._slot_bytes + self.input_bytes
-
-    def write(self, slot: int, tensor: NDArray[np.float32]) -> None:
-        """Copy the input of one frame into its slot."""
-        self._shm.set_shared_memory_region(self._region, [tensor], self.input_at(slot))
-
-    def read(self, slot: int) -> ProbabilityMap:
-        """Return a copy of the result in a slot."""
-        view = self._shm.get_contents_as_numpy(
-            self._region, np.float32, self._output_shape, self.output_at(slot)
-        )
-        return np.array(view, dtype=np.float32)
-
-    def close(self, client: Any, idle: bool) -> None:
-        """Release the region, on the server too if it answers.
-
-        Unless `idle`, a result may still be written: then only the name is removed, and the memory
-        is released with the process.
-        """
-        try:
-            client.unregister_system_shared_memory(self.name, client_timeout=RETRY_S)
-        except Exception as error:
-            log.debug("shared memory stays registered: %s", error)
-        if idle:
-            self._shm.destroy_shared_memory_region(self._region)
-        else:
-            Path("/dev/shm", self.name).unlink(missing_ok=True)

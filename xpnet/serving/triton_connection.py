@@ -8,6 +8,8 @@ from xpnet.addresses import check_server, is_loopback
 from xpnet.card import Card
 from xpnet.errors import UserError, not_installed
 
+DATATYPES = {"float32": "FP32"}
+"""Triton's name of the type of a card's tensors."""
 ANSWER_S = 10.0
 """Timeout of a server's answer about its models."""
 
@@ -50,14 +52,16 @@ def check_model(client: Any, url: str, model: str, card: Card) -> None:
     except InferenceServerException as error:
         raise UserError(f"no Triton server answers at {url}: {error}") from error
     served = {
-        t["name"]: [int(d) for d in t["shape"]]
+        t["name"]: f"{t['datatype']} {[int(d) for d in t['shape']]}"
         for t in metadata.get("inputs", []) + metadata.get("outputs", [])
     }
     for spec in (card.input, card.output):
-        if served.get(spec.name) != list(spec.shape):
+        expected = f"{DATATYPES[spec.dtype]} {list(spec.shape)}"
+        if served.get(spec.name) != expected:
+            found = ", ".join(f"{name} {tensor}" for name, tensor in served.items())
             raise UserError(
-                f"Triton at {url}: model '{model}' has {served}, expected "
-                f"{spec.name} {list(spec.shape)} as in its card"
+                f"Triton at {url}: model '{model}' has {found}, expected {spec.name} {expected} "
+                "as in its card"
             )
 
 

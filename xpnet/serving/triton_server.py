@@ -74,13 +74,14 @@ class TritonServer:
         for name in self.models:
             if weights_path(settings.repository, name).suffix == ".plan":
                 check_plan(settings.repository / name)
+        host = _ipv4_address(settings.host)
         ports = {
-            "http": _port(settings.host, settings.http_port),
-            "grpc": _port(settings.host, settings.grpc_port),
-            "metrics": _port(settings.host, settings.metrics_port),
+            "http": _port(host, settings.http_port),
+            "grpc": _port(host, settings.grpc_port),
+            "metrics": _port(host, settings.metrics_port),
         }
         self.http_url, self.grpc_url, self.metrics_url = (
-            f"{settings.host}:{port}" for port in ports.values()
+            f"{host}:{port}" for port in ports.values()
         )
         command = [
             str(binary),
@@ -93,13 +94,13 @@ class TritonServer:
         ]
         # Loading a model can run code, and changing the log settings can write files. Clients need
         # neither, so both require a key that no client is given.
-        closed = RESTRICTED if settings.host == HOST else f"{RESTRICTED},shared-memory"
+        closed = RESTRICTED if host == HOST else f"{RESTRICTED},shared-memory"
         command += [
             f"--http-restricted-api={closed}:xpnet-key={secrets.token_hex(16)}",
             f"--grpc-restricted-protocol={closed}:xpnet-key={secrets.token_hex(16)}",
         ]
         for service, port in ports.items():
-            command += [f"--{service}-address={settings.host}", f"--{service}-port={port}"]
+            command += [f"--{service}-address={host}", f"--{service}-port={port}"]
         # The Python backend's stub runs the first python3 on PATH: it must be ours.
         paths = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         self._process = subprocess.Popen(
@@ -235,6 +236,21 @@ def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
 
 
+def _ipv4_address(host: str) -> str:
+    """Return the address of a host. Triton's HTTP service knows no names and no IPv6.
+
+    Given a name, it listens on 255.255.255.255, and nothing reaches it. Raises UserError if there
+    is no such address.
+    """
+    try:
+        return socket.gethostbyname(host)
+    except (OSError, UnicodeError) as error:
+        raise UserError(
+            f"{host}: no IPv4 address is known for it ({error}), and Triton listens on no other; "
+            "give another address"
+        ) from error
+
+
 def _port(host: str, port: int) -> int:
     """Return `port`, or a free one for 0. Raises UserError if it cannot be listened on."""
     with socket.socket() as probe:
@@ -243,9 +259,8 @@ def _port(host: str, port: int) -> int:
             probe.bind((host, port))
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no port number"
-            which = "address" if isinstance(error, socket.gaierror) else "port"
             raise UserError(
-                f"{host}:{port} cannot be listened on: {reason}; give another {which}"
+                f"{host}:{port} cannot be listened on: {reason}; give another port"
             ) from error
         return int(probe.getsockname()[1])
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError, not_installed
 from xpnet.frames import ProbabilityMap
-from xpnet.inference import InferenceError
+from xpnet.inference import InferenceError, check_probabilities
 from xpnet.paths import card_path
 from xpnet.tensorrt.engine_builder import DRIVER_HINT, make_logger
 from xpnet.tensorrt.rtx_engine import import_tensorrt_rtx, read_summary
@@ -113,7 +113,8 @@ class EngineInference:
             outputs = self._runner.infer({self.card.input.name: tensor})
         except Exception as error:  # Polygraphy raises PolygraphyException for every failure
             raise InferenceError(f"the engine failed: {error}") from error
-        return np.array(outputs[self.card.output.name][0, 0], dtype=np.float32)
+        probabilities = np.array(outputs[self.card.output.name][0, 0], dtype=np.float32)
+        return check_probabilities(probabilities)
 
 
 def import_tensorrt() -> Any:

@@ -108,6 +108,16 @@ def test_both_probes_draw_the_same_bytes(
     assert probes.statistics.probe_errors == 0
 
 
+def test_tensor_that_is_not_finite_is_not_an_empty_mask(
+    card: Card, frame: np.ndarray, probability_map: np.ndarray
+) -> None:
+    probability_map[3, 5] = np.nan
+    probes = nvds_probes(card, probabilities=True)
+    through(probes, buffers.batched(frame[None], [buffers.tensor(probability_map)]))
+    assert probes.statistics.frames_without_mask == 1
+    assert "not finite" in probes.statistics.inference_failure
+
+
 def test_each_frame_of_a_batch_gets_its_own_mask(card: Card, frame: np.ndarray) -> None:
     seen: list[Segmentation] = []
     left, right = (np.full((256, 256), -1, np.int32) for _ in range(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from tests.conftest import one_line
 from tests.training.conftest import make_discs
 from training.data import dataset_check
-from training.data.dataset import load_pair
+from training.data.dataset import PolypDataset, load_pair
 from training.data.dataset_check import check_data_set
 from training.data.pairs import Pair
 from training.data.readers import read_data_set
@@ -147,13 +148,41 @@ def test_a_training_decodes_every_frame_once(data: Path, monkeypatch: pytest.Mon
 
 
 def test_frames_of_the_check_are_those_that_a_data_set_reads(data: Path) -> None:
-    sideways = Image.open(data / "images" / "1.jpg")
-    exif = sideways.getexif()
-    exif[0x0112] = 6  # a camera held upright
-    sideways.save(data / "images" / "1.jpg", exif=exif)
     found = read_data_set(data)
     usable = dataset_check.usable_samples(found, found.samples, False, 32)
     for sample in usable:
         frame, mask = load_pair(sample.sample.pair, 32)
         np.testing.assert_array_equal(sample.scaled[0], frame)
         np.testing.assert_array_equal(sample.scaled[1], mask)
+
+
+def test_frame_that_its_metadata_turns_is_checked_as_it_is_read(data: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = 6
+    for stem in ("0", "1"):
+        Image.new("RGB", (64, 48), (90, 0, 0)).save(data / "images" / f"{stem}.jpg", exif=exif)
+    cv2.imwrite(str(data / "masks" / "0.png"), np.zeros((64, 48), np.uint8))
+    cv2.imwrite(str(data / "masks" / "1.png"), np.zeros((48, 64), np.uint8))
+    report = check_data_set(read_data_set(data))
+    assert {(Path(f.file).name, f.kind) for f in report.errors} == {
+        ("1.png", "size"),
+        ("1.png", "mask"),
+    }
+
+
+def test_names_that_are_not_utf8(xpnet, data: Path) -> None:
+    """Archives of Windows contain such names; OpenCV ends the process at one."""
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}  # as on a terminal
+    for folder, suffix in (("images", "jpg"), ("masks", "png")):
+        name = os.fsencode(data / folder) + b"/caf\xe9." + suffix.encode()
+        os.rename(data / folder / f"0.{suffix}", name)
+    (data / "index.csv").unlink()
+    result = xpnet("train", "check-data", data, env=strict)
+    assert result.returncode == 0, result.stderr
+    assert "errors: none" in result.stdout
+    pairs = [s.pair for s in read_data_set(data).samples]
+    assert len(PolypDataset(pairs, 32, 1, "none")) == 12
+    (data / "masks" / "1.png").unlink()
+    os.rename(data / "images" / "1.jpg", os.fsencode(data / "images") + b"/\xfc.jpg")
+    result = xpnet("train", "check-data", data, env=strict)
+    assert r"error: no mask: \udcfc" in result.stdout

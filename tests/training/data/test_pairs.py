@@ -5,8 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from training.data.pairs import find_pairs
+from training.data.pairs import Pair, find_pairs
 from xpnet.errors import UserError
 
 
@@ -77,3 +78,83 @@ def test_label_masks_are_read_and_ambiguous_masks_rejected(data: Path) -> None:
     cv2.imwrite(str(pair.mask), np.eye(4, dtype=np.uint8) * 38)  # a palette's first colour
     with pytest.raises(UserError, match="brightest value is 38, expected masks of 0 and 255"):
         pair.read_mask()
+
+
+@pytest.mark.parametrize(
+    ("copy", "message"),
+    [
+        ("images/b.png", "images: b.jpg and b.png belong to the same frame, expected one"),
+        ("masks/b_mask.png", "masks: b.png and b_mask.png belong to the same frame, expected one"),
+    ],
+)
+def test_two_files_of_one_frame_are_refused(data: Path, copy: str, message: str) -> None:
+    cv2.imwrite(str(data / copy), np.zeros((8, 8), np.uint8))
+    with pytest.raises(UserError, match=message):
+        find_pairs(data / "images", data / "masks")
+
+
+POLYP = np.zeros((64, 96), np.uint8)
+POLYP[10:30, 10:40] = 1
+
+
+def written(path: Path, picture: np.ndarray) -> Pair:
+    cv2.imwrite(str(path), picture)
+    return Pair(path.stem, path, path)
+
+
+@pytest.mark.parametrize("white", [1, 255, 65535])
+def test_16_bit_mask_is_not_read_as_empty(tmp_path: Path, white: int) -> None:
+    pair = written(tmp_path / "a.png", POLYP.astype(np.uint16) * white)
+    np.testing.assert_array_equal(pair.read_mask(), POLYP)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_mask_of_another_depth_is_read_or_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="brightest value is 4095, expected masks of 0 and 255"):
+        written(tmp_path / name, POLYP.astype(np.uint16) * 4095).read_mask()
+    with pytest.raises(UserError, match=r"a\.tif: .*its values are float32, expected 8 or 16 bits"):
+        written(tmp_path / "a.tif", POLYP.astype(np.float32)).read_mask()
+
+
+def test_labels_other_than_0_and_1_are_refused(tmp_path: Path) -> None:
+    for labels in (POLYP * 2, POLYP + 1, POLYP * 3):
+        with pytest.raises(
+            UserError, match=r"brightest value is [23], expected masks of 0 and 255"
+        ):
+            written(tmp_path / "a.png", labels).read_mask()
+    empty = np.zeros((64, 96), np.uint8)
+    empty[20, 20] = 12  # JPEG spreads it over the block
+    assert cv2.imdecode(cv2.imencode(".jpg", empty)[1], cv2.IMREAD_GRAYSCALE).max() > 1
+    assert not written(tmp_path / "a.jpg", empty).read_mask().any()
+
+
+def test_polyp_in_the_transparent_channel_is_refused(tmp_path: Path) -> None:
+    def rgba(colour: np.ndarray, alpha: np.ndarray) -> Pair:
+        return written(tmp_path / "a.png", np.dstack([colour * 255] * 3 + [alpha * 255]))
+
+    for colour in (np.zeros_like(POLYP), np.ones_like(POLYP)):
+        with pytest.raises(UserError, match=r"a\.png: has transparent pixels that contradict"):
+            rgba(colour, POLYP).read_mask()
+    for alpha in (POLYP, np.ones_like(POLYP)):
+        np.testing.assert_array_equal(rgba(POLYP, alpha).read_mask(), POLYP)
+
+
+def turned_pair(folder: Path, orientation: int, mask: np.ndarray) -> Pair:
+    """A frame of 64 x 96 pixels with an EXIF orientation, which OpenCV applies and Pillow not."""
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    frame = np.dstack([POLYP * 200] * 3)
+    Image.fromarray(frame).save(folder / "a.jpg", exif=exif)
+    cv2.imwrite(str(folder / "a.png"), mask * 255)
+    return Pair("a", folder / "a.jpg", folder / "a.png")
+
+
+def test_mask_of_a_frame_that_its_metadata_turns(tmp_path: Path) -> None:
+    for orientation in (3, 6):
+        with pytest.raises(UserError, match=r"a\.png: may not match its frame, whose metadata"):
+            turned_pair(tmp_path, orientation, POLYP).read_mask()
+    clockwise = np.rot90(POLYP, -1)
+    pair = turned_pair(tmp_path, 6, clockwise)
+    np.testing.assert_array_equal(pair.read_mask(), clockwise)
+    assert ((pair.read_frame()[..., 0] > 100) != clockwise).mean() < 0.01  # the JPEG's loss
+    np.testing.assert_array_equal(turned_pair(tmp_path, 1, POLYP).read_mask(), POLYP)

@@ -204,3 +204,21 @@ def test_several_precisions_are_exported_in_one_run(
     for precision in ("fp16", "int8"):
         report = json.loads((tmp_path / "all" / f"{precision}.report.json").read_text())
         assert set(report["scores"]["discs"]) == {"fp32", precision}
+
+
+def test_graph_whose_output_is_not_finite_is_not_written(
+    exported: Path, card: Card, frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflowing(source: Path) -> onnx.ModelProto:
+        model = onnx.load(str(source))
+        for weight in model.graph.initializer:
+            values = onnx.numpy_helper.to_array(weight)
+            if values.dtype == np.float32:
+                weight.CopyFrom(onnx.numpy_helper.from_array(values * np.nan, weight.name))
+        return model
+
+    monkeypatch.setattr("training.export.precision._half", overflowing)
+    path = exported.with_name("nan.onnx")
+    with pytest.raises(UserError, match=r"nan\.onnx: not written: the output of the fp16 graph"):
+        convert(exported, card, frames[:2], "fp16", path)
+    assert not path.exists()

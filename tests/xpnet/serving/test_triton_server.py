@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from xpnet.errors import UserError
 from xpnet.serving.triton_server import ServerSettings, TritonServer
 
 # As tritonserver 2.51 without a driver logs them.
@@ -54,3 +55,27 @@ def test_server_without_path_gets_a_default_path(monkeypatch: pytest.MonkeyPatch
     first, *others = started["PATH"].split(":")
     assert Path(first) == Path(sys.executable).parent
     assert "/bin" in others
+
+
+def test_address_of_the_server_is_an_ipv4_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a name, the HTTP service was not reached, and the start failed after 90 s."""
+    started: list[str] = []
+
+    class Process:
+        stdout = open("/dev/null", encoding="utf-8")  # noqa: SIM115
+
+        def __init__(self, command: list[str], **_: Any) -> None:
+            started.extend(command)
+
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    monkeypatch.setattr(
+        "xpnet.serving.triton_server.find_tritonserver", lambda: ("server", "backends")
+    )
+    ports = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+    server = TritonServer(ServerSettings(host="localhost", **ports))
+    assert server.http_url.startswith("127.0.0.1:")
+    assert "--http-address=127.0.0.1" in started
+    assert not any("shared-memory" in word for word in started)  # it is open to this machine only
+    for address in ("::1", "[::1]"):
+        with pytest.raises(UserError, match=r"no IPv4 address is known .* give another address"):
+            TritonServer(ServerSettings(host=address, **ports))

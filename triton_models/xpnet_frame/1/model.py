@@ -16,6 +16,7 @@ import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 
 from xpnet.card import read_card
 from xpnet.frames import frame_to_tensor, probabilities_to_mask
+from xpnet.inference import check_probabilities
 from xpnet.serving.backend_tensors import to_numpy, to_tensor
 
 
@@ -51,6 +52,6 @@ class TritonPythonModel:
         if answer.has_error():
             raise RuntimeError(answer.error().message())
         output = pb_utils.get_output_tensor_by_name(answer, self.card.output.name)
-        probabilities = np.asarray(to_numpy(output))[0, 0]
+        probabilities = check_probabilities(np.asarray(to_numpy(output))[0, 0])
         height, width = frame.shape[:2]
         return probabilities_to_mask(probabilities, height, width, self.card.threshold) * 255
