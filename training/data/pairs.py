@@ -17,6 +17,8 @@ from xpnet.images import decode, is_turned, list_images, read_image, stored_size
 MAX_EMPTY_JPEG_VALUE = 16
 """Largest value of an empty JPEG mask: the compression leaves small values. In a lossless file the
 same values are labels."""
+SPLITS = ("train", "val", "test", "")
+"""Splits of an index; empty if its rows only list the frames."""
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
@@ -187,18 +189,32 @@ def _by_stem(folder: Path, rename: Callable[[str], str] = str) -> dict[str, Path
 
 
 def read_index(index: Path) -> list[dict[str, str]]:
-    """Return the rows of an index.csv.
+    """Return the rows of an index.csv, as spreadsheets save it, too: with a BOM or semicolons.
 
     Raises:
-        UserError: The file is not a CSV with the columns `stem` and `split`.
+        UserError: The file is not a CSV with the columns `stem` and `split`, a split is unknown, or
+            a frame has two rows.
     """
     try:
-        with index.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        with index.open(newline="", encoding="utf-8-sig") as file:
+            header = file.readline()
+            file.seek(0)
+            delimiter = "," if "," in header else ";"
+            rows = list(csv.DictReader(file, delimiter=delimiter, skipinitialspace=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{index}: cannot be read as CSV: {error}") from error
     if not rows or "stem" not in rows[0] or "split" not in rows[0]:
         raise UserError(f"{index}: expected a CSV with the columns 'stem' and 'split'")
+    seen = set()
+    for row in rows:
+        stem, split = row["stem"], row["split"] or ""
+        if split not in SPLITS:
+            raise UserError(
+                f"{index}: split '{split}' of '{stem}', expected {', '.join(filter(None, SPLITS))}"
+            )
+        if stem in seen:
+            raise UserError(f"{index}: two rows of '{stem}', expected one")
+        seen.add(stem)
     return rows
 
 

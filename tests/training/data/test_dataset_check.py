@@ -70,9 +70,8 @@ def test_every_error_is_in_one_report(xpnet, data: Path) -> None:
         assert f"{name}: " in result.stdout
 
 
-def test_training_refuses_bad_pairs_unless_skip_bad_is_set(
-    xpnet, data: Path, tmp_path: Path
-) -> None:
+def test_training_refuses_bad_pairs_unless_skip_bad_is_set(xpnet, tmp_path: Path) -> None:
+    data = make_discs(tmp_path / "set", 15)
     add_errors(data)
     call = ("train", "student", f"data={data}", f"output={tmp_path / 'run'}", "size=32", "epochs=1",
             "batch=2", "workers=0", "accelerator=cpu")  # fmt: skip
@@ -84,7 +83,7 @@ def test_training_refuses_bad_pairs_unless_skip_bad_is_set(
     assert result.returncode == 0, result.stderr
     assert "skipped 5 bad pairs" in result.stderr
     card = json.loads((tmp_path / "run" / "weights.json").read_text())
-    assert card["data"][0]["frames"] == 1
+    assert card["data"][0]["frames"] == 3
 
 
 def test_data_set_without_a_polyp_is_rejected(xpnet, data: Path, tmp_path: Path) -> None:

@@ -65,6 +65,35 @@ def test_wrong_input_is_reported(data: Path, tmp_path: Path) -> None:
         find_pairs(data / "images", data / "masks").pairs[0].read_mask()
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffstem,split\nb,train\nc,val\n",  # as Excel saves "CSV UTF-8"
+        "stem;split\r\nb;train\r\nc;val\r\n",  # where the comma separates decimals
+        "\ufeffstem, split\nb, train\nc, val\n",
+    ],
+)
+def test_index_of_a_spreadsheet_is_read(data: Path, content: str) -> None:
+    (data / "index.csv").write_text(content, encoding="utf-8")
+    found = find_pairs(data / "images", data / "masks", data / "index.csv", "val")
+    assert [p.stem for p in found.pairs] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("b,train\nc,Val\n", "split 'Val' of 'c', expected train, val, test"),
+        ("b,training\nc,val\n", "split 'training' of 'b', expected train, val, test"),
+        ("b,train\nc,val\nb,val\n", "two rows of 'b', expected one"),
+    ],
+)
+def test_row_that_would_be_left_out_is_refused(data: Path, rows: str, message: str) -> None:
+    """Frames of a misspelt split were in no split, and of two rows the last was used."""
+    (data / "index.csv").write_text(f"stem,split\n{rows}")
+    with pytest.raises(UserError, match=message):
+        find_pairs(data / "images", data / "masks", data / "index.csv")
+
+
 def test_missing_files_of_the_index_are_listed(data: Path) -> None:
     (data / "index.csv").write_text("stem,split\nb,train\nz,train\n")
     found = find_pairs(data / "images", data / "masks", data / "index.csv", "train")
