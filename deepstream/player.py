@@ -18,11 +18,13 @@ from deepstream.control.keys import reading_keys
 from deepstream.graph.description import Description
 from deepstream.graph.pipeline import Graph
 from deepstream.gstreamer import GLib, Gst, require_elements
+from deepstream.io.held_frame import holding_last_frame
 from deepstream.io.live_source import ENDED, LiveSource
 from deepstream.io.output import SCREEN, Output, SinkProperties
 from deepstream.io.source import VideoSource
 from deepstream.probes.base import Probes
 from xpnet.errors import UserError
+from xpnet.platforms import GSTREAMER
 
 log = logging.getLogger("xpnet.graph")
 
@@ -97,8 +99,11 @@ def play(
             if output.kind == SCREEN:
                 pad = graph.element("drawn").get_static_pad("src")
                 keys = reading_keys(pad, probes.controls)
+            held: AbstractContextManager[None] = nullcontext()
+            if source.is_live and description.platform == GSTREAMER:
+                held = holding_last_frame(graph.element("leaky"), probes.statistics)
             try:
-                with keys:
+                with keys, held:
                     outcome = player.run()
             finally:
                 graph.pipeline.set_state(Gst.State.NULL)
@@ -125,6 +130,7 @@ class _Player:
         # The pause between two frames of a slow folder of images is not a stall.
         self.stall_s = STALL_S + (2 / self.source.fps if self.source.fps else 0)
         self.progress_s, self.seen = time.monotonic(), probes.statistics.frames
+        self.seen_arriving = 0 if graph.live is not None else self.seen
         self.disconnected, self.retry_s, self.arrived = False, math.inf, math.inf
 
     def run(self) -> Outcome:
@@ -162,7 +168,10 @@ class _Player:
         if message.type == Gst.MessageType.ERROR:
             self._handle_error(message)
         elif message.has_name(ENDED) and not self.disconnected:
-            self.graph.end()
+            if self.graph.live is not None and self.graph.live.repeats:
+                self.graph.live.restart()
+            else:
+                self.graph.end()
         return False
 
     def _forward(self, message: Any) -> None:
@@ -218,9 +227,11 @@ class _Player:
 
     def _check_progress(self, bar: Any) -> None:
         frames, now = self.probes.statistics.frames, time.monotonic()
-        if frames > self.seen:
+        # Repetitions of the last frame are no progress.
+        arrived = self.graph.live.arrived if self.graph.live is not None else frames
+        if frames > self.seen and arrived > self.seen_arriving:
             bar.update(frames - self.seen)
-            self.progress_s, self.seen = now, frames
+            self.progress_s, self.seen, self.seen_arriving = now, frames, arrived
         elif now - self.progress_s > self.stall_s:
             self.progress_s = now  # the file gets the same time again to be completed
             self._handle_stall(f"no frame for {self.stall_s:g} s", frames)

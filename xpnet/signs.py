@@ -15,8 +15,14 @@ PlanesOf = Callable[[tuple[int, int, int]], Sequence[Plane]]
 """Returns the planes of a frame for a colour in RGB."""
 
 STARTING, NOT_AVAILABLE, SWITCHED_OFF = "AI STARTING", "AI NOT AVAILABLE", "AI OFF"
+NO_SIGNAL = "NO SIGNAL"
 """Notices on the picture."""
-ASSISTANT = {STARTING: "starting", NOT_AVAILABLE: "not available", SWITCHED_OFF: "off"}
+ASSISTANT = {
+    STARTING: "starting",
+    NOT_AVAILABLE: "not available",
+    SWITCHED_OFF: "off",
+    NO_SIGNAL: "not available",
+}
 """The state of the assistant that a notice shows."""
 WHITE, BLACK, GREEN, AMBER = (255, 255, 255), (0, 0, 0), (60, 220, 90), (255, 190, 0)
 BACKGROUND_OPACITY = 0.7

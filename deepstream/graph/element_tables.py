@@ -1,6 +1,7 @@
 """Elements and properties of each platform, by stage.
 
-    source.KIND     file, folder of images, RTSP stream, V4L2 device or SDI card
+    source.KIND     file, folder of images, RTSP stream, V4L2 device, SDI card, a file played as if
+                    live, or a test pattern
     frame           frames of one size, in a format that can be drawn on
     inference.MODE  `every`: each frame gets its own mask; `latest`: the newest mask, at the
                     source's frame rate (on DeepStream: of the frames that inference processes);
@@ -78,6 +79,13 @@ DECODED_FILE = (
     ElementSpec("deinterlace", properties={"mode": "auto", "fields": "top"}),
 )
 DECKLINK = ElementSpec("decklinkvideosrc", "source", {"device-number": "{device}", "mode": "auto"})
+TEST = (
+    ElementSpec("videotestsrc", "source", {"is-live": "true", "pattern": "smpte"}),
+    ElementSpec(
+        "capsfilter", "device_caps", {"caps": "video/x-raw,width={width},height={height}{rate}"}
+    ),
+    LEAKY_QUEUE,
+)
 DEINTERLACE = (
     ElementSpec("videoconvert"),  # formats that deinterlace does not accept
     ElementSpec("deinterlace", properties={"mode": "auto"}),  # 1080i is common over SDI
@@ -110,6 +118,8 @@ GSTREAMER_TABLE: Table = {
         ElementSpec("videoflip", properties={"video-direction": "auto"}),
     ),
     "source.images": (ElementSpec("appsrc", "source"),),
+    "source.live-file": (*DECODED_FILE, ElementSpec("clocksync", "pacing"), LEAKY_QUEUE),
+    "source.testpattern": TEST,
     "source.rtsp": (
         # The default latency is two seconds.
         ElementSpec(
@@ -179,11 +189,11 @@ GSTREAMER_TABLE: Table = {
 }  # fmt: skip
 
 NVMM = "video/x-raw(memory:NVMM)"
-DEINTERLACE_AND_UPLOAD = (
-    *DEINTERLACE,
+UPLOAD = (
     ElementSpec("nvvideoconvert", properties={"nvbuf-memory-type": "{memory}"}),
     ElementSpec("capsfilter", properties={"caps": f"{NVMM},format=NV12"}),
 )
+DEINTERLACE_AND_UPLOAD = (*DEINTERLACE, *UPLOAD)
 NVURISRCBIN = {"uri": "{uri}", "disable-audio": "true"}
 NVENC = (
     ElementSpec("nvvideoconvert"),
@@ -217,6 +227,14 @@ DEEPSTREAM_TABLE: Table = {
         ),
         LEAKY_QUEUE,
     ),
+    "source.live-file": (
+        ElementSpec(
+            "nvurisrcbin", "source", {**NVURISRCBIN, "file-loop": "true"}, dynamic_pads=True
+        ),
+        ElementSpec("clocksync"),
+        LEAKY_QUEUE,
+    ),
+    "source.testpattern": (*TEST, *UPLOAD),
     "source.v4l2": (*RAW, *DEINTERLACE_AND_UPLOAD),
     "source.v4l2-jpeg": (*JPEG, *DEINTERLACE_AND_UPLOAD),
     "source.decklink": (DECKLINK, *DEINTERLACE_AND_UPLOAD),

@@ -43,7 +43,7 @@ from deepstream.io.colour_tags import keep_colour_tags
 from deepstream.io.file_source import RisingTimestamps
 from deepstream.io.live_source import LiveSource
 from deepstream.io.output import SinkProperties
-from deepstream.io.source import ImageFeeder, VideoSource
+from deepstream.io.source import LIVE_FILE, ImageFeeder, VideoSource
 from deepstream.io.track_end import CompleteTrack
 from deepstream.io.v4l2 import rate_caps
 from deepstream.probes.base import Probes
@@ -200,7 +200,7 @@ class Graph:
         if sound is not None:
             pad = sound.get_static_pad("sink")
             pad.add_probe(Gst.PadProbeType.BUFFER, self._record_sound_time)
-        if source.kind == "file" and description.platform == GSTREAMER:
+        if source.kind in ("file", LIVE_FILE) and description.platform == GSTREAMER:
             keep_colour_tags(self.pipeline, source.colours.untagged)
         self.live = LiveSource(self.pipeline, description) if source.is_live else None
 

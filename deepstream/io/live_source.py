@@ -10,10 +10,19 @@ from typing import Any
 
 from deepstream.graph.description import Description
 from deepstream.gstreamer import Gst
-from deepstream.probes.pixels import timestamp_ns
+from deepstream.probes.pixels import (
+    replace_event,
+    running_time_ns,
+    set_timestamp_ns,
+    timestamp_ns,
+)
 
 ENDED = "xpnet-source-ended"
 """Name of the application message that a live source ended its stream."""
+PACING = "pacing"
+"""Name of the element that delays the frames of a file until their time."""
+MAX_OVERLAP_NS = 2_000_000_000
+"""By how much a frame may be earlier than the one before and count as late."""
 RECONNECTS = "rtsp-reconnect-interval"
 """Property of nvurisrcbin, which reconnects by itself."""
 
@@ -23,16 +32,22 @@ class LiveSource:
 
     Attributes:
         arrived: Number of frames that the source has delivered.
+        repeats: Whether a stream that ended is played again.
     """
 
     def __init__(self, pipeline: Any, description: Description) -> None:
         names = description.source_elements[: description.source_elements.index("leaky")]
-        self._elements = [pipeline.get_by_name(name) for name in names]
+        self._elements = [pipeline.get_by_name(name) for name in names if name != PACING]
         self._reconnects = RECONNECTS in description.element(names[0]).properties
-        self._last_ns = -1
+        self._last_ns = -MAX_OVERLAP_NS
         self.arrived = 0
-        fresh = pipeline.get_by_name("leaky")
+        self._pipeline, self._shift_ns = pipeline, 0
         kinds = Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM
+        pacing = pipeline.get_by_name(PACING)
+        self.repeats = pacing is not None
+        if pacing is not None:
+            pacing.get_static_pad("sink").add_probe(kinds, self._shift)
+        fresh = pipeline.get_by_name("leaky")
         fresh.get_static_pad("sink").add_probe(kinds, self._on_arrival)
         fresh.get_static_pad("src").add_probe(kinds, self._on_departure)
 
@@ -42,8 +57,21 @@ class LiveSource:
             return
         for element in self._elements:
             element.set_state(Gst.State.NULL)
+        if self.repeats:
+            clock = self._pipeline.get_clock()
+            self._shift_ns = clock.get_time() - self._pipeline.get_base_time()
         for element in reversed(self._elements):
             element.sync_state_with_parent()
+
+    def _shift(self, _pad: Any, info: Any) -> Any:
+        """Move a frame of a repetition to the time at which the repetition started."""
+        if info.type & Gst.PadProbeType.EVENT_DOWNSTREAM:
+            _open_segment(info)
+            return Gst.PadProbeReturn.OK
+        stamp = timestamp_ns(info)
+        if stamp is not None and self._shift_ns:
+            set_timestamp_ns(info, stamp + self._shift_ns)
+        return Gst.PadProbeReturn.OK
 
     def _on_arrival(self, pad: Any, info: Any) -> Any:
         if info.type & Gst.PadProbeType.BUFFER:
@@ -56,18 +84,37 @@ class LiveSource:
         element.post_message(Gst.Message.new_application(element, ended))
         return Gst.PadProbeReturn.DROP
 
-    def _on_departure(self, _pad: Any, info: Any) -> Any:
+    def _on_departure(self, pad: Any, info: Any) -> Any:
         """Drop a frame that is not later than the previous one: no encoder accepts it.
 
-        Cameras send such frames after a lost packet, and with B-frames. A new segment resets the
-        time.
+        Cameras send such frames after a lost packet, and with B-frames; and a source that is back
+        may start just before the last repetition of its old frame. A jump back by more is a new
+        start of the time.
         """
         if info.type & Gst.PadProbeType.EVENT_DOWNSTREAM:
-            if info.get_event().type == Gst.EventType.SEGMENT:
-                self._last_ns = -1
+            _open_segment(info)
             return Gst.PadProbeReturn.OK
         stamp = timestamp_ns(info)
-        if stamp is None or stamp <= self._last_ns:
+        if stamp is None:
             return Gst.PadProbeReturn.DROP
-        self._last_ns = stamp
+        running_ns = running_time_ns(pad, stamp)
+        if 0 <= self._last_ns - running_ns < MAX_OVERLAP_NS:
+            return Gst.PadProbeReturn.DROP
+        self._last_ns = running_ns
         return Gst.PadProbeReturn.OK
+
+
+def _open_segment(info: Any) -> None:
+    """Remove the end of a segment, if a probe's event is one.
+
+    A camera may state the length of its stream, and a file has one. Encoders drop frames behind it,
+    such as repetitions of the last frame.
+    """
+    event = info.get_event()
+    if event.type != Gst.EventType.SEGMENT:
+        return
+    found, endless = event.parse_segment(), Gst.Segment()
+    if found.format == Gst.Format.TIME and found.stop != Gst.CLOCK_TIME_NONE:
+        endless.init(Gst.Format.TIME)
+        endless.start, endless.time, endless.base = found.start, found.time, found.base
+        replace_event(info, Gst.Event.new_segment(endless))

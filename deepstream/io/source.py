@@ -22,7 +22,9 @@ from xpnet.images import IMAGE_SUFFIXES, list_images, read_image
 log = logging.getLogger("xpnet.graph")
 
 DISCOVER_TIMEOUT_S = 15
-LIVE_KINDS = ("rtsp", *MEDIA_TYPES, "decklink")
+LIVE_FILE, TEST_PATTERN = "live-file", "testpattern"
+LIVE_KINDS = ("rtsp", *MEDIA_TYPES, "decklink", LIVE_FILE, TEST_PATTERN)
+TEST_FPS = 25.0
 FOLDER_FPS = 25.0
 """Default frame rate of a folder of images."""
 UPRIGHT = "rotate-0"
@@ -45,7 +47,7 @@ class VideoSource:
         has_audio: Whether a file contains audio.
         pixel_aspect_ratio: Width to height of a pixel, as "1/1".
         images: The files of a folder, in order; empty for a video.
-        kind: file, images, rtsp, v4l2, v4l2-jpeg or decklink.
+        kind: file, images, rtsp, v4l2, v4l2-jpeg, decklink, live-file or testpattern.
         uri: The URI of a file or an RTSP stream.
         audio_caps: Caps of a file's first audio stream, as it is stored.
         device: The path of a V4L2 device, or the number of an SDI card.
@@ -109,7 +111,10 @@ class VideoSource:
 def open_source(
     text: str | Path, fps: float | None, height: int, width: int, rotate: bool = True
 ) -> VideoSource:
-    """Open a file, a folder of images, `rtsp://...`, `/dev/video0` or `decklink:0`.
+    """Open a file, a folder of images, or a live source.
+
+    Live sources are `rtsp://...`, `/dev/video0`, `decklink:0`, `live:FILE` (a file that is played
+    again and again as if it were live) and `testpattern`.
 
     Args:
         text: What to open.
@@ -136,10 +141,19 @@ def open_source(
         if not number.isdecimal():
             raise UserError(f"{word}: expected decklink: and the number of the card, from 0")
         source = VideoSource(Path(word), height, width, 0, 0, False, kind=kind, device=number)
+    elif kind == "live":
+        clip = open_clip(Path(word.partition(":")[2]), FOLDER_FPS, rotate=False)
+        if clip.images:
+            raise UserError(f"{word}: is a folder, expected a video file")
+        source = replace(clip, kind=LIVE_FILE, seconds=0, has_audio=False, audio_caps="")
+        height, width = source.height, source.width
+    elif word == TEST_PATTERN:
+        rate = TEST_FPS if fps is None else _checked_rate(fps)
+        source = VideoSource(Path(word), height, width, rate, 0, False, kind=TEST_PATTERN)
     elif "://" in word:
         raise UserError(
-            f"{without_credentials(word)}: expected a file, a folder, rtsp://..., /dev/videoN or "
-            "decklink:N"
+            f"{without_credentials(word)}: expected a file, a folder, rtsp://..., /dev/videoN, "
+            "decklink:N, live:FILE or testpattern"
         )
     else:
         if fps is not None and Path(text).is_file():

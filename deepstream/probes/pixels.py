@@ -237,6 +237,22 @@ def _writable(info: Any) -> _Buffer:
     return _Buffer.from_address(probe.data)
 
 
+def running_time_ns(pad: Any, stamp: int) -> int:
+    """Convert a timestamp to running time, which never starts again.
+
+    Args:
+        pad: A pad of the stream.
+        stamp: Timestamp in nanoseconds.
+    """
+    event = pad.get_sticky_event(Gst.EventType.SEGMENT, 0)
+    if event is None:
+        return stamp
+    segment = event.parse_segment()
+    if segment.format != Gst.Format.TIME:
+        return stamp
+    return int(stamp - segment.start + segment.base)
+
+
 def stream_time_ns(pad: Any, stamp: int | None) -> int | None:
     """Convert a timestamp to stream time, which starts at 0 as in a player.
 

@@ -21,7 +21,15 @@ from xpnet.card import Card
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
 from xpnet.overlay import draw_on_planes
-from xpnet.signs import ASSISTANT, NOT_AVAILABLE, STARTING, SWITCHED_OFF, draw_notice, draw_ready
+from xpnet.signs import (
+    ASSISTANT,
+    NO_SIGNAL,
+    NOT_AVAILABLE,
+    STARTING,
+    SWITCHED_OFF,
+    draw_notice,
+    draw_ready,
+)
 
 INFERENCE_TIMEOUT_S = 12.0
 """Longest wait for a result; a little longer than the Triton client's own timeout."""
@@ -121,6 +129,10 @@ class MaskProbes(Probes):
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
                 draw_notice(frame.planes, text, (self.height, self.width))
 
+    def _reason(self, otherwise: str) -> str:
+        """Return the notice for a frame without a mask."""
+        return NO_SIGNAL if self.statistics.source_lost else otherwise
+
     def _report(self, pad: Any, segmentation: Segmentation | None, stamp: int | None) -> None:
         """Pass the frame's polyps to the results and the bus, if they are wanted."""
         if self.results is None:
@@ -151,11 +163,13 @@ class EveryProbes(MaskProbes):
         segmentation = None
         try:
             with self.count_failures():
-                segmentation = self._segment(submitted, INFERENCE_TIMEOUT_S)
-                self._draw(pad, info, segmentation)
+                found = self._segment(submitted, INFERENCE_TIMEOUT_S)
+                if not self.statistics.source_lost:
+                    segmentation = found
+                    self._draw(pad, info, segmentation)
         finally:
             if segmentation is None:
-                self._draw_notice(pad, info, NOT_AVAILABLE)
+                self._draw_notice(pad, info, self._reason(NOT_AVAILABLE))
             now = time.monotonic()
             self.statistics.frame_drawn(now, submitted.timestamp_ns)
             self.statistics.latency_s.append(now - submitted.entered_s)
@@ -171,7 +185,7 @@ class LatestProbes(MaskProbes):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._newest: Segmentation | None = None
+        self._newest: tuple[Segmentation, float] | None = None  # and when its frame arrived
         self._entered_s = 0.0
         self._start: tuple[float, int] | None = None  # time and timestamp of the first frame
 
@@ -183,20 +197,28 @@ class LatestProbes(MaskProbes):
         """Compute the mask of a frame on the branch; blocks its thread only."""
         submitted = self._submit(pad, info)
         try:
-            self._newest = self._segment(submitted, LATEST_TIMEOUT_S)
+            self._newest = self._segment(submitted, LATEST_TIMEOUT_S), submitted.entered_s
         except InferenceError as error:
             self.statistics.inference_failed(error)
 
     def frame_leaves(self, pad: Any, info: Any) -> None:
         """Draw the newest mask if it is recent, else a notice."""
         stamp = timestamp_ns(info)
-        entered, newest = self._entered_s, self._newest
+        entered = self._entered_s
+        newest, computed_s = self._newest or (None, 0.0)
         segmentation = None
         try:
             age = mask_age_s(newest.timestamp_ns if newest else None, stamp)
-            if newest is None or age > self.max_mask_age_s:
+            # Timestamps may jump back; the clock of this machine does not.
+            waited = entered - computed_s
+            if (
+                newest is None
+                or max(age, waited) > self.max_mask_age_s
+                or self.statistics.source_lost
+            ):
                 self.statistics.frames_without_mask += 1
-                self._draw_notice(pad, info, STARTING if newest is None else NOT_AVAILABLE)
+                reason = STARTING if newest is None else NOT_AVAILABLE
+                self._draw_notice(pad, info, self._reason(reason))
             else:
                 segmentation = newest
                 self._draw(pad, info, segmentation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
 import signal
 import socket
 import threading
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 from deepstream.gstreamer import GLib, Gst, gi
+from deepstream.io.live_source import LiveSource
 from deepstream.io.source import open_clip
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
@@ -269,3 +271,77 @@ def test_exception_in_on_message_does_not_stop_the_video(
 def test_polyps_are_written_only_on_request(frame_folder: Path, tmp_path: Path) -> None:
     run(RunSettings(frame_folder, tmp_path / "o.mp4", platform=GStreamerSettings("onnxruntime")))
     assert [p.name for p in tmp_path.iterdir()] == ["o.mp4"]
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    clip = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := clip.read())[0]:
+        frames.append(read[1])
+    return frames
+
+
+def stop_after(seconds: float) -> None:
+    """Press Ctrl-C later."""
+    threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+
+def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: Path) -> None:
+    seen: list[Segmentation] = []
+    stop_after(5.0)
+    summary = run(
+        RunSettings(f"live:{short_clip}", tmp_path / "o.mkv", "latest", **IN_PROCESS), seen.append
+    )
+    assert summary["ending"] == "interrupted"
+    frames = frames_of(tmp_path / "o.mkv")
+    assert len(frames) == summary["frames"] > 60  # the clip has 40 frames, for 1.6 seconds
+    stamps = [s.timestamp_ns or 0 for s in seen]
+    assert stamps == sorted(stamps)
+    assert stamps[-1] - stamps[0] < 6e9
+    # The same frame of the clip is shown in each repetition, with the same mask.
+    masks = {s.timestamp_ns: s.mask for s in seen}
+    assert sum(m.any() for m in masks.values()) > 20
+    with pytest.raises(UserError, match=r"/nothing.mp4: no such file or folder"):
+        run(RunSettings("live:/nothing.mp4", tmp_path / "p.mkv", **IN_PROCESS))
+
+
+def test_pattern_is_a_source(tmp_path: Path) -> None:
+    stop_after(2.5)
+    summary = run(RunSettings("testpattern", tmp_path / "o.mkv", "latest", **IN_PROCESS))
+    frames = frames_of(tmp_path / "o.mkv")
+    assert len(frames) == summary["frames"] > 25
+    assert frames[0].shape == (202, 360, 3)
+
+
+def test_lost_source_shows_its_last_frame_with_a_notice(
+    short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is delivered for two seconds, as when a cable is loose; then frames arrive again."""
+    paused = threading.Event()
+    arrivals = LiveSource._on_arrival
+
+    def hold(self: LiveSource, pad: Any, info: Any) -> Any:
+        if info.type & Gst.PadProbeType.BUFFER and self.arrived == 25 and not paused.is_set():
+            paused.set()
+            time.sleep(2.0)
+        return arrivals(self, pad, info)
+
+    monkeypatch.setattr(LiveSource, "_on_arrival", hold)
+    stop_after(5.0)
+    output = tmp_path / "o.mkv"
+    summary = run(RunSettings(f"live:{short_clip}", output, "latest", **IN_PROCESS))
+    frames = frames_of(output)
+    notices = [bool(_amber(frame) > 0.03) for frame in frames]
+    first = notices.index(True, 10)
+    last = len(notices) - 1 - notices[::-1].index(True)
+    assert 25 <= last - first + 1 <= 45  # from half a second to two seconds after the last frame
+    still = [np.abs(frames[n].astype(int) - frames[first])[60:].mean() for n in (first + 9, last)]
+    assert max(still) < 2  # the same picture
+    assert not any(notices[last + 1 :])
+    assert summary["reconnects"] == 0  # the source did not fail, it only paused
+    assert len(frames) > 90
+
+
+def _amber(frame: np.ndarray) -> float:
+    box = frame[10:34, 10:100].astype(int)
+    return float((box[..., 2] - box[..., 0] > 70).mean())

@@ -30,6 +30,7 @@ NVIDIA = {
         {
             "uri": r"(file|rtsp)://.+",
             "disable-audio": BOOLEAN,
+            "file-loop": BOOLEAN,
             "latency": NUMBER,  # milliseconds
             "rtsp-reconnect-interval": NUMBER,  # seconds
         },

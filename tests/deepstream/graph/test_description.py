@@ -50,6 +50,10 @@ SOURCES = {
     "v4l2-jpeg": VideoSource(
         Path("a"), 1080, 1920, 30, 0, False, kind="v4l2-jpeg", device="/dev/video0"
     ),
+    "live-file": VideoSource(
+        Path("a.mp4"), 405, 721, 25, 0, False, kind="live-file", uri="file:///a.mp4"
+    ),
+    "testpattern": VideoSource(Path("testpattern"), 720, 1280, 25, 0, False, kind="testpattern"),
     "decklink": VideoSource(Path("a"), 1080, 1920, 0, 0, False, kind="decklink", device="0"),
 }
 

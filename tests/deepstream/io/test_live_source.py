@@ -81,10 +81,20 @@ def test_frame_with_an_older_timestamp_is_dropped() -> None:
         assert seen == [40, 80]
         segment = Gst.Segment()
         segment.init(Gst.Format.TIME)
+        segment.base = 100_000_000  # of the same time as before: 20 is at 120 now
         pad = pipeline.get_by_name("source").get_static_pad("src")
         pad.push_event(Gst.Event.new_segment(segment))
         push(pipeline, 20)
         assert list(pulled(pipeline)) == [20]
+
+
+def test_source_whose_time_starts_again_is_shown() -> None:
+    with playing() as pipeline:
+        seen = []
+        for stamp in (5000, 5040, 20, 60):
+            push(pipeline, stamp)
+            seen += list(pulled(pipeline, 0.1))
+    assert seen == [5000, 5040, 20, 60]
 
 
 def test_end_of_source_is_posted_and_does_not_end_the_graph() -> None:

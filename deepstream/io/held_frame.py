@@ -1,0 +1,79 @@
+"""Repeats the last frame of a live source that delivers none: the picture does not go dark."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from deepstream.gstreamer import Gst
+from deepstream.statistics import RunStatistics
+
+LOST_S = 0.5
+"""A source without a frame for so long counts as lost; a viewer sees it within a second."""
+STEP_S = 0.04
+"""Time between two repetitions."""
+
+COPY = Gst.BufferCopyFlags.FLAGS | Gst.BufferCopyFlags.META | Gst.BufferCopyFlags.MEMORY
+"""The new buffer refers to the same pixels."""
+
+
+@contextmanager
+def holding_last_frame(queue: Any, statistics: RunStatistics) -> Iterator[None]:
+    """Repeat the last frame of a source whenever no other arrives, during the `with` block.
+
+    The repetitions have timestamps that go on; `statistics.source_lost` says that they are such.
+
+    Args:
+        queue: The queue behind a live source.
+        statistics: Gets `source_lost`.
+    """
+    held = _HeldFrame(queue, statistics)
+    thread = threading.Thread(target=held.work, name="held-frame", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        held.stop.set()
+        thread.join(timeout=2)
+
+
+class _HeldFrame:
+    def __init__(self, queue: Any, statistics: RunStatistics) -> None:
+        self._pad, self._statistics = queue.get_static_pad("src"), statistics
+        self._last: tuple[Any, float] | None = None  # a buffer, and when it left
+        self._arrived_s = time.monotonic()
+        self.stop = threading.Event()
+        queue.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._arrives)
+        self._pad.add_probe(Gst.PadProbeType.BUFFER, self._leaves)
+
+    def _arrives(self, _pad: Any, _info: Any) -> Any:
+        self._arrived_s = time.monotonic()
+        self._statistics.source_lost = False
+        return Gst.PadProbeReturn.OK
+
+    def _leaves(self, _pad: Any, info: Any) -> Any:
+        """Keep a frame of the source; a repetition passes here, too, in the thread of `work`."""
+        if threading.current_thread().name != "held-frame":
+            self._last = info.get_buffer(), time.monotonic()
+        return Gst.PadProbeReturn.OK
+
+    def work(self) -> None:
+        while not self.stop.wait(STEP_S):
+            last = self._last
+            # A frame that arrived and did not leave waits for a slow graph: nothing is lost.
+            if last is None or time.monotonic() - self._arrived_s < LOST_S:
+                continue
+            buffer, left_s = last
+            if buffer.pts == Gst.CLOCK_TIME_NONE:
+                continue
+            # PyGObject's Gst.Buffer.copy returns the same buffer.
+            again = buffer.copy_region(COPY, 0, buffer.get_size())
+            again.pts = buffer.pts + round((time.monotonic() - left_s) * Gst.SECOND)
+            again.dts = Gst.CLOCK_TIME_NONE
+            again.duration = Gst.CLOCK_TIME_NONE
+            self._statistics.source_lost = True
+            if self._pad.push(again) in (Gst.FlowReturn.EOS, Gst.FlowReturn.ERROR):
+                return
