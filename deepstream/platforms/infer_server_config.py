@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +21,7 @@ from deepstream.platforms.base import Model
 from xpnet.card import Card, read_model_card
 from xpnet.errors import UserError
 from xpnet.serving.model_config import check_config
-from xpnet.serving.triton_connection import check_served
+from xpnet.serving.triton_connection import check_served, shares_cuda_memory
 
 
 @contextmanager
@@ -59,7 +60,11 @@ def open_infer_config(
 
 def _config_text(card: Card, model: Model, url: str, probabilities: bool, jetson: bool) -> str:
     if url:
-        text = grpc_config(card, 1, GrpcServer.at_address(url, jetson), probabilities)
+        server = GrpcServer.at_address(url, jetson)
+        # nvinferserver does not fall back: if it cannot register a buffer, every batch fails.
+        if server.share_cuda and not shares_cuda_memory(url):
+            server = replace(server, share_cuda=False)
+        text = grpc_config(card, 1, server, probabilities)
     else:
         text = in_process_config(card, 1, str(model.repository.absolute()), probabilities)
     control = nvinferserver_schema.parse(text, model.name)
@@ -86,6 +91,11 @@ def _check(path: Path, model: Model, card: Card, probabilities: bool) -> None:
         raise UserError(
             f"{path}: interval {interval}, expected 0: use --mode latest --interval {interval}"
         )
-    url = control.infer_config.backend.triton.grpc.url
-    if url:
-        check_served(url, model.name, card)
+    grpc = control.infer_config.backend.triton.grpc
+    if grpc.url:
+        check_served(grpc.url, model.name, card)
+        if grpc.enable_cuda_buffer_sharing and not shares_cuda_memory(grpc.url):
+            raise UserError(
+                f"{path}: enable_cuda_buffer_sharing: Triton at {grpc.url} refuses it, as `xpnet "
+                "serve` with --host does"
+            )

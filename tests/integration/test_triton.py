@@ -29,6 +29,7 @@ from xpnet.serving.cpu_runtimes import AUTO
 from xpnet.serving.model_config import DEFAULT_MODEL
 from xpnet.serving.onnx_inference import OnnxInference
 from xpnet.serving.triton_client import TritonInference
+from xpnet.serving.triton_connection import shares_cuda_memory
 from xpnet.serving.triton_server import (
     ServerSettings,
     TritonServer,
@@ -279,6 +280,15 @@ def test_clients_can_neither_load_models_nor_change_log_settings(
         urllib.request.urlopen(request)
     assert client.is_model_ready(DEFAULT_MODEL)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_clients_of_an_open_server_share_no_cuda_memory(server: TritonServer) -> None:
+    """Its `--host` restricts shared memory; nvinferserver would fail at each batch."""
+    assert shares_cuda_memory(server.grpc_url)
+    with running_server(
+        ServerSettings(models=(DEFAULT_MODEL,), host="0.0.0.0", **FREE_PORTS)
+    ) as it:
+        assert not shares_cuda_memory(f"127.0.0.1:{it.grpc_url.rsplit(':', 1)[1]}")
 
 
 def test_taken_port_is_reported(server: TritonServer, xpnet) -> None:

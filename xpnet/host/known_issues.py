@@ -199,7 +199,8 @@ KNOWN_ISSUES = (
     ),
     KnownIssue(
         "CUDA buffers can be shared with a tritonserver on the same x86 machine, not on a Jetson",
-        "`xpnet deploy` sets enable_cuda_buffer_sharing only for rtx and a local address",
+        "`xpnet deploy` sets enable_cuda_buffer_sharing only for rtx and a local address; "
+        "`xpnet run` also asks the server, because `xpnet serve --host` refuses it",
         "nvdsinferserver_config.proto of DeepStream 9.1",
     ),
     KnownIssue(

@@ -80,6 +80,26 @@ def check_served(url: str, model: str, card: Card) -> None:
         client.close()
 
 
+def shares_cuda_memory(url: str) -> bool:
+    """Return whether a server lets its clients register CUDA buffers.
+
+    `xpnet serve` with a `--host` does not, nor does a server without a GPU.
+
+    Args:
+        url: HOST:PORT of the gRPC service.
+    """
+    from tritonclient.utils import InferenceServerException
+
+    client = connect(url)
+    try:
+        client.get_cuda_shared_memory_status(client_timeout=ANSWER_S)
+    except InferenceServerException:
+        return False
+    finally:
+        client.close()
+    return True
+
+
 def _channel_args(url: str) -> list[tuple[str, int]]:
     """Return channel settings: an own connection, and no proxy for this machine.
 

@@ -161,6 +161,7 @@ def test_config_is_generated_from_the_card(
     monkeypatch.setattr(
         infer_server_config, "check_served", lambda *arguments: calls.append(arguments)
     )
+    monkeypatch.setattr(infer_server_config, "shares_cuda_memory", lambda url: True)
     found, control = config(repository)
     assert found == card
     infer = control.infer_config
@@ -197,6 +198,27 @@ def test_cuda_buffers_are_shared_on_the_same_dgpu_machine_only() -> None:
         ("127.0.0.1:8001", True, False), ("10.0.0.2:8001", False, False),
     ):  # fmt: skip
         assert GrpcServer.at_address(url, jetson) == GrpcServer(url, shared)
+
+
+def test_cuda_buffers_are_not_given_to_a_server_that_refuses_them(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`xpnet serve --host` restricts shared memory, also for clients of the same machine.
+
+    nvinferserver fails at each batch then (SetInputCudaSharedMemory in infer_grpc_client.cpp).
+    """
+    monkeypatch.setattr(infer_server_config, "check_served", lambda *_: None)
+    monkeypatch.setattr(infer_server_config, "shares_cuda_memory", lambda url: False)
+    grpc = config(repository, url="127.0.0.1:8001")[1].infer_config.backend.triton.grpc
+    assert not grpc.enable_cuda_buffer_sharing
+
+    def shared(control: Any) -> None:
+        server = control.infer_config.backend.triton.grpc
+        server.url, server.enable_cuda_buffer_sharing = "127.0.0.1:8001", True
+
+    path = written(tmp_path, repository, shared)
+    with pytest.raises(UserError, match=r"enable_cuda_buffer_sharing: Triton at .* refuses it"):
+        config(repository, path)
 
 
 def test_generated_config_is_removed_after_the_run(repository: Path) -> None:
