@@ -147,6 +147,16 @@ def test_numbers_of_checked_places_are_those_of_the_table() -> None:
         assert f"def {name[1]}(" in tests, name[1]
 
 
+def test_tests_named_in_the_reports_exist() -> None:
+    page = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
+    code = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(?:test_\w+\.py::)?(test_\w+)`", page)
+    assert len(named) >= 17
+    assert [name for name in named if f"def {name}(" not in code] == []
+    files = set(re.findall(r"test_\w+\.py", page))
+    assert files <= {p.name for p in (ROOT / "tests").rglob("test_*.py")}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_linked_files_exist(page: Path) -> None:
     for link in re.findall(r"\]\(((?!https?:)[^)#]+)", (ROOT / page).read_text(encoding="utf-8")):

@@ -144,9 +144,7 @@ def test_only_the_volume_is_written_in_a_container(
     assert servable_models(settings.repository, (MODEL,)) == (MODEL,)
 
 
-@pytest.mark.parametrize(
-    ("failure", "dice"), [("wrong-output", r"0\.0"), ("nan-output", r"(1\.0|0\.9)")]
-)
+@pytest.mark.parametrize(("failure", "dice"), [("wrong-output", r"0\.0"), ("nan-output", "nan,")])
 def test_plan_with_wrong_output_is_rejected_and_the_existing_plan_stays(
     fake_trtexec, settings: PlanSettings, repository: Path, failure: str, dice: str
 ) -> None:
