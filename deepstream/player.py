@@ -24,6 +24,7 @@ from deepstream.io.output import SCREEN, Output, SinkProperties
 from deepstream.io.source import VideoSource
 from deepstream.probes.base import Probes
 from xpnet.errors import UserError
+from xpnet.host.watchdog import Watchdog
 from xpnet.platforms import GSTREAMER
 
 log = logging.getLogger("xpnet.graph")
@@ -37,6 +38,9 @@ MAX_MAINLOOP_ITERATIONS = 100
 """Iterations of the main context in one poll; the limit keeps a busy event source from blocking."""
 STALL_S = 30.0
 """A graph without a frame for this long hangs; a live source is treated as disconnected."""
+WATCHDOG_STALL_S = 45.0
+"""Without a frame for this long a service's process is restarted: longer than STALL_S, after which
+the graph helps itself."""
 RETRY_S = 5.0
 """Delay before a disconnected live source is opened again."""
 MAX_MISSING_SHARE = 0.05
@@ -134,6 +138,7 @@ class _Player:
         self.disconnected, self.retry_s, self.arrived = False, math.inf, math.inf
 
     def run(self) -> Outcome:
+        watchdog = Watchdog()
         self.graph.pipeline.set_state(Gst.State.PLAYING)
         with tqdm(
             total=self.source.frames or None,
@@ -142,12 +147,19 @@ class _Player:
             disable=None,
         ) as bar:
             while not self._poll(bar):
-                pass
+                if self.ending is Ending.COMPLETE and self._works():
+                    watchdog.alive()
+            watchdog.ending()
         if self.probes.statistics.frames == 0:
             reason = self.reason or "the stream ended at once"
             raise UserError(f"{self.source.display_name}: no frame could be decoded: {reason}")
         self._check_length()
         return Outcome(self.ending, self.reason)
+
+    def _works(self) -> bool:
+        """Return whether frames are shown, or this loop waits for a source that is away."""
+        recent = time.monotonic() - self.progress_s < WATCHDOG_STALL_S
+        return self.probes.statistics.frames > 0 and (recent or self.disconnected)
 
     def _poll(self, bar: Any) -> bool:
         """Handle the events of one poll; return True at the end of the stream."""
@@ -229,6 +241,7 @@ class _Player:
         frames, now = self.probes.statistics.frames, time.monotonic()
         # Repetitions of the last frame are no progress.
         arrived = self.graph.live.arrived if self.graph.live is not None else frames
+        self.probes.statistics.frames_in = arrived
         if frames > self.seen and arrived > self.seen_arriving:
             bar.update(frames - self.seen)
             self.progress_s, self.seen, self.seen_arriving = now, frames, arrived

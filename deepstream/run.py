@@ -43,8 +43,9 @@ class RunSettings:
         model: A model of the repository; empty for the platform's default.
         repository: The Triton model repository.
         fps: Frame rate of a folder of images (25), or to request from a V4L2 device (its own).
-        height: Height of a live source's frames, in pixels.
-        width: Width of a live source's frames, in pixels.
+        height: Height of a live source's frames, in pixels; None for LIVE_SIZE, or that of a file
+            that is played as if live.
+        width: Width of them.
         style: How masks are drawn.
         max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than the frame.
         signs: Whether signs on the picture show if the assistant works; None: in mode `latest`.
@@ -60,8 +61,8 @@ class RunSettings:
     model: str = ""
     repository: Path = MODEL_REPOSITORY
     fps: float | None = None
-    height: int = 1080
-    width: int = 1920
+    height: int | None = None
+    width: int | None = None
     style: OverlayStyle = field(default_factory=OverlayStyle)
     max_mask_age_s: float = MAX_MASK_AGE_S
     signs: bool | None = None
@@ -122,7 +123,12 @@ def run(
         drawing = Drawing(controls, on_mask, results, settings.max_mask_age_s, preview)
         opened = stack.enter_context(platform.open(source, output, model, drawing))
         if settings.control is not None and preview is not None:
-            facts = {"model": model.name, "mode": settings.mode, "platform": platform.name}
+            facts = {
+                "model": model.name,
+                "mode": settings.mode,
+                "platform": platform.name,
+                "recording": output.kind == "file",
+            }
             stack.enter_context(running_control(settings.control, controls, preview, opened, facts))
         outcome = play(source, output, opened.probes, opened.describe, on_message)
     summary = summarize(source, output, platform, opened, outcome, model.name, settings.mode)

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-MAX_SAMPLES = 20_000
-"""Newest frames whose times are kept, so that memory does not grow during a long run."""
-
-
+MAX_SAMPLES = 100_000
+"""Newest frames whose times are kept: more than an hour at 25 frames a second."""
 RECENT = 250
 """Newest frames that describe the state now: ten seconds at 25 frames a second."""
 
 
-def _times() -> deque[float]:
-    return deque(maxlen=MAX_SAMPLES)
+class TimeLog:
+    """The newest times of a run, in seconds, in memory that does not grow.
+
+    One thread appends; any thread may read.
+    """
+
+    def __init__(self, size: int = MAX_SAMPLES) -> None:
+        self._values = np.zeros(size)
+        self._count = 0
+
+    def append(self, seconds: float) -> None:
+        """Add a time; the oldest is forgotten."""
+        self._values[self._count % len(self._values)] = seconds
+        self._count += 1
+
+    def newest(self, count: int = MAX_SAMPLES) -> NDArray[np.float64]:
+        """Return a copy of the newest times, the oldest of them first.
+
+        Args:
+            count: Number of times, or fewer if there are fewer.
+        """
+        end = self._count
+        count = min(count, end, len(self._values))
+        return self._values[np.arange(end - count, end) % len(self._values)]
+
+    def __len__(self) -> int:
+        return min(self._count, len(self._values))
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self.newest().tolist())
 
 
 @dataclass
@@ -29,6 +55,7 @@ class RunStatistics:
     """
 
     frames: int = 0
+    frames_in: int = 0  # that a live source delivered
     frames_with_polyp: int = 0
     frames_without_mask: int = 0  # shown, but without a result of inference
     inference_failure: str = ""  # the first reason for a frame without a mask
@@ -40,17 +67,14 @@ class RunStatistics:
     first_frame_s: float = 0.0  # monotonic clock, at the overlay probe
     last_frame_s: float = 0.0
     last_timestamp_ns: int = 0
-    shown_s: deque[float] = field(
-        default_factory=lambda: deque(maxlen=RECENT)
-    )  # monotonic clock, when each of the newest frames left the overlay
-    latency_s: deque[float] = field(
-        default_factory=_times
-    )  # from submission to inference until drawn
-    inference_s: deque[float] = field(default_factory=_times)  # from request to result
-    mask_age_s: deque[float] = field(
-        default_factory=_times
-    )  # timestamp of the frame minus that of its mask
-    lateness_s: deque[float] = field(default_factory=_times)  # time shown minus time due
+    # Monotonic clock, when each of the newest frames left the overlay
+    shown_s: TimeLog = field(default_factory=lambda: TimeLog(RECENT))
+    # Mode every: from submission to inference until drawn; latest: what drawing adds
+    latency_s: TimeLog = field(default_factory=TimeLog)
+    inference_s: TimeLog = field(default_factory=TimeLog)  # from request to result
+    # Timestamp of the frame minus that of its mask
+    mask_age_s: TimeLog = field(default_factory=TimeLog)
+    lateness_s: TimeLog = field(default_factory=TimeLog)  # time shown minus time due
 
     def inference_failed(self, error: BaseException) -> None:
         """Record why inference failed; only the first reason is kept."""
@@ -79,14 +103,15 @@ class RunStatistics:
     @property
     def recent_fps(self) -> float:
         """Frames per second over the newest frames."""
-        newest = newest_times(self.shown_s)
-        seconds = newest[-1] - newest[0] if newest else 0.0
+        newest = self.shown_s.newest()
+        seconds = float(newest[-1] - newest[0]) if len(newest) else 0.0
         return (len(newest) - 1) / seconds if seconds > 0 else 0.0
 
     def summary(self) -> dict[str, Any]:
         """Return the statistics for JSON; times are percentiles in milliseconds, or None."""
         return {
             "frames": self.frames,
+            "frames_in": self.frames_in,
             "frames_with_polyp": self.frames_with_polyp,
             "frames_without_mask": self.frames_without_mask,
             "inference_failure": self.inference_failure,
@@ -102,22 +127,15 @@ class RunStatistics:
         }
 
 
-def newest_times(times: deque[float]) -> list[float]:
-    """Return a copy of the newest times, while another thread may add some.
+def percentiles_ms(times: TimeLog, count: int = MAX_SAMPLES) -> dict[str, float] | None:
+    """Return p50, p95 and p99 in milliseconds, or None without samples.
 
     Args:
         times: Times of a run.
+        count: Of so many of the newest.
     """
-    while True:
-        try:
-            return list(times)[-RECENT:]
-        except RuntimeError:  # it grew while it was copied
-            continue
-
-
-def percentiles_ms(seconds: Collection[float]) -> dict[str, float] | None:
-    """Return p50, p95 and p99 in milliseconds, or None without samples."""
-    if not seconds:
+    newest = times.newest(count)
+    if not len(newest):
         return None
-    values = np.percentile(np.asarray(list(seconds)) * 1000, (50, 95, 99))
+    values = np.percentile(newest * 1000, (50, 95, 99))
     return {name: round(float(v), 2) for name, v in zip(("p50", "p95", "p99"), values, strict=True)}

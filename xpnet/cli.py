@@ -50,6 +50,7 @@ ADDERS = (
     bench.add_server,
     bench.add_network,
     bench.add_roofline,
+    bench.add_soak,
     bench.add_tegrastats,
     doctor.add_doctor,
     doctor.add_info,

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from deepstream.control.controls import Controls
-from deepstream.statistics import RunStatistics, newest_times, percentiles_ms
+from deepstream.statistics import RECENT, RunStatistics, percentiles_ms
 
 ALIVE_S = 2.0
 """A run whose last frame is older is not healthy."""
 COUNTERS = {
     "frames": "Frames shown.",
+    "frames_in": "Frames that a live source delivered.",
     "frames_with_polyp": "Frames with a mask of a polyp.",
     "frames_without_mask": "Frames shown without a result of inference.",
     "probe_errors": "Exceptions in probes.",
@@ -64,6 +65,7 @@ class RunState:
             "source": "lost" if counts.source_lost else "connected",
             "healthy": age is not None and age < ALIVE_S and not counts.source_lost,
             "frames": counts.frames,
+            "frames_in": counts.frames_in,
             "frames_with_polyp": counts.frames_with_polyp,
             "frames_without_mask": counts.frames_without_mask,
             "probe_errors": counts.probe_errors,
@@ -74,9 +76,9 @@ class RunState:
             "inference_failure": counts.inference_failure,
             "fps": round(counts.recent_fps, 2),
             "last_frame_age_seconds": None if age is None else round(age, 3),
-            "latency_ms": percentiles_ms(newest_times(counts.latency_s)),
-            "inference_ms": percentiles_ms(newest_times(counts.inference_s)),
-            "mask_age_ms": percentiles_ms(newest_times(counts.mask_age_s)),
+            "latency_ms": percentiles_ms(counts.latency_s, RECENT),
+            "inference_ms": percentiles_ms(counts.inference_s, RECENT),
+            "mask_age_ms": percentiles_ms(counts.mask_age_s, RECENT),
             "settings": self.controls.appearance.as_dict(),
             **self.facts,
         }

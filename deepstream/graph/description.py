@@ -13,7 +13,7 @@ from itertools import pairwise, takewhile
 
 from xpnet.errors import UserError
 
-UNENCODED = ("screen", "drm")
+UNENCODED = ("screen", "drm", "none")
 """Kinds of sinks that show frames instead of encoding them."""
 
 

@@ -8,8 +8,8 @@
                     `none`: on DeepStream, after nvinferserver failed
     overlay         draws the masks
     encoder.KIND    H.264, in hardware or software
-    sink.KIND       file, screen, drm (a Jetson's screen without a desktop), or RTP for the RTSP
-                    server
+    sink.KIND       file, screen, drm (a Jetson's screen without a desktop), none, or RTP for
+                    the RTSP server
     shown           with a preview: the tee to its branch
     branch.NAME     branch from the element NAME: inference beside the picture's path, preview
     sound           audio branch into the muxer; on DeepStream as it is stored in the file
@@ -91,6 +91,7 @@ DEINTERLACE = (
     ElementSpec("deinterlace", properties={"mode": "auto"}),  # 1080i is common over SDI
     LEAKY_QUEUE,
 )
+DISCARD = ElementSpec("fakesink", "sink", {"sync": "false", "enable-last-sample": "false"})
 SHOWN = ElementSpec("tee", "shown")
 PREVIEW_QUEUE = ElementSpec(
     "queue", "previewed", {"leaky": "downstream", "max-size-buffers": "1", **UNBOUNDED}
@@ -175,6 +176,7 @@ GSTREAMER_TABLE: Table = {
     "encoder.software-live": (*TO_ENCODER, ElementSpec("x264enc", "encoder", X264_LIVE)),
     "sink.file": FILE,
     "sink.rtsp": RTSP,
+    "sink.none": (DISCARD,),
     "sink.screen": (
         ElementSpec("videoconvert"),
         ElementSpec("autovideosink", "sink", {"sync": "{sync}"}),
@@ -297,6 +299,7 @@ DEEPSTREAM_TABLE: Table = {
         ElementSpec("queue", "sound", accepts_eos=True),
         ElementSpec("capsfilter", properties={"caps": "{audio_format}"}),  # selects the muxer's pad
     ),
+    "sink.none": (DISCARD,),
     "sink.screen": (
         ElementSpec("nvvideoconvert"),
         ElementSpec("capsfilter", properties={"caps": NVMM}),

@@ -20,7 +20,7 @@ log = logging.getLogger("xpnet.graph")
 
 MUXERS = {".mp4": "mp4mux", ".mkv": "matroskamux"}
 """GStreamer's muxer by the suffix of the output file."""
-SCREEN, DRM = "screen", "drm"
+SCREEN, DRM, NOTHING = "screen", "drm", "none"
 """A window, and the whole screen of a Jetson without a desktop."""
 
 
@@ -85,7 +85,7 @@ class Output:
 
 
 def parse_output(text: str | Path) -> Output:
-    """Parse `FILE.mp4`, `FILE.mkv`, `screen`, `drm` or `rtsp://HOST:PORT/NAME`.
+    """Parse `FILE.mp4`, `FILE.mkv`, `screen`, `drm`, `none` or `rtsp://HOST:PORT/NAME`.
 
     Args:
         text: The value of `--output`.
@@ -93,7 +93,7 @@ def parse_output(text: str | Path) -> Output:
     Raises:
         UserError: It is none of these, or a file that cannot be written.
     """
-    if str(text) in (SCREEN, DRM):
+    if str(text) in (SCREEN, DRM, NOTHING):
         return Output(str(text), str(text))
     if str(text).startswith("rtsp:"):
         address = re.fullmatch(r"rtsp://([^/:@]+):(\d+)(/[\w./-]+)", str(text))
@@ -108,8 +108,8 @@ def parse_output(text: str | Path) -> Output:
     path = Path(text)
     if path.suffix.lower() not in MUXERS:
         raise UserError(
-            f"{path}: expected a name that ends in {' or '.join(MUXERS)}, 'screen', 'drm', or "
-            "rtsp://HOST:PORT/NAME"
+            f"{path}: expected a name that ends in {' or '.join(MUXERS)}, 'screen', 'drm', 'none', "
+            "or rtsp://HOST:PORT/NAME"
         )
     if not str(path).isascii() and os.fsencode(path) != str(path).encode(errors="replace"):
         raise UserError(f"{str(path)!a}: expected a name in UTF-8: GStreamer writes no other")

@@ -25,6 +25,8 @@ DISCOVER_TIMEOUT_S = 15
 LIVE_FILE, TEST_PATTERN = "live-file", "testpattern"
 LIVE_KINDS = ("rtsp", *MEDIA_TYPES, "decklink", LIVE_FILE, TEST_PATTERN)
 TEST_FPS = 25.0
+LIVE_SIZE = (1080, 1920)
+"""Default height and width of a live source's frames, in pixels."""
 FOLDER_FPS = 25.0
 """Default frame rate of a folder of images."""
 UPRIGHT = "rotate-0"
@@ -109,7 +111,7 @@ class VideoSource:
 
 
 def open_source(
-    text: str | Path, fps: float | None, height: int, width: int, rotate: bool = True
+    text: str | Path, fps: float | None, height: int | None, width: int | None, rotate: bool = True
 ) -> VideoSource:
     """Open a file, a folder of images, or a live source.
 
@@ -120,8 +122,9 @@ def open_source(
         text: What to open.
         fps: Frame rate of a folder (None: FOLDER_FPS), or to request from a V4L2 device (None:
             its own).
-        height: Height of a live source's frames, in pixels.
-        width: Width of a live source's frames, in pixels.
+        height: Height of a live source's frames, in pixels; None for LIVE_SIZE, or for that of a
+            file that is played as if live.
+        width: Width of them.
         rotate: Whether the graph rotates a video as its metadata says.
 
     Raises:
@@ -129,6 +132,9 @@ def open_source(
     """
     word = str(text)
     kind, _, number = word.partition(":")
+    if kind == "live":
+        return _open_as_live(Path(word.partition(":")[2]), height, width)
+    height, width = height or LIVE_SIZE[0], width or LIVE_SIZE[1]
     if re.fullmatch(r"/dev/video\d+", word):
         if not Path(word).is_char_device():
             raise UserError(f"{word}: no such device: expected one of /dev/video*")
@@ -141,12 +147,6 @@ def open_source(
         if not number.isdecimal():
             raise UserError(f"{word}: expected decklink: and the number of the card, from 0")
         source = VideoSource(Path(word), height, width, 0, 0, False, kind=kind, device=number)
-    elif kind == "live":
-        clip = open_clip(Path(word.partition(":")[2]), FOLDER_FPS, rotate=False)
-        if clip.images:
-            raise UserError(f"{word}: is a folder, expected a video file")
-        source = replace(clip, kind=LIVE_FILE, seconds=0, has_audio=False, audio_caps="")
-        height, width = source.height, source.width
     elif word == TEST_PATTERN:
         rate = TEST_FPS if fps is None else _checked_rate(fps)
         source = VideoSource(Path(word), height, width, rate, 0, False, kind=TEST_PATTERN)
@@ -160,6 +160,24 @@ def open_source(
             raise UserError(f"--fps {fps:g}: {text} plays at the rate that it was recorded at")
         return open_clip(Path(text), FOLDER_FPS if fps is None else fps, rotate)
     _check_size(Path(source.display_name), height, width)
+    return source
+
+
+def _open_as_live(path: Path, height: int | None, width: int | None) -> VideoSource:
+    """Open a file that is played at its own rate, again and again."""
+    clip = open_clip(path, FOLDER_FPS, rotate=False)
+    if clip.images:
+        raise UserError(f"live:{path}: is a folder, expected a video file")
+    source = replace(
+        clip,
+        kind=LIVE_FILE,
+        seconds=0,
+        has_audio=False,
+        audio_caps="",
+        height=height or clip.height,
+        width=width or clip.width,
+    )
+    _check_size(path, source.height, source.width)
     return source
 
 

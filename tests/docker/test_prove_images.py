@@ -115,6 +115,7 @@ def graph_output(frames: int, frames_with_polyp: int) -> str:
         {
             "output": "/data/demo.mp4",
             "frames": frames,
+            "server_restarts": 0,
             "frames_with_polyp": frames_with_polyp,
             "fps": 25.9,
             "latency_ms": {"p50": 30, "p95": 40, "p99": 50},

@@ -10,7 +10,7 @@ from typing import Any
 from xpnet.commands.options import TRAIN_HINT, add_command, add_frames, add_repository
 from xpnet.errors import UserError, not_installed
 from xpnet.files import check_distinct, check_writable, write_text
-from xpnet.paths import ROOT
+from xpnet.paths import DEMO_CLIP, ROOT
 
 SHORT_BENCH: dict[str, Any] = {
     "models": ("xpnet_lite_onnx",), "transports": ("grpc", "grpc+system"), "batching": ("on",),
@@ -175,9 +175,54 @@ def add_tegrastats(commands: Any) -> None:
     p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
 
 
+def add_soak(commands: Any) -> None:
+    """Add `xpnet bench soak`."""
+    p = add_command(
+        commands,
+        "bench soak",
+        "run live for a long time: frames lost, added latency, memory",
+        "xpnet bench soak --minutes 60 --json build/soak.json --plot build/soak.png",
+        soak,
+    )
+    p.add_argument("--minutes", type=float, default=60, help="(default: %(default)g)")
+    p.add_argument(
+        "--clip",
+        type=Path,
+        default=DEMO_CLIP,
+        help="played as if live, again and again (default: the demo clip)",
+    )
+    p.add_argument("--height", type=int, default=720, help="of the frames (default: %(default)s)")
+    p.add_argument("--width", type=int, default=1280, help="of the frames (default: %(default)s)")
+    p.add_argument("--backend", default="triton", help="as of `xpnet run` (default: %(default)s)")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the report with all samples")
+    p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
+
+
+def soak(args: argparse.Namespace) -> int:
+    """Run `xpnet bench soak`; return 2 if frames were lost or the run failed."""
+    from xpnet.bench.soak import SoakSettings, as_lines, draw
+    from xpnet.bench.soak import soak as run_soak
+    from xpnet.figures import check_figure
+
+    if args.json:
+        check_writable(args.json)
+    if args.plot:
+        check_figure(args.plot)
+    settings = SoakSettings(
+        args.minutes, args.clip, args.height, args.width, ("--backend", args.backend)
+    )
+    report = run_soak(settings)
+    print("\n".join(as_lines(report)))
+    if args.json:
+        write_text(args.json, json.dumps(report, indent=2) + "\n")
+    if args.plot:
+        draw(report, args.plot)
+    return 2 if report["frames_lost"] else 0
+
+
 def bench(_args: argparse.Namespace) -> int:
     """Refuse `xpnet bench` without the name of a benchmark."""
-    raise UserError("bench: expected server, network, roofline or tegrastats after it")
+    raise UserError("bench: expected server, network, soak, roofline or tegrastats after it")
 
 
 def roofline(args: argparse.Namespace) -> int:

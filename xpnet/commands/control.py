@@ -51,7 +51,7 @@ def control_settings(args: argparse.Namespace) -> Any:
                 raise UserError(f"--{name.replace('_', '-')} belongs to --control")
         return None
     host, _, port = args.control.rpartition(":")
-    number = check_port(port, f"--control {args.control}")
+    number = 0 if port == "0" else check_port(port, f"--control {args.control}")  # 0: a free one
     service = ServiceSettings(host or LOOPBACK[0], number, read_token(args.control_token_file))
     return ControlSettings(service, args.settings)
 

@@ -85,8 +85,12 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         "(default: its own)",
     )
     parser.add_argument(
-        "--height", type=int, default=1080, help="of a live source's frames (default: %(default)s)"
+        "--height",
+        type=int,
+        help="of a live source's frames (default: 1080; live:FILE: the file's own)",
     )
     parser.add_argument(
-        "--width", type=int, default=1920, help="of a live source's frames (default: %(default)s)"
+        "--width",
+        type=int,
+        help="of a live source's frames (default: 1920; live:FILE: the file's own)",
     )

@@ -210,7 +210,7 @@ def test_only_a_jetson_shows_frames_without_a_desktop() -> None:
     assert [row.factory for row in jetson.elements][-1] == "nvdrmvideosink"
     assert all(row.name != "encoder" for row in jetson.elements)
     for platform in ("deepstream", "gstreamer"):
-        with pytest.raises(UserError, match="no sink drm: it has file, rtsp, screen"):
+        with pytest.raises(UserError, match="no sink drm: it has file, none, rtsp, screen"):
             describe_graph(platform, SOURCES["v4l2"], "drm", SINK)
 
 

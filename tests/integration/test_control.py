@@ -1,0 +1,204 @@
+"""`xpnet run --control`: the service of a real run, and its page in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import one_line
+from tests.integration.camera import free_tcp_port
+from xpnet.serving.cpu_runtimes import best_runtime
+
+pytestmark = pytest.mark.integration
+
+WAIT_S = 30
+
+
+class Run:
+    """A live run in a process of its own."""
+
+    def __init__(self, clip: Path, folder: Path, *options: str) -> None:
+        self.port, self.settings = free_tcp_port(), folder / "overlay.json"
+        self.log = (folder / "log").open("w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "xpnet.cli", "run", f"live:{clip}", "--output", "none",
+             "--mode", "latest", "--backend", best_runtime(), "--control", str(self.port),
+             "--settings", str(self.settings), *options],
+            stdout=subprocess.DEVNULL, stderr=self.log,
+        )  # fmt: skip
+        self.wait_for(lambda state: state["assistant"] != "starting")
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            content: bytes = answer.read()
+            return content
+
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.get("/state"))
+        return found
+
+    def wait_for(self, condition: Any) -> dict[str, Any]:
+        """Return the first state that meets a condition."""
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read()
+            with suppress(OSError):
+                state = self.state()
+                if condition(state):
+                    return state
+            time.sleep(0.05)
+        raise AssertionError("the state did not come")
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(WAIT_S)
+
+
+@pytest.fixture
+def live(short_clip: Path, tmp_path: Path) -> Iterator[Run]:
+    run = Run(short_clip, tmp_path)
+    yield run
+    if run.process.poll() is None:
+        run.process.kill()
+        run.process.wait()
+
+
+def picture(data: bytes) -> np.ndarray:
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert found is not None
+    return np.asarray(found)
+
+
+def test_run_is_watched_and_changed(
+    live: Run, xpnet: Any, short_clip: Path, tmp_path: Path
+) -> None:
+    state = live.wait_for(lambda s: s["assistant"] == "ready" and s["frames"] > 30)
+    assert state["healthy"]
+    assert (state["model"], state["mode"], state["recording"]) == (
+        "xpnet_lite_onnx", "latest", False,
+    )  # fmt: skip
+    assert 20 < state["fps"] < 30
+    assert json.loads(live.get("/health"))["source"] == "connected"
+    assert b"xpnet_frames_total" in live.get("/metrics")
+    assert picture(live.get("/preview.jpg")).shape == (404, 720, 3)
+    assert picture(live.get("/still.png")).shape == (404, 720, 3)
+    changed = xpnet("run", "set", "--control", live.port, "enabled=false", "shape=corners")
+    assert changed.returncode == 0, changed.stderr
+    assert json.loads(changed.stdout)["shape"] == "corners"
+    live.wait_for(lambda s: s["assistant"] == "off")
+    wrong = xpnet("run", "set", "--control", live.port, "opacity=2")
+    assert "refuses: setting 'opacity': 2.0, expected a number from 0 to 1" in one_line(wrong)
+    assert live.stop() == 0
+    again = Run(short_clip, tmp_path)  # the choices survive a restart
+    assert again.state()["settings"]["shape"] == "corners"
+    assert again.state()["assistant"] == "off"
+    assert again.stop() == 0
+
+
+def test_control_options_are_checked(xpnet: Any, tmp_path: Path) -> None:
+    run = ("run", "testpattern", "--output", "none")
+    assert "--settings belongs to --control" in one_line(xpnet(*run, "--settings", tmp_path / "a"))
+    line = one_line(xpnet(*run, "--backend", best_runtime(), "--control", "0.0.0.0:8080"))
+    assert "expected --control-token-file, too" in line
+    (tmp_path / "token").write_text("short\n")
+    command = (*run, "--control", "0.0.0.0:8080", "--control-token-file", tmp_path / "token")
+    assert "has 5 characters, expected at least 16" in one_line(xpnet(*command))
+    assert "no run with --control answers" in one_line(xpnet("run", "set", "--control", "1"))
+
+
+class Browser:
+    """Chromium by WebDriver's protocol."""
+
+    def __init__(self, port: int) -> None:
+        self.address = f"http://127.0.0.1:{port}"
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+                     "--disable-background-networking", "--disable-component-update",
+                     "--disable-sync", "--no-first-run", "--window-size=1024,768"]  # fmt: skip
+        options = {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}}}
+        self.session = self.ask("/session", {"capabilities": options})["sessionId"]
+
+    def ask(self, path: str, values: dict[str, Any] | None, method: str = "") -> Any:
+        body = None if values is None else json.dumps(values).encode()
+        asked = urllib.request.Request(f"{self.address}{path}", body, method=method or None)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return json.loads(answer.read())["value"]
+
+    def do(self, path: str, values: dict[str, Any] | None = None) -> Any:
+        return self.ask(f"/session/{self.session}/{path}", values)
+
+    def script(self, text: str) -> Any:
+        return self.do("execute/sync", {"script": text, "args": []})
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not self.script(f"return {text}"):
+            assert time.monotonic() < deadline, text
+            time.sleep(0.1)
+
+    def click(self, element: str) -> None:
+        found = self.do("element", {"using": "css selector", "value": element})
+        self.do(f"element/{next(iter(found.values()))}/click", {})
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    port = free_tcp_port()
+    driver = subprocess.Popen(
+        ["chromedriver", f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            opened = Browser(port)
+            break
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    yield opened
+    with suppress(OSError):
+        opened.ask(f"/session/{opened.session}", None, "DELETE")
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+
+
+@pytest.mark.skipif(
+    shutil.which("chromedriver") is None, reason="needs the package chromium-driver"
+)
+def test_page_in_a_browser(live: Run, browser: Browser) -> None:
+    browser.do("url", {"url": f"http://127.0.0.1:{live.port}/"})
+    text = "document.getElementById('{}').textContent"
+    browser.wait_for(f"{text.format('assistant')} === 'Assistant ready'")
+    browser.wait_for("document.getElementById('picture').naturalWidth === 720")
+    assert browser.script(f"return {text.format('recording')}") == "The picture is not recorded."
+    browser.click("#enabled")
+    browser.wait_for(f"{text.format('assistant')} === 'Assistant switched off'")
+    assert live.state()["settings"]["enabled"] is False
+    browser.click("#shape option[value=contour]")
+    live.wait_for(lambda s: s["settings"]["shape"] == "contour")
+    browser.script(
+        "const o = document.getElementById('opacity'); o.value = 0.6;"
+        "o.dispatchEvent(new Event('input')); o.dispatchEvent(new Event('change'));"
+    )
+    live.wait_for(lambda s: s["settings"]["opacity"] == 0.6)
+    shot = picture(base64.b64decode(browser.do("screenshot")))
+    assert len(np.unique(shot[:400, :500].reshape(-1, 3), axis=0)) > 1000  # the picture
+    wide = browser.script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert wide is True
+    live.stop()
+    browser.wait_for(f"{text.format('assistant')} === 'No connection'")

@@ -1,0 +1,44 @@
+"""`xpnet bench soak` for a few seconds, and its errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.conftest import one_line
+from xpnet.bench.soak import SoakSettings, _report
+from xpnet.serving.cpu_runtimes import best_runtime
+
+
+def test_short_soak(xpnet, short_clip: Path, tmp_path: Path) -> None:
+    report_file, plot = tmp_path / "soak.json", tmp_path / "soak.png"
+    result = xpnet("bench", "soak", "--minutes", "0.1", "--clip", short_clip, "--height", "240",
+                   "--width", "320", "--backend", best_runtime(), "--json", report_file,
+                   "--plot", plot)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    report = json.loads(report_file.read_text())
+    assert report["frame_size"] == [240, 320]
+    assert report["frames_in"] == report["frames_shown"] > 100
+    assert report["frames_lost"] == 0
+    assert set(report["added_latency_ms"]) == {"p50", "p95", "p99"}
+    assert len(report["samples"]) >= 2
+    assert all(sample["rss_mib"] > 50 for sample in report["samples"])
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert "lost 0" in result.stdout
+
+
+def test_run_that_cannot_start_gives_one_line(xpnet, tmp_path: Path) -> None:
+    line = one_line(xpnet("bench", "soak", "--clip", tmp_path / "nothing.mp4"))
+    assert "the run ended while starting" in line
+    assert "nothing.mp4: no such file" in line
+    assert "--minutes 0: expected more than 0" in one_line(xpnet("bench", "soak", "--minutes", 0))
+
+
+def test_memory_counts_after_the_first_twelfth() -> None:
+    samples = [{"seconds": s, "rss_mib": m} for s, m in ((0, 10.0), (240, 90.0), (400, 93.5),
+                                                        (700, 92.0))]  # fmt: skip
+    names = ("frame_size", "model", "backend", "ending", "reason", "fps", "frames_without_mask",
+             "latency_ms", "mask_age_ms", "inference_ms", "server_restarts")  # fmt: skip
+    summary = {**dict.fromkeys(names), "frames_in": 12, "frames": 10}
+    report = _report(SoakSettings(minutes=12), summary, samples)
+    assert (report["frames_lost"], report["rss_growth_mib"]) == (2, 3.5)

@@ -1,0 +1,224 @@
+"""`xpnet bench soak`: a live run for a long time, watched from outside through its HTTP service."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from xpnet.errors import UserError
+from xpnet.figures import new_figure, save_figure
+from xpnet.host.cpu import describe_machine
+from xpnet.paths import DEMO_CLIP
+
+SAMPLE_S = 5.0
+WARM_UP_SHARE = 1 / 12
+"""Share of the time after which memory counts: five minutes of an hour."""
+START_S = 120.0
+STOP_S = 60.0
+ADDRESS = re.compile(r"control: (http://127\.0\.0\.1:\d+)/")
+
+
+@dataclass(frozen=True)
+class SoakSettings:
+    """What runs, and for how long.
+
+    Attributes:
+        minutes: Duration.
+        clip: A video that is played as if live, again and again.
+        height: Height of the frames in pixels.
+        width: Width of the frames in pixels.
+        options: Further options of `xpnet run`, such as `--backend openvino`.
+
+    Raises:
+        UserError: A duration that is not positive.
+    """
+
+    minutes: float = 60.0
+    clip: Path = DEMO_CLIP
+    height: int = 720
+    width: int = 1280
+    options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes <= 60 * 24 * 7:
+            raise UserError(f"--minutes {self.minutes:g}: expected more than 0, at most a week")
+
+
+def soak(settings: SoakSettings) -> dict[str, Any]:
+    """Run `xpnet run --mode latest --output none` and return what happened to frames and memory.
+
+    Args:
+        settings: What runs.
+
+    Returns:
+        The report: `frames_in`, `frames_shown`, `frames_lost`, `frames_without_mask`,
+        `added_latency_ms`, `rss_growth_mib`, `server_restarts`, and `samples` over time.
+
+    Raises:
+        UserError: The run does not start, or ends by itself.
+    """
+    with tempfile.TemporaryDirectory(prefix="xpnet-soak-") as folder:
+        summary_file = Path(folder, "summary.json")
+        command = [
+            sys.executable, "-m", "xpnet.cli", "run", f"live:{settings.clip}", "--output", "none",
+            "--mode", "latest", "--height", str(settings.height), "--width", str(settings.width),
+            "--control", "0", "--settings", str(Path(folder, "settings.json")),
+            "--json", str(summary_file), *settings.options,
+        ]  # fmt: skip
+        log = Path(folder, "log")
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            samples = _watch(process, _wait_for_address(process, log), settings.minutes * 60)
+            process.send_signal(signal.SIGINT)
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            raise UserError(f"the run did not stop within {STOP_S:g} s: {_tail(log)}") from None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if not summary_file.exists():
+            raise UserError(f"the run failed: {_tail(log)}")
+        summary = json.loads(summary_file.read_text(encoding="utf-8"))
+    return _report(settings, summary, samples)
+
+
+def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        found = ADDRESS.search(log.read_text(encoding="utf-8", errors="replace"))
+        if found:
+            return found[1]
+        if process.poll() is not None:
+            raise UserError(f"the run ended while starting: {_tail(log)}")
+        time.sleep(0.2)
+    raise UserError(f"the run did not start within {START_S:g} s: {_tail(log)}")
+
+
+def _watch(process: subprocess.Popen[bytes], address: str, seconds: float) -> list[dict[str, Any]]:
+    """Return samples of the run's state and memory until the time is over."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    started, samples = time.monotonic(), []
+    while (now := time.monotonic() - started) < seconds:
+        if process.poll() is not None:
+            break  # reported by the missing or broken summary
+        with opener.open(f"{address}/state", timeout=30) as answer:
+            state = json.loads(answer.read())
+        latency = state["latency_ms"] or {}
+        samples.append(
+            {
+                "seconds": round(now, 1),
+                "frames": state["frames"],
+                "frames_in": state["frames_in"],
+                "assistant": state["assistant"],
+                "p50_ms": latency.get("p50"),
+                "p99_ms": latency.get("p99"),
+                "rss_mib": round(_resident_bytes(process.pid) / 2**20, 2),
+            }
+        )
+        time.sleep(max(0.0, min(SAMPLE_S, seconds - (time.monotonic() - started))))
+    return samples
+
+
+def _resident_bytes(process: int) -> int:
+    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no output"
+
+
+def _report(
+    settings: SoakSettings, summary: dict[str, Any], samples: list[dict[str, Any]]
+) -> dict[str, Any]:
+    warm = [s for s in samples if s["seconds"] >= WARM_UP_SHARE * settings.minutes * 60]
+    grown = max(s["rss_mib"] for s in warm) - warm[0]["rss_mib"] if warm else 0.0
+    return {
+        "minutes": settings.minutes,
+        "clip": settings.clip.name,
+        "frame_size": summary["frame_size"],
+        "model": summary["model"],
+        "backend": summary["backend"],
+        "ending": summary["ending"],
+        "reason": summary["reason"],
+        "fps": summary["fps"],
+        "frames_in": summary["frames_in"],
+        "frames_shown": summary["frames"],
+        "frames_lost": max(0, summary["frames_in"] - summary["frames"]),
+        "frames_without_mask": summary["frames_without_mask"],
+        "added_latency_ms": summary["latency_ms"],
+        "mask_age_ms": summary["mask_age_ms"],
+        "inference_ms": summary["inference_ms"],
+        "rss_growth_mib": round(grown, 2),
+        "server_restarts": summary["server_restarts"],
+        "machine": describe_machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "date": date.today().isoformat(),
+        "samples": samples,
+    }
+
+
+def as_lines(report: dict[str, Any]) -> list[str]:
+    """Return a report as lines for a person.
+
+    Args:
+        report: The result of `soak`.
+    """
+    latency = report["added_latency_ms"] or {}
+    height, width = report["frame_size"]
+    return [
+        f"{report['minutes']:g} min of {width} x {height} at {report['fps']:g} fps, "
+        f"{report['model']} by {report['backend']}: {report['ending']}",
+        f"frames in {report['frames_in']}, shown {report['frames_shown']}, lost "
+        f"{report['frames_lost']}, without a mask {report['frames_without_mask']}",
+        f"added latency p50 {latency.get('p50')} ms, p95 {latency.get('p95')} ms, "
+        f"p99 {latency.get('p99')} ms; memory grew by {report['rss_growth_mib']:g} MiB after the "
+        "first twelfth",
+    ]
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Draw added latency and memory over time.
+
+    Args:
+        report: The result of `soak`.
+        path: Picture to write: .png, .svg or .pdf.
+    """
+    figure = new_figure(9, 5)
+    minutes = [s["seconds"] / 60 for s in report["samples"]]
+    above, below = figure.subplots(2, 1, sharex=True)
+    for name, colour in (("p50_ms", "#1f77b4"), ("p99_ms", "#d62728")):
+        values = [s[name] if s[name] is not None else float("nan") for s in report["samples"]]
+        above.plot(minutes, values, color=colour, linewidth=1, label=name.removesuffix("_ms"))
+    above.axhline(1000 / report["fps"], color="#888888", linestyle="--", linewidth=1)
+    above.text(0, 1000 / report["fps"], " one frame", va="bottom", color="#555555", fontsize=9)
+    above.set_ylabel("added latency, ms\n(10 s windows)")
+    above.set_ylim(bottom=0)
+    above.legend(loc="upper right")
+    below.plot(minutes, [s["rss_mib"] for s in report["samples"]], color="#2ca02c", linewidth=1)
+    below.set_ylabel("resident memory, MiB")
+    below.set_ylim(bottom=0)
+    below.set_xlabel("minutes")
+    height, width = report["frame_size"]
+    above.set_title(
+        f"{width} x {height}, mode latest, {report['model']}; {report['frames_lost']} of "
+        f"{report['frames_in']} frames lost\n{report['machine']}, {report['date']}",
+        fontsize=10,
+    )
+    save_figure(figure, path)
