@@ -99,6 +99,11 @@ step_system() {
   [ -z "$deepstream" ] || packages+=(gir1.2-gst-rtsp-server-1.0)
   action="installing system packages"
   install_missing "${packages[@]}"
+  # A browser tests the page of `xpnet run --control`. Ubuntu has none as a package: the test is
+  # skipped there.
+  if [[ ${extras[*]-} == *dev* ]] && apt-cache show chromium-driver > /dev/null 2>&1; then
+    install_missing chromium chromium-driver
+  fi
   find_version
   # Triton's Python backend loads this library. Its package has another name on Ubuntu 24.04.
   if ! is_installed "libpython${version}t64"; then

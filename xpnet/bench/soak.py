@@ -19,6 +19,7 @@ from typing import Any
 from xpnet.errors import UserError
 from xpnet.figures import new_figure, save_figure
 from xpnet.host.cpu import describe_machine
+from xpnet.host.processes import end_with_parent
 from xpnet.paths import DEMO_CLIP
 
 SAMPLE_S = 5.0
@@ -79,11 +80,15 @@ def soak(settings: SoakSettings) -> dict[str, Any]:
         log = Path(folder, "log")
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
             )
         try:
             samples = _watch(process, _wait_for_address(process, log), settings.minutes * 60)
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # completes the run; SIGINT is ignored in background jobs
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             raise UserError(f"the run did not stop within {STOP_S:g} s: {_tail(log)}") from None

@@ -74,6 +74,16 @@ def add_run(commands: Any) -> None:
         help="deepstream: use the network's probabilities instead of nvinferserver's mask, for "
         "smoother edges; an own config needs output_tensor_meta",
     )
+    add_drawing_options(p)
+    add_control_options(p)
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
+    p.add_argument(
+        "--polyps", type=Path, metavar="FILE", help="write the polyps of each frame as JSON lines"
+    )
+
+
+def add_drawing_options(p: argparse.ArgumentParser) -> None:
+    """Add the options for what is drawn on the picture."""
     p.add_argument(
         "--colour",
         default="00e5ff",
@@ -98,11 +108,6 @@ def add_run(commands: Any) -> None:
         "--signs",
         action=argparse.BooleanOptionalAction,
         help="show on the picture whether the assistant works (default: in mode latest)",
-    )
-    add_control_options(p)
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
-    p.add_argument(
-        "--polyps", type=Path, metavar="FILE", help="write the polyps of each frame as JSON lines"
     )
 
 
