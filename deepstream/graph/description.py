@@ -182,11 +182,7 @@ def assemble_description(
         links += [_link(one, other, "audio") for one, other in pairwise(path)]
         names += tuple(row.name for row in takewhile(lambda row: not row.accepts_eos, branch))
         rows += branch
-    for fork in [row for row in rows if f"branch.{row.name}" in table]:
-        beside = table[f"branch.{fork.name}"]
-        branch = [row.with_values(values, len(rows) + n) for n, row in enumerate(beside)]
-        links += [_link(one, other, "video") for one, other in pairwise([fork, *branch])]
-        rows += branch
+    _add_branches(table, values, rows, links)
     return Description(
         platform=platform,
         elements=tuple(rows),
@@ -195,6 +191,17 @@ def assemble_description(
         source_elements=names,
         eos_pads=tuple((row.name, row.sink_pad or "sink") for row in rows if row.accepts_eos),
     )
+
+
+def _add_branches(
+    table: Table, values: Mapping[str, str], rows: list[ElementSpec], links: list[Link]
+) -> None:
+    """Add the branch of every element that has one in the table."""
+    for fork in [row for row in rows if f"branch.{row.name}" in table]:
+        beside = table[f"branch.{fork.name}"]
+        branch = [row.with_values(values, len(rows) + n) for n, row in enumerate(beside)]
+        links += [_link(one, other, "video") for one, other in pairwise([fork, *branch])]
+        rows += branch
 
 
 def _link(one: ElementSpec, other: ElementSpec, media: str) -> Link:

@@ -63,7 +63,8 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that describe a graph: input, mode, frame rate, size of a live source."""
     parser.add_argument(
         "input",
-        help="a video file, a folder of images, rtsp://..., /dev/video0, or decklink:0",
+        help="a video file, a folder of images, rtsp://..., /dev/video0, decklink:0, live:FILE (a "
+        "file as if it were live), or testpattern",
     )
     parser.add_argument(
         "--mode",

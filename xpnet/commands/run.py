@@ -35,7 +35,7 @@ def add_run(commands: Any) -> None:
         "--output",
         required=True,
         help="file to write, .mp4 or .mkv; 'screen'; 'drm', the screen of a Jetson without a "
-        "desktop; or rtsp://HOST:PORT/NAME to serve at",
+        "desktop; rtsp://HOST:PORT/NAME to serve at; or 'none'",
     )
     p.add_argument(
         "--platform",
