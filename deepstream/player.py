@@ -105,7 +105,7 @@ def play(
                 keys = reading_keys(pad, probes.controls)
             held: AbstractContextManager[None] = nullcontext()
             if source.is_live and description.platform == GSTREAMER:
-                held = holding_last_frame(graph.element("leaky"), probes.statistics)
+                held = holding_last_frame(graph.element("leaky"), source.fps, probes.statistics)
             try:
                 with keys, held:
                     outcome = player.run()

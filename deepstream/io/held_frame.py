@@ -13,6 +13,8 @@ from deepstream.statistics import RunStatistics
 
 LOST_S = 0.5
 """A source without a frame for so long counts as lost; a viewer sees it within a second."""
+LOST_FRAMES = 2.5
+"""A slow source counts as lost after so many missing frames."""
 STEP_S = 0.04
 """Time between two repetitions."""
 
@@ -21,16 +23,17 @@ COPY = Gst.BufferCopyFlags.FLAGS | Gst.BufferCopyFlags.META | Gst.BufferCopyFlag
 
 
 @contextmanager
-def holding_last_frame(queue: Any, statistics: RunStatistics) -> Iterator[None]:
+def holding_last_frame(queue: Any, fps: float, statistics: RunStatistics) -> Iterator[None]:
     """Repeat the last frame of a source whenever no other arrives, during the `with` block.
 
     The repetitions have timestamps that go on; `statistics.source_lost` says that they are such.
 
     Args:
         queue: The queue behind a live source.
+        fps: Its frame rate; 0 if unknown.
         statistics: Gets `source_lost`.
     """
-    held = _HeldFrame(queue, statistics)
+    held = _HeldFrame(queue, max(LOST_S, LOST_FRAMES / fps if fps else 0.0), statistics)
     thread = threading.Thread(target=held.work, name="held-frame", daemon=True)
     thread.start()
     try:
@@ -41,7 +44,8 @@ def holding_last_frame(queue: Any, statistics: RunStatistics) -> Iterator[None]:
 
 
 class _HeldFrame:
-    def __init__(self, queue: Any, statistics: RunStatistics) -> None:
+    def __init__(self, queue: Any, lost_s: float, statistics: RunStatistics) -> None:
+        self._lost_s = lost_s
         self._pad, self._statistics = queue.get_static_pad("src"), statistics
         self._last: tuple[Any, float] | None = None  # a buffer, and when it left
         self._arrived_s = time.monotonic()
@@ -64,7 +68,7 @@ class _HeldFrame:
         while not self.stop.wait(STEP_S):
             last = self._last
             # A frame that arrived and did not leave waits for a slow graph: nothing is lost.
-            if last is None or time.monotonic() - self._arrived_s < LOST_S:
+            if last is None or time.monotonic() - self._arrived_s < self._lost_s:
                 continue
             buffer, left_s = last
             if buffer.pts == Gst.CLOCK_TIME_NONE:

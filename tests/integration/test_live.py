@@ -313,6 +313,13 @@ def test_pattern_is_a_source(tmp_path: Path) -> None:
     assert frames[0].shape == (202, 360, 3)
 
 
+def test_slow_source_is_not_lost(tmp_path: Path) -> None:
+    stop_after(3.5)
+    output = tmp_path / "o.mkv"
+    summary = run(RunSettings("testpattern", output, "latest", fps=1.0, **IN_PROCESS))
+    assert 2 <= summary["frames"] == len(frames_of(output)) <= 4
+
+
 def test_lost_source_shows_its_last_frame_with_a_notice(
     short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
