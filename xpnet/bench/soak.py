@@ -80,11 +80,10 @@ def soak(settings: SoakSettings) -> dict[str, Any]:
         log = Path(folder, "log")
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                command,
+                end_with_parent(command),
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=end_with_parent,
             )
         try:
             samples = _watch(process, _wait_for_address(process, log), settings.minutes * 60)

@@ -104,14 +104,13 @@ class TritonServer:
         # The Python backend's stub runs the first python3 on PATH: it must be ours.
         paths = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         self._process = subprocess.Popen(
-            command,
+            end_with_parent(command),
             env=os.environ | {"PATH": os.pathsep.join(paths)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,  # Ctrl-C reaches this process, which stops the server in order
-            preexec_fn=end_with_parent,
         )
         self._log: deque[str] = deque(maxlen=400)
         assert self._process.stdout is not None

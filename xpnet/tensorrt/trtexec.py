@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from xpnet.card import Card, max_plan_batch
 from xpnet.errors import UserError
-from xpnet.host.processes import end_with_parent
+from xpnet.host.processes import set_parent_death_signal
 
 INSTALL_DIRECTORY = "/usr/src/tensorrt/bin"
 """Directory of trtexec in JetPack and in NVIDIA's containers, where it is not on PATH."""
@@ -124,7 +124,7 @@ class Trtexec:
                 text=True,
                 errors="replace",
                 check=False,
-                preexec_fn=end_with_parent,
+                preexec_fn=set_parent_death_signal,
             )
         except OSError as error:  # for example, a program for another architecture
             raise UserError(f"{self._program}: cannot be run: {error.strerror}") from error

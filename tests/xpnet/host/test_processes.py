@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from xpnet.host.processes import end_with_parent
+
+PARENT = """
+import subprocess, sys
+from xpnet.host.processes import end_with_parent
+child = subprocess.Popen(end_with_parent(["sleep", "60"]))
+print(child.pid, flush=True)
+sys.stdin.read(1)
+"""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_child_ends_with_its_parent() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    child = Path("/proc", parent.stdout.readline().strip(), "stat")
+    wait_until(lambda: "(sleep)" in child.read_text())  # the process is the command itself
+    parent.kill()
+    parent.communicate()
+    wait_until(lambda: not child.exists() or ") Z" in child.read_text())
+
+
+def test_missing_program_is_the_callers_error() -> None:
+    assert end_with_parent(["/nothing/here", "-x"]) == ["/nothing/here", "-x"]
