@@ -317,7 +317,8 @@ def test_slow_source_is_not_lost(tmp_path: Path) -> None:
     stop_after(3.5)
     output = tmp_path / "o.mkv"
     summary = run(RunSettings("testpattern", output, "latest", fps=1.0, **IN_PROCESS))
-    assert 2 <= summary["frames"] == len(frames_of(output)) <= 4
+    # Repetitions of a lost source would be twelve in each second.
+    assert 2 <= summary["frames"] == len(frames_of(output)) < 10
 
 
 def test_lost_source_shows_its_last_frame_with_a_notice(
