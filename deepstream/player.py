@@ -233,6 +233,8 @@ class _Player:
             if ending is Ending.INTERRUPTED:
                 raise KeyboardInterrupt  # a second Ctrl-C stops at once
             return
+        if self.graph.live is not None:
+            self.probes.statistics.frames_in = self.graph.live.arrived
         self.ending, self.reason, self.failed_element = ending, reason, failed_element
         self.retry_s = math.inf
         self.graph.end(failed_element)
@@ -241,7 +243,8 @@ class _Player:
         frames, now = self.probes.statistics.frames, time.monotonic()
         # Repetitions of the last frame are no progress.
         arrived = self.graph.live.arrived if self.graph.live is not None else frames
-        self.probes.statistics.frames_in = arrived
+        if self.ending is Ending.COMPLETE:  # after the end of the run, frames go nowhere
+            self.probes.statistics.frames_in = arrived
         if frames > self.seen and arrived > self.seen_arriving:
             bar.update(frames - self.seen)
             self.progress_s, self.seen, self.seen_arriving = now, frames, arrived

@@ -18,7 +18,8 @@ def test_short_soak(xpnet, short_clip: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     report = json.loads(report_file.read_text())
     assert report["frame_size"] == [240, 320]
-    assert report["frames_in"] == report["frames_shown"] > 100
+    assert -1 <= report["frames_in"] - report["frames_shown"] <= 1  # one may be under way
+    assert report["frames_shown"] > 100
     assert report["frames_lost"] == 0
     assert set(report["added_latency_ms"]) == {"p50", "p95", "p99"}
     assert len(report["samples"]) >= 2
@@ -39,6 +40,6 @@ def test_memory_counts_after_the_first_twelfth() -> None:
                                                         (700, 92.0))]  # fmt: skip
     names = ("frame_size", "model", "backend", "ending", "reason", "fps", "frames_without_mask",
              "latency_ms", "mask_age_ms", "inference_ms", "server_restarts")  # fmt: skip
-    summary = {**dict.fromkeys(names), "frames_in": 12, "frames": 10}
+    summary = {**dict.fromkeys(names), "frames_in": 13, "frames": 10}
     report = _report(SoakSettings(minutes=12), summary, samples)
     assert (report["frames_lost"], report["rss_growth_mib"]) == (2, 3.5)
