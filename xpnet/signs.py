@@ -24,7 +24,7 @@ ASSISTANT = {
     NO_SIGNAL: "not available",
 }
 """The state of the assistant that a notice shows."""
-WHITE, BLACK, GREEN, AMBER = (255, 255, 255), (0, 0, 0), (60, 220, 90), (255, 190, 0)
+BLACK, GREEN, AMBER = (0, 0, 0), (60, 220, 90), (255, 190, 0)
 BACKGROUND_OPACITY = 0.7
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 BLINK_NS = 1_000_000_000
@@ -58,27 +58,6 @@ def draw_ready(planes_of: PlanesOf, size: tuple[int, ...], time_ns: int) -> None
     if time_ns // BLINK_NS % 2 == 0:
         dot = _dot(size[0])
         _stamp(planes_of(GREEN), dot, *sign_position(size), 1.0)
-
-
-def draw_corners(
-    planes_of: PlanesOf, box: tuple[int, int, int, int], size: tuple[int, ...]
-) -> None:
-    """Draw the four corners of a box, in place.
-
-    Args:
-        planes_of: Returns the frame's planes for a colour.
-        box: Left, top, width, height in pixels.
-        size: Height and width of the frame in pixels.
-    """
-    left, top, width, height = box
-    length, thick = max(4, min(width, height) // 8), max(2, size[0] // 270)
-    planes = planes_of(WHITE)
-    for x in (left, left + width - length):
-        for y in (top, top + height - thick):
-            _stamp(planes, np.ones((thick, length), np.uint8), y, x, 1.0)
-    for x in (left, left + width - thick):
-        for y in (top, top + height - length):
-            _stamp(planes, np.ones((length, thick), np.uint8), y, x, 1.0)
 
 
 def sign_position(size: tuple[int, ...]) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xpnet.overlay import Plane
-from xpnet.signs import BLINK_NS, PlanesOf, draw_corners, draw_notice, draw_ready, sign_position
+from xpnet.signs import BLINK_NS, PlanesOf, draw_notice, draw_ready, sign_position
 
 SIZE = (404, 720)
 
@@ -44,22 +44,11 @@ def test_ready_sign_blinks() -> None:
     assert rows.stop - rows.start == columns.stop - columns.start < 10
 
 
-def test_corners_of_a_box() -> None:
-    frame = grey()
-    draw_corners(planes_of(frame), (100, 50, 200, 120), SIZE)
-    assert changed(frame) == (slice(50, 170), slice(100, 300))
-    for row, column in ((50, 100), (50, 299), (169, 100), (169, 299)):
-        assert (frame[row, column] == 255).all()
-    assert (frame[50, 200] == 128).all()
-    assert (frame[110, 100] == 128).all()
-
-
 @pytest.mark.parametrize("size", [(16, 16), (17, 31), (40, 64)])
 def test_a_tiny_frame_does_not_fail(size: tuple[int, int]) -> None:
     frame = grey(size)
     draw_notice(planes_of(frame), "AI NOT AVAILABLE", size)
     draw_ready(planes_of(frame), size, 0)
-    draw_corners(planes_of(frame), (0, 0, size[1], size[0]), size)
 
 
 def test_signs_keep_to_their_place_on_half_size_chroma() -> None:
