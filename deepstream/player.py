@@ -147,7 +147,9 @@ class _Player:
             disable=None,
         ) as bar:
             while not self._poll(bar):
-                if self.ending is Ending.COMPLETE and self._works():
+                if self.ending is not Ending.COMPLETE:
+                    watchdog.ending()
+                elif self._works():
                     watchdog.alive()
             watchdog.ending()
         if self.probes.statistics.frames == 0:

@@ -31,7 +31,7 @@ X264_FILE = {
 }  # fmt: skip
 X264_LIVE = {
     "bitrate": "{kilobits}", "speed-preset": "veryfast", "tune": "zerolatency",
-    "key-int-max": "50"
+    "key-int-max": "50", "insert-vui": "{write_tags}", "option-string": "{x264_options}"
 }  # fmt: skip
 UNBOUNDED = {"max-size-bytes": "0", "max-size-time": "0"}
 # If a live source is faster than inference, its oldest frame is dropped.

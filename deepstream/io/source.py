@@ -134,7 +134,8 @@ def open_source(
     kind, _, number = word.partition(":")
     if kind == "live":
         return _open_as_live(Path(word.partition(":")[2]), height, width)
-    height, width = height or LIVE_SIZE[0], width or LIVE_SIZE[1]
+    height = LIVE_SIZE[0] if height is None else height
+    width = LIVE_SIZE[1] if width is None else width
     if re.fullmatch(r"/dev/video\d+", word):
         if not Path(word).is_char_device():
             raise UserError(f"{word}: no such device: expected one of /dev/video*")
@@ -174,8 +175,8 @@ def _open_as_live(path: Path, height: int | None, width: int | None) -> VideoSou
         seconds=0,
         has_audio=False,
         audio_caps="",
-        height=height or clip.height,
-        width=width or clip.width,
+        height=clip.height if height is None else height,
+        width=clip.width if width is None else width,
     )
     _check_size(path, source.height, source.width)
     return source

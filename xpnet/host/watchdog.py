@@ -42,9 +42,13 @@ class Watchdog:
         self._send("WATCHDOG=1")
 
     def ending(self) -> None:
-        """Tell that the process ends, so that completing a file is not taken for a hang."""
+        """Switch the watchdog off, so that completing a file is not taken for a hang.
+
+        May be called often; only the first call sends something.
+        """
         if self._started:
             self._send("STOPPING=1\nWATCHDOG_USEC=0")
+            self._started, self._address = False, ""
 
     def _send(self, message: str) -> None:
         try:

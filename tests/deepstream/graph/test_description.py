@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from deepstream.graph.element_tables import LEAKY_QUEUE, TABLES
 from deepstream.graph.pipeline import describe_graph
 from deepstream.graph.pipeline_builder import _media, build
 from deepstream.gstreamer import GObject, Gst
+from deepstream.io.colour_tags import FileColours
 from deepstream.io.output import SinkProperties
 from deepstream.io.source import LIVE_KINDS, VideoSource, open_clip
 from deepstream.probes.base import Probes
@@ -291,3 +293,13 @@ def test_pad_without_caps_is_linked_by_its_name() -> None:
     assert _media(Gst.Pad.new("src_1", Gst.PadDirection.SRC), stored) == "audio"
     rtp = Gst.Caps.from_string("application/x-rtp,media=audio")
     assert _media(Gst.Pad.new("recv", Gst.PadDirection.SRC), rtp) == "audio"
+
+
+@pytest.mark.parametrize("sink", ["file", "rtsp"])
+def test_untagged_file_is_encoded_without_tags(sink: str) -> None:
+    colours = FileColours(untagged=True, full_range=True)
+    graph = describe_graph("gstreamer", replace(SOURCES["file"], colours=colours), sink, SINK)
+    encoder = graph.element("encoder").properties
+    assert (encoder["insert-vui"], encoder["option-string"]) == ("false", "fullrange=on")
+    tagged = describe_graph("gstreamer", SOURCES["file"], sink, SINK).element("encoder").properties
+    assert (tagged["insert-vui"], tagged["option-string"]) == ("true", "")

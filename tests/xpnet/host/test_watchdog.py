@@ -30,6 +30,8 @@ def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(watchdog, "INTERVAL_S", 0.0)
         dog.alive()
         dog.ending()
+        dog.ending()
+        dog.alive()  # too late
         assert received(server) == ["WATCHDOG=1", "STOPPING=1\nWATCHDOG_USEC=0"]
 
 
