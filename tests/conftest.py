@@ -67,6 +67,14 @@ def ffmpeg(*arguments: str) -> None:
     subprocess.run(["ffmpeg", "-y", "-loglevel", "error", *arguments], check=True)
 
 
+def video_frames(path: Path) -> list[np.ndarray]:
+    """Return the frames of a clip, H x W x 3 uint8 BGR."""
+    clip, frames = cv2.VideoCapture(str(path)), []
+    while (read := clip.read())[0]:
+        frames.append(read[1])
+    return frames
+
+
 def put_plan(folder: Path) -> Path:
     """Put a fake TensorRT plan with a card into a model's folder."""
     plan = folder / "1" / "model.plan"

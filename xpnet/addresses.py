@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import urllib.request
+from typing import Any
 
 from xpnet.errors import UserError
 
@@ -22,6 +24,23 @@ def without_credentials(address: str) -> str:
     if not separator:
         return address
     return f"{scheme}://{re.split('[?#]', rest.rpartition('@')[2])[0]}"
+
+
+def open_directly(request: str | urllib.request.Request, timeout_s: float) -> Any:
+    """Send an HTTP request without a proxy: a configured one would receive what is for a cart.
+
+    Args:
+        request: The address, or a request.
+        timeout_s: Longest wait in seconds.
+
+    Returns:
+        The answer, to be used in a `with` block.
+
+    Raises:
+        OSError: Nothing answers, or with an error status (urllib.error.HTTPError).
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return opener.open(request, timeout=timeout_s)
 
 
 def check_port(text: str, where: str) -> int:

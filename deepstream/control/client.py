@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from xpnet.addresses import open_directly
 from xpnet.errors import UserError
 
 TIMEOUT_S = 5.0
@@ -32,10 +33,8 @@ def request(address: str, token: str, values: Mapping[str, Any] | None) -> dict[
         headers["Authorization"] = f"Bearer {token}"
     path, body = ("state", None) if values is None else ("settings", json.dumps(values).encode())
     asked = urllib.request.Request(f"http://{address}/{path}", body, headers)
-    # Without a proxy: a configured proxy would receive the request.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(asked, timeout=TIMEOUT_S) as answer:
+        with open_directly(asked, TIMEOUT_S) as answer:
             result: dict[str, Any] = json.loads(answer.read())
             return result
     except urllib.error.HTTPError as error:

@@ -6,11 +6,11 @@ import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from deepstream.control.controls import Controls
 from deepstream.statistics import RECENT, RunStatistics, percentiles_ms
+from xpnet.host.processes import resident_bytes
 
 ALIVE_S = 2.0
 """A run whose last frame is older is not healthy."""
@@ -112,12 +112,6 @@ class RunState:
                     for key, value in times.items()
                 ]
         return "\n".join(lines) + "\n"
-
-
-def resident_bytes() -> int:
-    """Return the memory that this process occupies."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
 
 
 def _metric(name: str, kind: str, text: str, value: float) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -16,7 +15,9 @@ from deepstream.io.source import open_clip
 from deepstream.player import Ending, play
 from deepstream.probes.triton_probe import LatestProbes, check_result
 from deepstream.statistics import RunStatistics
+from tests.conftest import video_frames
 from tests.integration.inference_doubles import Faulty, FixedMap
+from tests.integration.signs import has_notice
 from xpnet.card import Card
 from xpnet.frames import Segmentation
 from xpnet.inference import InferenceError
@@ -45,25 +46,10 @@ def played(
     return probes.statistics
 
 
-def frames_of(path: Path) -> list[np.ndarray]:
-    clip = cv2.VideoCapture(str(path))
-    frames = []
-    while (read := clip.read())[0]:
-        frames.append(read[1])
-    return frames
-
-
 def is_marked(frame: np.ndarray) -> bool:
     """Return whether the fixed circle is drawn in the middle."""
     blue, _, red = frame[frame.shape[0] // 2, frame.shape[1] // 2].astype(int)
     return bool(blue - red > 150)
-
-
-def has_notice(frame: np.ndarray) -> bool:
-    """Return whether the box of the notice, with amber letters, is in the corner."""
-    box = frame[10:34, 10:100].astype(int)
-    amber = (box[..., 2] - box[..., 0] > 70).mean()
-    return bool(amber > 0.03 and np.median(box) < 60)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +67,7 @@ def test_faults_cost_masks_and_no_frames(
     inference = Faulty(card, fault, first=5, last=12 if fault != "slow" else 7)
     statistics = played(short_clip, tmp_path / "o.mkv", inference)
     assert reason in statistics.inference_failure
-    frames = frames_of(tmp_path / "o.mkv")
+    frames = video_frames(tmp_path / "o.mkv")
     assert len(frames) == statistics.frames == 40
     marked = [is_marked(frame) for frame in frames]
     assert [has_notice(frame) for frame in frames] == [not m for m in marked]
@@ -98,7 +84,7 @@ def test_inference_that_hangs_delays_no_frame(
     monkeypatch.setattr("deepstream.probes.triton_probe.LATEST_TIMEOUT_S", 0.8)
     inference = Faulty(card, "hang", first=5)
     statistics = played(short_clip, tmp_path / "o.mkv", inference)
-    marked = [is_marked(frame) for frame in frames_of(tmp_path / "o.mkv")]
+    marked = [is_marked(frame) for frame in video_frames(tmp_path / "o.mkv")]
     assert len(marked) == 40
     # The sixth frame has no result; its predecessor's mask is shown for 150 ms: four frames.
     assert not any(marked[10:])

@@ -24,8 +24,9 @@ from deepstream.io.live_source import LiveSource
 from deepstream.io.source import open_clip
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
-from tests.conftest import ffmpeg, one_line
+from tests.conftest import ffmpeg, one_line, video_frames
 from tests.integration.camera import Camera, free_tcp_port
+from tests.integration.signs import has_notice
 from xpnet.errors import UserError
 from xpnet.frames import Segmentation
 
@@ -273,14 +274,6 @@ def test_polyps_are_written_only_on_request(frame_folder: Path, tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["o.mp4"]
 
 
-def frames_of(path: Path) -> list[np.ndarray]:
-    clip = cv2.VideoCapture(str(path))
-    frames = []
-    while (read := clip.read())[0]:
-        frames.append(read[1])
-    return frames
-
-
 def stop_after(seconds: float) -> None:
     """Press Ctrl-C later."""
     threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
@@ -293,7 +286,7 @@ def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: P
         RunSettings(f"live:{short_clip}", tmp_path / "o.mkv", "latest", **IN_PROCESS), seen.append
     )
     assert summary["ending"] == "interrupted"
-    frames = frames_of(tmp_path / "o.mkv")
+    frames = video_frames(tmp_path / "o.mkv")
     assert len(frames) == summary["frames"] > 60  # the clip has 40 frames, for 1.6 seconds
     stamps = [s.timestamp_ns or 0 for s in seen]
     assert stamps == sorted(stamps)
@@ -301,6 +294,10 @@ def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: P
     # The same frame of the clip is shown in each repetition, with the same mask.
     masks = {s.timestamp_ns: s.mask for s in seen}
     assert sum(m.any() for m in masks.values()) > 20
+    with pytest.raises(UserError, match=r"frames of 720 x 0, expected 16 to 8192"):
+        run(RunSettings(f"live:{short_clip}", tmp_path / "p.mkv", height=0))
+    with pytest.raises(UserError, match=r"frames of 1920 x 0, expected 16 to 8192"):
+        run(RunSettings("testpattern", tmp_path / "p.mkv", height=0))
     with pytest.raises(UserError, match=r"/nothing.mp4: no such file or folder"):
         run(RunSettings("live:/nothing.mp4", tmp_path / "p.mkv", **IN_PROCESS))
 
@@ -308,7 +305,7 @@ def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: P
 def test_pattern_is_a_source(tmp_path: Path) -> None:
     stop_after(2.5)
     summary = run(RunSettings("testpattern", tmp_path / "o.mkv", "latest", **IN_PROCESS))
-    frames = frames_of(tmp_path / "o.mkv")
+    frames = video_frames(tmp_path / "o.mkv")
     assert len(frames) == summary["frames"] > 25
     assert frames[0].shape == (202, 360, 3)
 
@@ -318,7 +315,7 @@ def test_slow_source_is_not_lost(tmp_path: Path) -> None:
     output = tmp_path / "o.mkv"
     summary = run(RunSettings("testpattern", output, "latest", fps=1.0, **IN_PROCESS))
     # Repetitions of a lost source would be twelve in each second.
-    assert 2 <= summary["frames"] == len(frames_of(output)) < 10
+    assert 2 <= summary["frames"] == len(video_frames(output)) < 10
 
 
 def test_lost_source_shows_its_last_frame_with_a_notice(
@@ -338,8 +335,8 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
     stop_after(5.0)
     output = tmp_path / "o.mkv"
     summary = run(RunSettings(f"live:{short_clip}", output, "latest", **IN_PROCESS))
-    frames = frames_of(output)
-    notices = [bool(_amber(frame) > 0.03) for frame in frames]
+    frames = video_frames(output)
+    notices = [has_notice(frame) for frame in frames]
     first = notices.index(True, 10)
     last = len(notices) - 1 - notices[::-1].index(True)
     assert 12 <= last - first + 1 <= 45  # from half a second to two seconds after the last frame
@@ -348,8 +345,3 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
     assert not any(notices[last + 1 :])
     assert summary["reconnects"] == 0  # the source did not fail, it only paused
     assert len(frames) > 90
-
-
-def _amber(frame: np.ndarray) -> float:
-    box = frame[10:34, 10:100].astype(int)
-    return float((box[..., 2] - box[..., 0] > 70).mean())

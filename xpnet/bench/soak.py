@@ -10,16 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from xpnet.addresses import open_directly
 from xpnet.errors import UserError
 from xpnet.figures import new_figure, save_figure
 from xpnet.host.cpu import describe_machine
-from xpnet.host.processes import end_with_parent
+from xpnet.host.processes import end_with_parent, resident_bytes
 from xpnet.paths import DEMO_CLIP
 
 SAMPLE_S = 5.0
@@ -117,12 +117,11 @@ def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
 
 def _watch(process: subprocess.Popen[bytes], address: str, seconds: float) -> list[dict[str, Any]]:
     """Return samples of the run's state and memory until the time is over."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     started, samples = time.monotonic(), []
     while (now := time.monotonic() - started) < seconds:
         if process.poll() is not None:
             break  # reported by the missing or broken summary
-        with opener.open(f"{address}/state", timeout=30) as answer:
+        with open_directly(f"{address}/state", 30) as answer:
             state = json.loads(answer.read())
         latency = state["latency_ms"] or {}
         samples.append(
@@ -133,16 +132,11 @@ def _watch(process: subprocess.Popen[bytes], address: str, seconds: float) -> li
                 "assistant": state["assistant"],
                 "p50_ms": latency.get("p50"),
                 "p99_ms": latency.get("p99"),
-                "rss_mib": round(_resident_bytes(process.pid) / 2**20, 2),
+                "rss_mib": round(resident_bytes(process.pid) / 2**20, 2),
             }
         )
         time.sleep(max(0.0, min(SAMPLE_S, seconds - (time.monotonic() - started))))
     return samples
-
-
-def _resident_bytes(process: int) -> int:
-    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _tail(log: Path) -> str:

@@ -50,10 +50,23 @@ def control_settings(args: argparse.Namespace) -> Any:
             if getattr(args, name) is not None:
                 raise UserError(f"--{name.replace('_', '-')} belongs to --control")
         return None
-    host, _, port = args.control.rpartition(":")
-    number = 0 if port == "0" else check_port(port, f"--control {args.control}")  # 0: a free one
-    service = ServiceSettings(host or LOOPBACK[0], number, read_token(args.control_token_file))
+    host, port = parse_address(args.control)
+    service = ServiceSettings(host, port, read_token(args.control_token_file))
     return ControlSettings(service, args.settings)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Return host and port of the value of `--control`; port 0 is a free one.
+
+    Args:
+        text: [HOST:]PORT.
+
+    Raises:
+        UserError: The port is none.
+    """
+    host, _, port = text.rpartition(":")
+    number = 0 if port == "0" else check_port(port, f"--control {text}")
+    return host or LOOPBACK[0], number
 
 
 def read_token(path: Path | None) -> str:
@@ -95,9 +108,9 @@ def change(args: argparse.Namespace) -> int:
     from deepstream.control.appearance import parse_settings
     from deepstream.control.client import request
 
-    host, _, port = args.control.rpartition(":")
-    address = f"{host or LOOPBACK[0]}:{check_port(port, f'--control {args.control}')}"
+    host, port = parse_address(args.control)
     values = parse_settings(args.values)
-    answer = request(address, read_token(args.control_token_file), values or None)
+    token = read_token(args.control_token_file)
+    answer = request(f"{host}:{port}", token, values or None)
     print(json.dumps(answer, indent=2))
     return 0

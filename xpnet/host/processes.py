@@ -1,11 +1,13 @@
-"""Child processes that end when this process ends, for whatever reason (prctl(2))."""
+"""Processes: their memory, and children that end when this one ends (prctl(2))."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def end_with_parent(command: Sequence[str]) -> list[str]:
@@ -22,6 +24,16 @@ def end_with_parent(command: Sequence[str]) -> list[str]:
     if setpriv is None or shutil.which(command[0]) is None:  # the caller's error names the program
         return list(command)
     return [setpriv, "--pdeathsig", "TERM", "--", *command]
+
+
+def resident_bytes(process: int | str = "self") -> int:
+    """Return the memory that a process occupies.
+
+    Args:
+        process: Its number; `self` for this one.
+    """
+    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def set_parent_death_signal() -> None:

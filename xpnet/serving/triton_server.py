@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from xpnet.addresses import open_directly
 from xpnet.errors import UserError
 from xpnet.host.processes import end_with_parent
 from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY
@@ -266,9 +266,7 @@ def _port(host: str, port: int) -> int:
 
 def _http_ok(url: str) -> bool:
     try:
-        # Without a proxy: a configured proxy would receive the loopback request.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=2) as answer:
+        with open_directly(url, 2) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -13,7 +13,6 @@ import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -24,6 +23,7 @@ from tests.deepstream.nvds import buffers
 from tests.deepstream.nvds.playing import NVMM_POINTS, nvds_probes, one_by_one, pipeline
 from xpnet.card import read_card
 from xpnet.frames import Segmentation
+from xpnet.host.processes import resident_bytes
 from xpnet.paths import MODEL_REPOSITORY
 
 BATCH, STRETCHES = 25, 20
@@ -65,12 +65,6 @@ def grown_a_frame(probes: NvdsProbes, make: Callable[[], Any], frames: int) -> f
                 sizes.append(resident_bytes())
     assert len(sizes) == STRETCHES + 1
     return float(median(np.diff(sizes))) / (stretch * BATCH)
-
-
-def resident_bytes() -> int:
-    """Return the resident memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096
 
 
 def _probes(**options: Any) -> NvdsProbes:

@@ -8,12 +8,10 @@ graph, player, the DeepStream probe and the results are the released code.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -33,16 +31,6 @@ from xpnet.serving.onnx_inference import OnnxInference
 
 MODEL = "xpnet_lite"
 RGBA = "video/x-raw,format=RGBA,width={width},height={height},pixel-aspect-ratio=1/1"
-
-
-def video_frames(path: Path) -> Iterator[np.ndarray]:
-    """Yield the frames of a clip."""
-    clip = cv2.VideoCapture(str(path))
-    while True:
-        ok, frame = clip.read()
-        if not ok:
-            return
-        yield frame
 
 
 def plain_table() -> Table:

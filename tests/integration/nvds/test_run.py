@@ -13,9 +13,9 @@ from deepstream.platforms.deepstream_platform import frames_without_inference
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
 from deepstream.run_summary import format_summary
-from tests.conftest import ffmpeg
+from tests.conftest import ffmpeg, video_frames
 from tests.integration.camera import Camera, free_tcp_port
-from tests.integration.nvds.conftest import fail_inference, video_frames, with_platform
+from tests.integration.nvds.conftest import fail_inference, with_platform
 from xpnet.errors import UserError
 from xpnet.serving.cpu_runtimes import best_runtime
 
@@ -106,7 +106,7 @@ def test_inference_failure_leaves_a_complete_recording(
     assert summary["ending"] == "broken graph"
     frames = summary["frames"]
     assert frames == 19
-    assert len(list(video_frames(Path(settings.output)))) == frames
+    assert len(video_frames(Path(settings.output))) == frames
     assert len(Path(settings.polyps or "").read_text().splitlines()) == frames
     failure = format_summary(summary)[1]
     assert failure.startswith("identity (inference): ")

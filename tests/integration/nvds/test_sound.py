@@ -11,8 +11,8 @@ import pytest
 
 from deepstream.io.source import open_clip
 from deepstream.run import RunSettings, run
-from tests.conftest import ffmpeg
-from tests.integration.nvds.conftest import fail_inference, video_frames
+from tests.conftest import ffmpeg, video_frames
+from tests.integration.nvds.conftest import fail_inference
 
 pytestmark = pytest.mark.integration
 
@@ -45,7 +45,7 @@ def test_audio_is_copied_as_it_is_stored(
     summary = run(replace(settings, input=clip, output=tmp_path / output))
     assert (summary["frames"], summary["ending"]) == (40, "complete"), summary["reason"]
     assert summary["audio"] is True
-    assert len(list(video_frames(tmp_path / output))) == 40
+    assert len(video_frames(tmp_path / output)) == 40
     wanted, found = audio_packets(clip), audio_packets(tmp_path / output)
     # A packet before the start, from the encoder's delay, may be listed or not.
     assert [x for x in wanted if x in found] == [x for x in found if x in wanted]
