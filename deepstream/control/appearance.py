@@ -61,7 +61,7 @@ class Appearance:
 
 
 def check_value(name: str, value: Any) -> None:
-    """Check a value's type, and the range of a threshold; styles check their own ranges.
+    """Check a value's type, and the range of a number; styles check names and colours.
 
     Args:
         name: Name of the setting.

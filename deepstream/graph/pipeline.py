@@ -80,7 +80,7 @@ def describe_graph(
     Args:
         platform: One of xpnet.platforms.GRAPHS.
         source: The opened source.
-        sink_kind: `file`, `screen`, `drm` or `rtsp`.
+        sink_kind: `file`, `screen`, `drm`, `none` or `rtsp`.
         sink: Properties of the opened output.
         mode: `every`, `latest`, or on DeepStream `none` for a graph without inference.
         infer_config: Path of nvinferserver's config; DeepStream only.

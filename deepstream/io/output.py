@@ -21,7 +21,7 @@ log = logging.getLogger("xpnet.graph")
 MUXERS = {".mp4": "mp4mux", ".mkv": "matroskamux"}
 """GStreamer's muxer by the suffix of the output file."""
 SCREEN, DRM, NOTHING = "screen", "drm", "none"
-"""A window, and the whole screen of a Jetson without a desktop."""
+"""A window, the whole screen of a Jetson without a desktop, and no output."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Output:
     """What `--output` names.
 
     Attributes:
-        kind: `file`, `screen`, `drm` or `rtsp`.
+        kind: `file`, `screen`, `drm`, `none` or `rtsp`.
         display_name: Its name in messages.
         path: The file, for kind `file`.
         host: The address to listen on, for kind `rtsp`.

@@ -154,7 +154,9 @@ def test_unplugged_scope_is_reconnected(
     try:
         with caplog.at_level(logging.INFO, "xpnet.graph"):
             summary = run(
-                RunSettings(camera.address, tmp_path / "o.mkv", mode, **IN_PROCESS),
+                RunSettings(
+                    camera.address, tmp_path / "o.mkv", mode, max_mask_age_s=1.0, **IN_PROCESS
+                ),
                 unplug_at_the_tenth,
             )
     finally:
@@ -282,9 +284,10 @@ def stop_after(seconds: float) -> None:
 def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: Path) -> None:
     seen: list[Segmentation] = []
     stop_after(5.0)
-    summary = run(
-        RunSettings(f"live:{short_clip}", tmp_path / "o.mkv", "latest", **IN_PROCESS), seen.append
+    settings = RunSettings(
+        f"live:{short_clip}", tmp_path / "o.mkv", "latest", max_mask_age_s=1.0, **IN_PROCESS
     )
+    summary = run(settings, seen.append)
     assert summary["ending"] == "interrupted"
     frames = video_frames(tmp_path / "o.mkv")
     assert len(frames) == summary["frames"] > 60  # the clip has 40 frames, for 1.6 seconds

@@ -98,7 +98,9 @@ def test_run_goes_on_with_masks_after_its_server_died(tmp_path: Path) -> None:
             servers = [p for p in map(int, children) if processes("tritonserver", p)]
             os.killpg(servers[-1], signal.SIGKILL)
 
-    settings = RunSettings(clip, tmp_path / "o.mp4", "latest", platform=GStreamerSettings("triton"))
+    settings = RunSettings(
+        clip, tmp_path / "o.mp4", "latest", max_mask_age_s=1.0, platform=GStreamerSettings("triton")
+    )
     summary = run(settings, kill_at_the_tenth)
     assert (summary["frames"], summary["ending"]) == (175, "complete")
     assert summary["server_restarts"] == 1

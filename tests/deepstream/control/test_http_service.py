@@ -183,7 +183,7 @@ def test_port_in_use_gives_one_line(port: int, state: RunState) -> None:
 
 
 def test_random_messages_do_not_harm_the_service(port: int, state: RunState) -> None:
-    """A thousand for each route; some are half of a request, some no HTTP at all."""
+    """A thousand in all; some are half of a request, some no HTTP at all."""
     chosen = random.Random(7)
     before = state.controls.appearance.as_dict()
     for path in ROUTES:
