@@ -34,9 +34,9 @@ X264_LIVE = {
     "key-int-max": "50", "insert-vui": "{write_tags}", "option-string": "{x264_options}"
 }  # fmt: skip
 UNBOUNDED = {"max-size-bytes": "0", "max-size-time": "0"}
-# If a live source is faster than inference, its oldest frame is dropped.
+# If a live source is faster than the graph, its oldest frame is dropped.
 LEAKY_QUEUE = ElementSpec(
-    "queue", "leaky", {"leaky": "downstream", "max-size-buffers": "1", **UNBOUNDED}
+    "queue", "leaky", {"leaky": "downstream", "max-size-buffers": "{waiting}", **UNBOUNDED}
 )
 
 PARSE = ElementSpec(

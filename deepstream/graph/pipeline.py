@@ -59,6 +59,8 @@ from xpnet.platforms import GSTREAMER
 
 RTSP_LATENCY_MS = 100
 """How long an RTSP source waits for late packets."""
+WAITING = 3
+"""Frames of a live source that may wait for the picture's path in mode `latest`."""
 LIVE_BITRATE = 8_000_000
 """Bits per second of a live H.264 stream, and of the hardware encoder."""
 
@@ -115,6 +117,9 @@ def describe_graph(
         "kilobits": str(LIVE_BITRATE // 1000),
         "infer_config": infer_config,
         "interval": str(interval),
+        # Where no frame waits for inference, a pause of this process costs no frame; elsewhere each
+        # frame that waits would be a frame of delay.
+        "waiting": str(WAITING if platform == GSTREAMER and mode == "latest" else 1),
     }
     kind = f"{source.kind}-rotated" if source.rotates and platform == GSTREAMER else source.kind
     encoder = "hardware" if hardware_encoder else "software"

@@ -116,8 +116,10 @@ def run(args: argparse.Namespace) -> int:
     from deepstream.run import RunSettings
     from deepstream.run import run as run_graph
     from deepstream.run_summary import format_summary
+    from xpnet.host.processes import limit_heaps
     from xpnet.overlay import OverlayStyle, parse_colour
 
+    limit_heaps()
     summary = run_graph(
         RunSettings(
             input=args.input,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -34,6 +35,20 @@ def resident_bytes(process: int | str = "self") -> int:
     """
     pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def limit_heaps(count: int = 2) -> None:
+    """Let the threads of this process share a few heaps (mallopt(3)).
+
+    By default glibc makes up to eight heaps a core. Frames and masks that many threads allocate and
+    release then fragment all of them: a live run was seen to grow by two MiB a minute.
+
+    Args:
+        count: Number of heaps.
+    """
+    m_arena_max = -8
+    with contextlib.suppress(AttributeError):  # another C library has no mallopt
+        ctypes.CDLL(None).mallopt(m_arena_max, count)
 
 
 def set_parent_death_signal() -> None:

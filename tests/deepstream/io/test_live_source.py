@@ -30,7 +30,9 @@ TABLE = {
 def started(*source: ElementSpec) -> Iterator[tuple[Any, LiveSource]]:
     """Return a playing graph behind the elements of a live source."""
     table = {**TABLE, "source.test": (*source, LEAKY_QUEUE)}
-    description = assemble_description("test", table, "test", "screen", "every", "", {})
+    description = assemble_description(
+        "test", table, "test", "screen", "every", "", {"waiting": "1"}
+    )
     pipeline = build(description)
     live = LiveSource(pipeline, description)
     pipeline.set_state(Gst.State.PLAYING)
@@ -129,7 +131,13 @@ def test_disconnected_device_delivers_after_restart() -> None:
 def test_nvurisrcbin_reconnects_by_itself() -> None:
     source = ElementSpec("identity", "source", {"rtsp-reconnect-interval": "5"})
     description = assemble_description(
-        "test", {**TABLE, "source.test": (source, LEAKY_QUEUE)}, "test", "screen", "every", "", {}
+        "test",
+        {**TABLE, "source.test": (source, LEAKY_QUEUE)},
+        "test",
+        "screen",
+        "every",
+        "",
+        {"waiting": "1"},
     )
     plain = replace(
         description, elements=(ElementSpec("appsrc", "source"), *description.elements[1:])
