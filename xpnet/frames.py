@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ class Segmentation:
     timestamp_ns: int | None
     probabilities: ProbabilityMap | None = None
 
-    @property
+    @cached_property
     def has_polyp(self) -> bool:
         """Whether any pixel is polyp."""
         return bool(self.mask.any())
