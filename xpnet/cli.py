@@ -14,6 +14,7 @@ from typing import Any
 from xpnet import __version__
 from xpnet.commands import (
     bench,
+    bench_graph,
     build,
     control,
     deploy,
@@ -52,6 +53,7 @@ ADDERS = (
     bench.add_roofline,
     bench.add_soak,
     bench.add_tegrastats,
+    bench_graph.add_graph_bench,
     doctor.add_doctor,
     doctor.add_info,
     doctor.add_verify,

@@ -44,6 +44,7 @@ class _Submitted:
     timestamp_ns: int | None
     entered_s: float
     future: Future[ProbabilityMap]
+    requested_s: float = 0.0
     result_s: float = 0.0
 
 
@@ -78,7 +79,9 @@ class MaskProbes(Probes):
             height, width = card.input.height, card.input.width
             with mapped_frame(info, self._arriving.read(pad)) as frame:
                 tensor = frame_to_tensor(frame.scaled_rgb(height, width), height, width)
-            submitted = _Submitted(stamp, entered, self.inference.submit(tensor))
+            requested = time.monotonic()
+            self.statistics.preprocess_s.append(requested - entered)
+            submitted = _Submitted(stamp, entered, self.inference.submit(tensor), requested)
         except Exception as error:
             failed: Future[ProbabilityMap] = Future()
             failed.set_exception(error)
@@ -96,12 +99,14 @@ class MaskProbes(Probes):
             self.inference.abandon(f"no result within {timeout_s:g} s")
             raise InferenceError(f"no result within {timeout_s:g} s") from None
         card = self.inference.card
+        result_s = submitted.result_s or time.monotonic()
+        self.statistics.inference_s.append(result_s - submitted.requested_s)
+        started = time.monotonic()
         check_result(probabilities, card)
         chosen = self.controls.appearance.threshold
         threshold = card.threshold if chosen is None else chosen
         mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
-        result_s = submitted.result_s or time.monotonic()
-        self.statistics.inference_s.append(result_s - submitted.entered_s)
+        self.statistics.mask_s.append(time.monotonic() - started)
         return Segmentation(mask, submitted.timestamp_ns, probabilities)
 
     def _draw(self, pad: Any, info: Any, segmentation: Segmentation) -> None:
@@ -114,11 +119,12 @@ class MaskProbes(Probes):
         if segmentation.has_polyp:
             self.statistics.frames_with_polyp += 1
         if segmentation.has_polyp or shown.signs:
-            stamp = timestamp_ns(info) or 0
+            stamp, started = timestamp_ns(info) or 0, time.monotonic()
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
                 draw_on_planes(frame.planes(shown.style.colour), segmentation.mask, shown.style)
                 if shown.signs:
                     draw_ready(frame.planes, (self.height, self.width), stamp)
+            self.statistics.overlay_s.append(time.monotonic() - started)
         if self.on_mask is not None:
             self.on_mask(segmentation)
 

@@ -222,7 +222,7 @@ def soak(args: argparse.Namespace) -> int:
 
 def bench(_args: argparse.Namespace) -> int:
     """Refuse `xpnet bench` without the name of a benchmark."""
-    raise UserError("bench: expected server, network, soak, roofline or tegrastats after it")
+    raise UserError("bench: expected graph, device, server, network, soak, roofline or tegrastats after it")
 
 
 def roofline(args: argparse.Namespace) -> int:
