@@ -51,6 +51,7 @@ ADDERS = (
     bench.add_network,
     bench.add_roofline,
     bench.add_soak,
+    bench.add_faults,
     bench.add_tegrastats,
     doctor.add_doctor,
     doctor.add_info,
