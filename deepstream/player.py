@@ -41,7 +41,7 @@ STALL_S = 30.0
 WATCHDOG_STALL_S = 45.0
 """Without a frame for this long a service's process is restarted: longer than STALL_S, after which
 the graph helps itself."""
-RETRY_S = 5.0
+RETRY_S = 1.0
 """Delay before a disconnected live source is opened again."""
 MAX_MISSING_SHARE = 0.05
 """A video that ends more than this share (and one second) early is reported as truncated."""
@@ -182,6 +182,9 @@ class _Player:
         if message.type == Gst.MessageType.ERROR:
             self._handle_error(message)
         elif message.has_name(ENDED) and not self.disconnected:
+            # At the end of a run its source ends, too; a restart would send frames behind the end.
+            if self.ending is not Ending.COMPLETE:
+                return False
             if self.graph.live is not None and self.graph.live.repeats:
                 self.graph.live.restart()
             else:
@@ -236,17 +239,22 @@ class _Player:
                 raise KeyboardInterrupt  # a second Ctrl-C stops at once
             return
         if self.graph.live is not None:
-            self.probes.statistics.frames_in = self.graph.live.arrived
+            self._count_arrivals()
         self.ending, self.reason, self.failed_element = ending, reason, failed_element
         self.retry_s = math.inf
         self.graph.end(failed_element)
+
+    def _count_arrivals(self) -> None:
+        statistics, live = self.probes.statistics, self.graph.live
+        statistics.frames_in = live.arrived if live is not None else statistics.frames
+        statistics.frames_lost = live.lost if live is not None else 0
 
     def _check_progress(self, bar: Any) -> None:
         frames, now = self.probes.statistics.frames, time.monotonic()
         # Repetitions of the last frame are no progress.
         arrived = self.graph.live.arrived if self.graph.live is not None else frames
         if self.ending is Ending.COMPLETE:  # after the end of the run, frames go nowhere
-            self.probes.statistics.frames_in = arrived
+            self._count_arrivals()
         if frames > self.seen and arrived > self.seen_arriving:
             bar.update(frames - self.seen)
             self.progress_s, self.seen, self.seen_arriving = now, frames, arrived

@@ -58,6 +58,7 @@ class RunStatistics:
 
     frames: int = 0
     frames_in: int = 0  # that a live source delivered
+    frames_lost: int = 0  # of these, dropped because the graph was slower
     frames_with_polyp: int = 0
     frames_without_mask: int = 0  # shown, but without a result of inference
     inference_failure: str = ""  # the first reason for a frame without a mask
@@ -118,6 +119,7 @@ class RunStatistics:
         return {
             "frames": self.frames,
             "frames_in": self.frames_in,
+            "frames_lost": self.frames_lost,
             "frames_with_polyp": self.frames_with_polyp,
             "frames_without_mask": self.frames_without_mask,
             "inference_failure": self.inference_failure,

@@ -52,6 +52,7 @@ ADDERS = (
     bench.add_network,
     bench.add_roofline,
     bench.add_soak,
+    bench.add_faults,
     bench.add_tegrastats,
     bench_graph.add_graph_bench,
     doctor.add_doctor,

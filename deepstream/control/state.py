@@ -17,6 +17,7 @@ ALIVE_S = 2.0
 COUNTERS = {
     "frames": "Frames shown.",
     "frames_in": "Frames that a live source delivered.",
+    "frames_lost": "Frames of a live source that were dropped because the graph was slower.",
     "frames_with_polyp": "Frames with a mask of a polyp.",
     "frames_without_mask": "Frames shown without a result of inference.",
     "probe_errors": "Exceptions in probes.",
@@ -66,6 +67,7 @@ class RunState:
             "healthy": age is not None and age < ALIVE_S and not counts.source_lost,
             "frames": counts.frames,
             "frames_in": counts.frames_in,
+            "frames_lost": counts.frames_lost,
             "frames_with_polyp": counts.frames_with_polyp,
             "frames_without_mask": counts.frames_without_mask,
             "probe_errors": counts.probe_errors,

@@ -151,7 +151,8 @@ GSTREAMER_TABLE: Table = {
         ElementSpec("queue", "inflight", {"max-size-buffers": "{in_flight}", **UNBOUNDED}),
     ),
     "inference.latest": (
-        ElementSpec("clocksync", "pacer"),
+        # A live frame goes on at once; waiting for its time would add the source's latency.
+        ElementSpec("clocksync", "pacer", {"sync": "{sync}"}),
         ElementSpec("tee", "fork", probes=(("sink", "frame_enters"),)),
     ),
     # The picture does not wait for inference: of the frames that arrive meanwhile one is kept.

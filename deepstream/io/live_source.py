@@ -6,11 +6,13 @@ queue; the player decides what follows.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from deepstream.graph.description import Description
 from deepstream.gstreamer import Gst
 from deepstream.probes.pixels import (
+    buffer_address,
     replace_event,
     running_time_ns,
     set_timestamp_ns,
@@ -32,6 +34,7 @@ class LiveSource:
 
     Attributes:
         arrived: Number of frames that the source has delivered.
+        lost: Number of them that the queue dropped, because the graph was slower.
         repeats: Whether a stream that ended is played again.
     """
 
@@ -40,7 +43,8 @@ class LiveSource:
         self._elements = [pipeline.get_by_name(name) for name in names if name != PACING]
         self._reconnects = RECONNECTS in description.element(names[0]).properties
         self._last_ns = -MAX_OVERLAP_NS
-        self.arrived = 0
+        self.arrived = self.lost = 0
+        self._waiting: deque[int] = deque()  # addresses of the buffers in the queue, and lost ones
         self._pipeline, self._shift_ns = pipeline, 0
         kinds = Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM
         pacing = pipeline.get_by_name(PACING)
@@ -76,6 +80,7 @@ class LiveSource:
     def _on_arrival(self, pad: Any, info: Any) -> Any:
         if info.type & Gst.PadProbeType.BUFFER:
             self.arrived += 1
+            self._waiting.append(buffer_address(info))
             return Gst.PadProbeReturn.OK
         if info.get_event().type != Gst.EventType.EOS:
             return Gst.PadProbeReturn.OK
@@ -94,6 +99,7 @@ class LiveSource:
         if info.type & Gst.PadProbeType.EVENT_DOWNSTREAM:
             _open_segment(info)
             return Gst.PadProbeReturn.OK
+        self._count_lost(buffer_address(info))
         stamp = timestamp_ns(info)
         if stamp is None:
             return Gst.PadProbeReturn.DROP
@@ -102,6 +108,16 @@ class LiveSource:
             return Gst.PadProbeReturn.DROP
         self._last_ns = running_ns
         return Gst.PadProbeReturn.OK
+
+    def _count_lost(self, address: int) -> None:
+        """Count the frames that arrived before the one that leaves now and did not leave.
+
+        The queue keeps the order. A repetition of the last frame never arrived.
+        """
+        if address not in self._waiting:
+            return
+        while self._waiting.popleft() != address:
+            self.lost += 1
 
 
 def _open_segment(info: Any) -> None:

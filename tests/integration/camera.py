@@ -7,24 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-CAMERA = """
-import sys
-import gi
-gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer
-Gst.init(None)
-server = GstRtspServer.RTSPServer.new()
-server.set_address("127.0.0.1")
-server.set_service(sys.argv[1])
-factory = GstRtspServer.RTSPMediaFactory.new()
-factory.set_launch(
-    f"( filesrc location={sys.argv[2]} ! qtdemux ! h264parse ! rtph264pay name=pay0 )"
-)
-server.get_mount_points().add_factory("/scope", factory)
-server.attach(None)
-print("ready", flush=True)
-GLib.MainLoop().run()
-"""
+from deepstream.io.file_camera import READY
 
 
 class Camera:
@@ -36,11 +19,10 @@ class Camera:
         self.plug()
 
     def plug(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CAMERA, str(self.port), str(self.clip)], stdout=subprocess.PIPE
-        )
+        command = [sys.executable, "-m", "deepstream.io.file_camera", str(self.port)]
+        self.process = subprocess.Popen([*command, str(self.clip)], stdout=subprocess.PIPE)
         assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"ready\n"
+        assert self.process.stdout.readline() == f"{READY}\n".encode()
 
     def unplug(self) -> None:
         self.process.kill()

@@ -337,7 +337,8 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
     monkeypatch.setattr(LiveSource, "_on_arrival", hold)
     stop_after(5.0)
     output = tmp_path / "o.mkv"
-    summary = run(RunSettings(f"live:{short_clip}", output, "latest", **IN_PROCESS))
+    settings = RunSettings(f"live:{short_clip}", output, "latest", max_mask_age_s=1.0, **IN_PROCESS)
+    summary = run(settings)
     frames = video_frames(output)
     notices = [has_notice(frame) for frame in frames]
     first = notices.index(True, 10)

@@ -40,6 +40,6 @@ def test_memory_counts_after_the_first_twelfth() -> None:
                                                         (700, 92.0))]  # fmt: skip
     names = ("frame_size", "model", "backend", "ending", "reason", "fps", "frames_without_mask",
              "latency_ms", "mask_age_ms", "inference_ms", "server_restarts")  # fmt: skip
-    summary = {**dict.fromkeys(names), "frames_in": 13, "frames": 10}
+    summary = {**dict.fromkeys(names), "frames_in": 13, "frames": 10, "frames_lost": 2}
     report = _report(SoakSettings(minutes=12), summary, samples)
     assert (report["frames_lost"], report["rss_growth_mib"]) == (2, 3.5)

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from xpnet.addresses import open_directly
+from xpnet.bench.live_run import LiveRun, live_run
 from xpnet.errors import UserError
 from xpnet.figures import new_figure, save_figure
 from xpnet.host.cpu import describe_machine
-from xpnet.host.processes import end_with_parent, resident_bytes
+from xpnet.host.processes import resident_bytes
 from xpnet.paths import DEMO_CLIP
 
 SAMPLE_S = 5.0
 WARM_UP_SHARE = 1 / 12
 """Share of the time after which memory counts: five minutes of an hour."""
-UNDER_WAY = 1
-"""Frames between source and picture at the moment when the run is stopped; they are not lost."""
-START_S = 120.0
-STOP_S = 60.0
-ADDRESS = re.compile(r"control: (http://127\.0\.0\.1:\d+)/")
 
 
 @dataclass(frozen=True)
@@ -71,58 +60,20 @@ def soak(settings: SoakSettings) -> dict[str, Any]:
     Raises:
         UserError: The run does not start, or ends by itself.
     """
-    with tempfile.TemporaryDirectory(prefix="xpnet-soak-") as folder:
-        summary_file = Path(folder, "summary.json")
-        command = [
-            sys.executable, "-m", "xpnet.cli", "run", f"live:{settings.clip}", "--output", "none",
-            "--mode", "latest", "--height", str(settings.height), "--width", str(settings.width),
-            "--control", "0", "--settings", str(Path(folder, "settings.json")),
-            "--json", str(summary_file), *settings.options,
-        ]  # fmt: skip
-        log = Path(folder, "log")
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                end_with_parent(command),
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            samples = _watch(process, _wait_for_address(process, log), settings.minutes * 60)
-            process.terminate()  # completes the run; SIGINT is ignored in background jobs
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            raise UserError(f"the run did not stop within {STOP_S:g} s: {_tail(log)}") from None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        if not summary_file.exists():
-            raise UserError(f"the run failed: {_tail(log)}")
-        summary = json.loads(summary_file.read_text(encoding="utf-8"))
+    options = ("--height", str(settings.height), "--width", str(settings.width), *settings.options)
+    with live_run(f"live:{settings.clip}", options) as run:
+        samples = _watch(run, settings.minutes * 60)
+        summary = run.stop()
     return _report(settings, summary, samples)
 
 
-def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        found = ADDRESS.search(log.read_text(encoding="utf-8", errors="replace"))
-        if found:
-            return found[1]
-        if process.poll() is not None:
-            raise UserError(f"the run ended while starting: {_tail(log)}")
-        time.sleep(0.2)
-    raise UserError(f"the run did not start within {START_S:g} s: {_tail(log)}")
-
-
-def _watch(process: subprocess.Popen[bytes], address: str, seconds: float) -> list[dict[str, Any]]:
+def _watch(run: LiveRun, seconds: float) -> list[dict[str, Any]]:
     """Return samples of the run's state and memory until the time is over."""
     started, samples = time.monotonic(), []
     while (now := time.monotonic() - started) < seconds:
-        if process.poll() is not None:
+        if run.ended:
             break  # reported by the missing or broken summary
-        with open_directly(f"{address}/state", 30) as answer:
-            state = json.loads(answer.read())
+        state = run.state()
         latency = state["latency_ms"] or {}
         samples.append(
             {
@@ -132,16 +83,11 @@ def _watch(process: subprocess.Popen[bytes], address: str, seconds: float) -> li
                 "assistant": state["assistant"],
                 "p50_ms": latency.get("p50"),
                 "p99_ms": latency.get("p99"),
-                "rss_mib": round(resident_bytes(process.pid) / 2**20, 2),
+                "rss_mib": round(resident_bytes(run.pid) / 2**20, 2),
             }
         )
         time.sleep(max(0.0, min(SAMPLE_S, seconds - (time.monotonic() - started))))
     return samples
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no output"
 
 
 def _report(
@@ -162,7 +108,7 @@ def _report(
         "fps": summary["fps"],
         "frames_in": summary["frames_in"],
         "frames_shown": summary["frames"],
-        "frames_lost": max(0, summary["frames_in"] - summary["frames"] - UNDER_WAY),
+        "frames_lost": summary["frames_lost"],
         "frames_without_mask": summary["frames_without_mask"],
         "added_latency_ms": summary["latency_ms"],
         "mask_age_ms": summary["mask_age_ms"],

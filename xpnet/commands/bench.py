@@ -220,9 +220,52 @@ def soak(args: argparse.Namespace) -> int:
     return 2 if report["frames_lost"] else 0
 
 
+def add_faults(commands: Any) -> None:
+    """Add `xpnet bench faults`."""
+    p = add_command(
+        commands,
+        "bench faults",
+        "let server, source and clients of a live run fail: frames lost, time until masks are back",
+        "xpnet bench faults --times 10 --json build/faults.json --markdown build/faults.md",
+        faults,
+    )
+    p.add_argument("--times", type=int, default=10, help="of each fault (default: %(default)s)")
+    p.add_argument(
+        "--only", action="append", default=[], metavar="FAULT", help="a fault of the table; repeat"
+    )
+    p.add_argument("--clip", type=Path, default=DEMO_CLIP, help="(default: the demo clip)")
+    p.add_argument("--height", type=int, default=720, help="of the frames (default: %(default)s)")
+    p.add_argument("--width", type=int, default=1280, help="of the frames (default: %(default)s)")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
+    p.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
+
+
+def faults(args: argparse.Namespace) -> int:
+    """Run `xpnet bench faults`; return 2 if a frame was lost."""
+    from xpnet.bench.fault_kinds import FAULTS
+    from xpnet.bench.faults import FaultSettings, as_markdown, bench_faults
+
+    for path in (args.json, args.markdown):
+        if path:
+            check_writable(path)
+    report = bench_faults(
+        FaultSettings(args.times, tuple(args.only), args.clip, args.height, args.width), FAULTS
+    )
+    table = as_markdown(report)
+    print(table, end="")
+    if args.json:
+        write_text(args.json, json.dumps(report, indent=2) + "\n")
+    if args.markdown:
+        write_text(args.markdown, table)
+    return 2 if any(row["frames_lost"] for row in report["rows"]) else 0
+
+
 def bench(_args: argparse.Namespace) -> int:
     """Refuse `xpnet bench` without the name of a benchmark."""
-    raise UserError("bench: expected graph, device, server, network, soak, roofline or tegrastats after it")
+    raise UserError(
+        "bench: expected graph, device, server, network, soak, faults, roofline or tegrastats after "
+        "it"
+    )
 
 
 def roofline(args: argparse.Namespace) -> int:

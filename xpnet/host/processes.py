@@ -37,6 +37,23 @@ def resident_bytes(process: int | str = "self") -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def children(process: int) -> list[int]:
+    """Return the processes that a process has started and that have not ended.
+
+    Args:
+        process: Its number.
+    """
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            fields = (
+                status.read_text(encoding="utf-8", errors="replace").rpartition(") ")[2].split()
+            )
+            if int(fields[1]) == process and fields[0] != "Z":
+                found.append(int(status.parent.name))
+    return sorted(found)
+
+
 def limit_heaps(count: int = 2) -> None:
     """Let the threads of this process share a few heaps (mallopt(3)).
 

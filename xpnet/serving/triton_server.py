@@ -40,6 +40,7 @@ REASONS = (
     r".",
 )
 """Patterns for lines of the server's log, the most informative first."""
+ADMINISTRATOR_HEADER = "xpnet-key"
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0
 
@@ -65,6 +66,8 @@ class TritonServer:
         metrics_url: HOST:PORT of the metrics.
         models: Names of the served models.
         shm_prefix: Prefix of the names of its shared memory regions.
+        administrator_key: What a request must have in the header ADMINISTRATOR_HEADER to load and
+            unload models.
     """
 
     def __init__(self, settings: ServerSettings) -> None:
@@ -94,10 +97,11 @@ class TritonServer:
         ]
         # Loading a model can run code, and changing the log settings can write files. Clients need
         # neither, so both require a key that no client is given.
+        self.administrator_key = secrets.token_hex(16)
         closed = RESTRICTED if host == HOST else f"{RESTRICTED},shared-memory"
         command += [
-            f"--http-restricted-api={closed}:xpnet-key={secrets.token_hex(16)}",
-            f"--grpc-restricted-protocol={closed}:xpnet-key={secrets.token_hex(16)}",
+            f"--http-restricted-api={closed}:{ADMINISTRATOR_HEADER}={self.administrator_key}",
+            f"--grpc-restricted-protocol={closed}:{ADMINISTRATOR_HEADER}={secrets.token_hex(16)}",
         ]
         for service, port in ports.items():
             command += [f"--{service}-address={host}", f"--{service}-port={port}"]

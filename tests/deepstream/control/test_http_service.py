@@ -20,6 +20,7 @@ from deepstream.control.http_service import ServiceSettings, running_service
 from deepstream.control.preview import Preview
 from deepstream.control.state import COUNTERS, GAUGES, RunState
 from deepstream.statistics import RunStatistics
+from xpnet.bench.random_messages import send_random_messages
 from xpnet.errors import UserError
 
 TOKEN = "0123456789abcdef"
@@ -187,20 +188,7 @@ def test_random_messages_do_not_harm_the_service(port: int, state: RunState) -> 
     chosen = random.Random(7)
     before = state.controls.appearance.as_dict()
     for path in ROUTES:
-        for number in range(1000 // len(ROUTES) + 1):
-            noise = bytes(chosen.randrange(256) for _ in range(chosen.randrange(200)))
-            method = chosen.choice((b"GET", b"POST", b"PUT", noise[:5]))
-            head = b"%s %s HTTP/1.%d\r\n" % (method, path.encode(), chosen.randrange(3))
-            length = b"Content-Length: %d\r\n" % chosen.randrange(100)
-            kind = b"Content-Type: application/json\r\n"
-            parts = [head, length, kind, b"\r\n", noise]
-            message = b"".join(parts[: chosen.randrange(1, 6)]) if number % 4 else noise
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-                client.sendall(message)
-                if number % 2:
-                    client.shutdown(socket.SHUT_WR)
-                    while client.recv(4096):
-                        pass
+        send_random_messages(port, path, 1000 // len(ROUTES) + 1, chosen)
     assert state.controls.appearance.as_dict() == before
     assert ask(port, "/state")[0] == 200
 
