@@ -55,6 +55,7 @@ ADDERS = (
     bench.add_faults,
     bench.add_tegrastats,
     bench_graph.add_graph_bench,
+    bench_graph.add_device,
     doctor.add_doctor,
     doctor.add_info,
     doctor.add_verify,

@@ -165,7 +165,10 @@ def decode(clip: Path) -> tuple[list[float], FrameFormat, list[bytes]]:
     step = max(1, len(arrived) // KEPT_FRAMES)
     kept: list[bytes] = []
     forms: list[FrameFormat] = []
-    pipeline, numbers = _decoding(clip, "! videoconvert ! video/x-raw,format=I420"), iter(range(10**9))
+    pipeline, numbers = (
+        _decoding(clip, "! videoconvert ! video/x-raw,format=I420"),
+        iter(range(10**9)),
+    )
 
     def keep(pad: Any, info: Any) -> Any:
         if next(numbers) % step == 0 and len(kept) < KEPT_FRAMES:
@@ -208,7 +211,9 @@ def plain_bytes(buffer: Any, caps: Any) -> bytes:
         plain = np.zeros(form.planes[-1].offset + form.planes[-1].stride * form.planes[-1].height,
                          np.uint8)  # fmt: skip
         for plane, offset, stride in zip(form.planes, offsets, strides, strict=True):
-            rows = np.ndarray((plane.height, plane.width), np.uint8, data[offset:], strides=(stride, 1))
+            rows = np.ndarray(
+                (plane.height, plane.width), np.uint8, data[offset:], strides=(stride, 1)
+            )
             target = np.ndarray((plane.height, plane.width), np.uint8, plain[plane.offset :],
                                 strides=(plane.stride, 1))  # fmt: skip
             target[...] = rows

@@ -42,7 +42,7 @@ class LiveSource:
         names = description.source_elements[: description.source_elements.index("leaky")]
         self._elements = [pipeline.get_by_name(name) for name in names if name != PACING]
         self._reconnects = RECONNECTS in description.element(names[0]).properties
-        self._last_ns = -MAX_OVERLAP_NS
+        self._last_ns, self._ended = -MAX_OVERLAP_NS, False
         self.arrived = self.lost = 0
         self._waiting: deque[int] = deque()  # addresses of the buffers in the queue, and lost ones
         self._pipeline, self._shift_ns = pipeline, 0
@@ -54,6 +54,14 @@ class LiveSource:
         fresh = pipeline.get_by_name("leaky")
         fresh.get_static_pad("sink").add_probe(kinds, self._on_arrival)
         fresh.get_static_pad("src").add_probe(kinds, self._on_departure)
+
+    def end(self) -> None:
+        """Let nothing of the source follow any more: the end of the stream is sent behind it.
+
+        A source that is started again in that moment would begin a new stream behind the end; the
+        graph then never ended, or GStreamer's queue ended the process.
+        """
+        self._ended = True
 
     def restart(self) -> None:
         """Restart the source, unless it reconnects by itself; a failure is posted as an error."""
@@ -96,6 +104,8 @@ class LiveSource:
         may start just before the last repetition of its old frame. A jump back by more is a new
         start of the time.
         """
+        if self._ended:
+            return Gst.PadProbeReturn.DROP
         if info.type & Gst.PadProbeType.EVENT_DOWNSTREAM:
             _open_segment(info)
             return Gst.PadProbeReturn.OK
