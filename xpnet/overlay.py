@@ -88,7 +88,9 @@ def draw_mask(frame: Frame, mask: Mask, style: OverlayStyle) -> None:
     draw_on_planes([Plane(frame, colour)], mask, style)
 
 
-def draw_on_planes(planes: Sequence[Plane], mask: Mask, style: OverlayStyle) -> None:
+def draw_on_planes(
+    planes: Sequence[Plane], mask: Mask, style: OverlayStyle, outline: Outline | None = None
+) -> None:
     """Draw a mask on the planes of a frame, in place.
 
     Samples that are neither below the mask nor below its contour keep their value.
@@ -97,6 +99,7 @@ def draw_on_planes(planes: Sequence[Plane], mask: Mask, style: OverlayStyle) -> 
         planes: The planes; the first has the frame's size.
         mask: H x W mask.
         style: The opacity; its colour is in the planes.
+        outline: What `outline_of` returned for this mask, if it is known already.
 
     Raises:
         ValueError: The mask does not have the frame's height and width.
@@ -104,31 +107,65 @@ def draw_on_planes(planes: Sequence[Plane], mask: Mask, style: OverlayStyle) -> 
     size = (planes[0].pixels.shape[0], planes[0].pixels.shape[1])
     if mask.shape != size:
         raise ValueError(f"mask of {mask.shape}: expected {size}, the frame's size")
+    if outline is None or outline.shape != style.shape:
+        outline = outline_of(mask, style.shape)
+    if outline is None:
+        return
+    for group in _of_one_shape(planes):
+        views = [outline.box.on(plane)[0] for plane in group]
+        subsampling = outline.box.on(group[0])[1]
+        parts = [np.ascontiguousarray(view) for view in views]
+        if style.opacity > 0 and style.shape == "fill":
+            filled = subsampled(outline.inside, subsampling)
+            for pixels, plane in zip(parts, group, strict=True):
+                mix(pixels, filled, plane.colour, style.opacity)
+        together, colour = _as_channels(parts, group)
+        closed = style.shape != "corners"
+        _outline(together, outline.lines, closed, subsampling, colour, outline.thickness)
+        drawn = parts if len(group) == 1 else cv2.split(together)
+        for view, pixels in zip(views, drawn, strict=False):  # the third channel may be unused
+            view[...] = pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What is drawn for a mask, as far as it depends on the mask alone.
+
+    Attributes:
+        shape: One of SHAPES.
+        box: The part of the frame that changes.
+        inside: The mask of that part.
+        lines: Contours or corners, in pixels of that part.
+        thickness: Width of the lines in pixels.
+    """
+
+    shape: str
+    box: EvenBox
+    inside: Mask
+    lines: Sequence[NDArray[np.int32]]
+    thickness: int
+
+
+def outline_of(mask: Mask, shape: str) -> Outline | None:
+    """Return what is drawn for a mask, or None if it is empty.
+
+    This takes a quarter of the time of drawing, and can be done before the frame is there.
+
+    Args:
+        mask: H x W mask.
+        shape: One of SHAPES.
+    """
     left, top, width, height = bounding_box(mask)
     if width == 0:
-        return
+        return None
+    size = (mask.shape[0], mask.shape[1])
     thickness = contour_thickness(size[0])
     box = even_box(
         top - thickness, left - thickness, top + height + thickness, left + width + thickness, size
     )
     inside = np.ascontiguousarray(mask[box.top : box.bottom, box.left : box.right])
-    if style.shape == "corners":
-        lines, closed = _corner_lines(inside, thickness), False
-    else:
-        lines, closed = _contours(inside, thickness), True
-    for group in _of_one_shape(planes):
-        views = [box.on(plane)[0] for plane in group]
-        subsampling = box.on(group[0])[1]
-        filled = subsampled(inside, subsampling)
-        parts = [np.ascontiguousarray(view) for view in views]
-        if style.opacity > 0 and style.shape == "fill":
-            for pixels, plane in zip(parts, group, strict=True):
-                mix(pixels, filled, plane.colour, style.opacity)
-        together, colour = _as_channels(parts, group)
-        _outline(together, lines, closed, subsampling, colour, thickness)
-        drawn = parts if len(group) == 1 else cv2.split(together)
-        for view, pixels in zip(views, drawn, strict=False):  # the third channel may be unused
-            view[...] = pixels
+    find = _corner_lines if shape == "corners" else _contours
+    return Outline(shape, box, inside, find(inside, thickness), thickness)
 
 
 def bounding_box(mask: Mask) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,15 +175,17 @@ class _Delays:
             on, off = (self._run(OVERLAY, enabled) for enabled in (True, False))
             rounds.append({"on": on, "off": off})
 
-        def middle(read: Callable[[dict[str, Any]], float]) -> float:
-            return round(median(read(one) for one in rounds), 2)
+        def middle(state: str, times: str) -> dict[str, float]:
+            found = [one[state][times] for one in rounds]
+            return {p: round(median(times[p] for times in found), 2) for p in PERCENTILES}
 
+        added = [one["on"]["glass_ms"]["p50"] - one["off"]["glass_ms"]["p50"] for one in rounds]
         return {
             "rounds": rounds,
-            "on_ms": {p: middle(lambda r, p=p: r["on"]["glass_ms"][p]) for p in PERCENTILES},
-            "off_ms": {p: middle(lambda r, p=p: r["off"]["glass_ms"][p]) for p in PERCENTILES},
-            "added_ms": middle(lambda r: r["on"]["glass_ms"]["p50"] - r["off"]["glass_ms"]["p50"]),
-            "overlay_ms": {p: middle(lambda r, p=p: r["on"]["latency_ms"][p]) for p in PERCENTILES},
+            "on_ms": middle("on", "glass_ms"),
+            "off_ms": middle("off", "glass_ms"),
+            "added_ms": round(median(added), 2),
+            "overlay_ms": middle("on", "latency_ms"),
         }
 
     def of_chain(self, chain: str) -> dict[str, Any]:

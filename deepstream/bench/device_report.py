@@ -134,9 +134,14 @@ def _false_marks(report: dict[str, Any]) -> list[str]:
             f"| {row['marks_per_minute']:g} | {row['lasting_per_minute']:g} |"
         )
     short = [
-        "The built-in example is five seconds of one examination: a rate a minute of so short a clip "
-        "says little. Give longer clips with `--without-polyps`.",
+        "The built-in example is five seconds of one examination, too short for a rate. Give "
+        "longer clips with `--without-polyps`.",
         "",
     ]
     built_in = any(row["built_in"] for row in report["false_marks"])
-    return [*lines, "", *(short if built_in else [])]
+    counted = [
+        "Mode `every`: each frame shows its own mask. Every drawn area counts, however small. A "
+        "mark that moves, or is away for up to half a second, is counted once.",
+        "",
+    ]
+    return [*lines, "", *counted, *(short if built_in else [])]

@@ -93,8 +93,8 @@ def bench_graph(settings: GraphBenchSettings) -> dict[str, Any]:
         settings: What is measured.
 
     Returns:
-        The report: `parts`, `runs`, `tracer`, `delay` and `copies` are lists of rows; `skipped` says
-        what could not be measured, and why.
+        The report: `parts`, `runs`, `tracer`, `delay` and `copies` are lists of rows; `skipped`
+        says what could not be measured, and why.
 
     Raises:
         UserError: The clip or the model cannot be used.

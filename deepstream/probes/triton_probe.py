@@ -20,7 +20,7 @@ from deepstream.probes.video_frame import FormatReader
 from xpnet.card import Card
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
-from xpnet.overlay import draw_on_planes
+from xpnet.overlay import draw_on_planes, outline_of
 from xpnet.signs import (
     ASSISTANT,
     NO_SIGNAL,
@@ -106,8 +106,10 @@ class MaskProbes(Probes):
         chosen = self.controls.appearance.threshold
         threshold = card.threshold if chosen is None else chosen
         mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
+        # In mode `latest` this thread is not the picture's, which then only draws.
+        outline = outline_of(mask, self.controls.appearance.style.shape)
         self.statistics.mask_s.append(time.monotonic() - started)
-        return Segmentation(mask, submitted.timestamp_ns, probabilities)
+        return Segmentation(mask, submitted.timestamp_ns, probabilities, outline)
 
     def _draw(self, pad: Any, info: Any, segmentation: Segmentation) -> None:
         """Draw a mask and, if wanted, the sign that the assistant works."""
@@ -121,7 +123,8 @@ class MaskProbes(Probes):
         if segmentation.has_polyp or shown.signs:
             stamp, started = timestamp_ns(info) or 0, time.monotonic()
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
-                draw_on_planes(frame.planes(shown.style.colour), segmentation.mask, shown.style)
+                planes = frame.planes(shown.style.colour)
+                draw_on_planes(planes, segmentation.mask, shown.style, segmentation.outline)
                 if shown.signs:
                     draw_ready(frame.planes, (self.height, self.width), stamp)
             self.statistics.overlay_s.append(time.monotonic() - started)

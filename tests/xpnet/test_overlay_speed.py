@@ -13,6 +13,7 @@ from xpnet.overlay import (
     _contours,
     bounding_box,
     draw_on_planes,
+    outline_of,
     subsampled,
 )
 
@@ -51,8 +52,8 @@ def test_two_planes_drawn_together_are_as_each_drawn_alone(shape: str, kind: typ
     random = np.random.default_rng(5)
     luma = random.integers(0, 256, (405, 721)).astype(kind)
     chroma = [random.integers(0, 256, (203, 361)).astype(kind) for _ in range(2)]
-    together = [Plane(luma.copy(), (180,)),
-                *(Plane(c.copy(), (n,)) for c, n in zip(chroma, (160, 20), strict=True))]  # fmt: skip
+    both = [Plane(c.copy(), (n,)) for c, n in zip(chroma, (160, 20), strict=True)]
+    together = [Plane(luma.copy(), (180,)), *both]
     draw_on_planes(together, mask, style)
     for number, value in ((1, 160), (2, 20)):
         pair = [Plane(luma.copy(), (180,)), Plane(chroma[number - 1].copy(), (value,))]
@@ -60,6 +61,19 @@ def test_two_planes_drawn_together_are_as_each_drawn_alone(shape: str, kind: typ
         np.testing.assert_array_equal(together[number].pixels, pair[1].pixels)
         np.testing.assert_array_equal(together[0].pixels, pair[0].pixels)
         assert (pair[1].pixels != chroma[number - 1]).any()
+
+
+@pytest.mark.parametrize("shape", ["fill", "contour", "corners"])
+def test_known_outline_draws_the_same(shape: str) -> None:
+    mask, style = random_mask(404, 720, 3), OverlayStyle(shape=shape)
+    alone, known, other = (np.full((404, 720), 90, np.uint8) for _ in range(3))
+    draw_on_planes([Plane(alone, (180,))], mask, style)
+    draw_on_planes([Plane(known, (180,))], mask, style, outline_of(mask, shape))
+    draw_on_planes([Plane(other, (180,))], mask, style, outline_of(mask, "corners"))
+    np.testing.assert_array_equal(known, alone)
+    np.testing.assert_array_equal(other, alone)  # made for another style, so it is made again
+    assert (alone != 90).any()
+    assert outline_of(np.zeros((40, 64), np.uint8), shape) is None
 
 
 def test_drawn_contour_is_within_its_tolerance_of_the_mask() -> None:

@@ -263,8 +263,8 @@ def faults(args: argparse.Namespace) -> int:
 def bench(_args: argparse.Namespace) -> int:
     """Refuse `xpnet bench` without the name of a benchmark."""
     raise UserError(
-        "bench: expected graph, device, server, network, soak, faults, roofline or tegrastats after "
-        "it"
+        "bench: expected graph, device, server, network, soak, faults, roofline or tegrastats "
+        "after it"
     )
 
 

@@ -62,7 +62,13 @@ def _add_backend_and_files(p: argparse.ArgumentParser, plot: bool = True) -> Non
     p.add_argument("--model", default=DEFAULT_MODEL, help="(default: %(default)s)")
     add_repository(p)
     p.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
-    p.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables")
+    p.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="write the tables; if FILE has lines <!-- bench NAME --> and <!-- end NAME -->, with "
+        "NAME graph or device, replace only what is between them",
+    )
     if plot:
         p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
 
@@ -86,7 +92,7 @@ def graph(args: argparse.Namespace) -> int:
             only=tuple(args.only),
         )
     )
-    _write(args, report, as_markdown(report))
+    _write(args, report, as_markdown(report), "graph")
     if args.plot:
         draw(report, args.plot)
     return 0
@@ -105,12 +111,28 @@ def _check_files(args: argparse.Namespace) -> None:
         check_figure(plot)
 
 
-def _write(args: argparse.Namespace, report: dict[str, Any], table: str) -> None:
+def _write(args: argparse.Namespace, report: dict[str, Any], table: str, name: str) -> None:
     print(table, end="")
     if args.json:
         write_text(args.json, json.dumps(report, indent=2) + "\n")
     if args.markdown:
-        write_text(args.markdown, table)
+        exists = args.markdown.exists()
+        page = args.markdown.read_text(encoding="utf-8") if exists else ""
+        write_text(args.markdown, with_section(page, name, table))
+
+
+def with_section(page: str, name: str, table: str) -> str:
+    """Return a page with a table between the two lines of comments for it.
+
+    Args:
+        page: The page; without both lines, the table replaces all of it.
+        name: `graph` or `device`.
+        table: Markdown.
+    """
+    begin, end = f"<!-- bench {name} -->\n", f"<!-- end {name} -->"
+    before, found, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    return f"{before}{begin}\n{table}\n{end}{after}" if found and found_end else table
 
 
 def add_device(commands: Any) -> None:
@@ -128,8 +150,8 @@ def add_device(commands: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="scores of `xpnet evaluate --json`, one file for each data set; repeat (default: those "
-        "of the model's card)",
+        help="scores of `xpnet evaluate --json`, one file for each data set; repeat (default: "
+        "those of the model's card)",
     )
     p.add_argument("--data", type=Path, help="data set: score the model on it, as `xpnet evaluate`")
     p.add_argument("--split", help="of --data: train, val or test (default: all frames)")
@@ -176,7 +198,7 @@ def device(args: argparse.Namespace) -> int:
             repository=args.repository,
         )
     )
-    _write(args, report, as_markdown(report))
+    _write(args, report, as_markdown(report), "device")
     return 2 if report.get("pixels", {}).get("different_outside") else 0
 
 
