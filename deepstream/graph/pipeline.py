@@ -219,6 +219,8 @@ class Graph:
         Args:
             failed_element: An element that blocks the stream; the end is sent behind it.
         """
+        if self.live is not None:
+            self.live.finish()
         blocked = self.description.upstream(failed_element) if failed_element else set()
         pads = [(link.target, link.target_pad or "sink") for link in self.description.links
                 if link.source == failed_element]  # fmt: skip

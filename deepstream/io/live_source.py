@@ -45,6 +45,7 @@ class LiveSource:
         self._last_ns = -MAX_OVERLAP_NS
         self.arrived = self.lost = 0
         self._waiting: deque[int] = deque()  # addresses of the buffers in the queue, and lost ones
+        self._finished = False
         self._pipeline, self._shift_ns = pipeline, 0
         kinds = Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM
         pacing = pipeline.get_by_name(PACING)
@@ -55,9 +56,17 @@ class LiveSource:
         fresh.get_static_pad("sink").add_probe(kinds, self._on_arrival)
         fresh.get_static_pad("src").add_probe(kinds, self._on_departure)
 
+    def finish(self) -> None:
+        """Let nothing of the source pass any more; call it before the end of stream is sent.
+
+        A source that starts again would undo the end of stream, and GStreamer's queue was seen to
+        end the process then (gst_queue_leak_downstream: assertion failed).
+        """
+        self._finished = True
+
     def restart(self) -> None:
         """Restart the source, unless it reconnects by itself; a failure is posted as an error."""
-        if self._reconnects:
+        if self._reconnects or self._finished:
             return
         for element in self._elements:
             element.set_state(Gst.State.NULL)
@@ -96,6 +105,8 @@ class LiveSource:
         may start just before the last repetition of its old frame. A jump back by more is a new
         start of the time.
         """
+        if self._finished:
+            return Gst.PadProbeReturn.DROP
         if info.type & Gst.PadProbeType.EVENT_DOWNSTREAM:
             _open_segment(info)
             return Gst.PadProbeReturn.OK
