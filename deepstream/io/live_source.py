@@ -6,11 +6,11 @@ queue; the player decides what follows.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from deepstream.graph.description import Description
 from deepstream.gstreamer import Gst
+from deepstream.io.queue_losses import QueueLosses
 from deepstream.probes.pixels import (
     buffer_address,
     replace_event,
@@ -33,8 +33,6 @@ class LiveSource:
     """The elements of a pipeline before the queue `leaky`.
 
     Attributes:
-        arrived: Number of frames that the source has delivered.
-        lost: Number of them that the queue dropped, because the graph was slower.
         repeats: Whether a stream that ended is played again.
     """
 
@@ -43,8 +41,7 @@ class LiveSource:
         self._elements = [pipeline.get_by_name(name) for name in names if name != PACING]
         self._reconnects = RECONNECTS in description.element(names[0]).properties
         self._last_ns = -MAX_OVERLAP_NS
-        self.arrived = self.lost = 0
-        self._waiting: deque[int] = deque()  # addresses of the buffers in the queue, and lost ones
+        self._losses = QueueLosses()
         self._finished = False
         self._pipeline, self._shift_ns = pipeline, 0
         kinds = Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM
@@ -55,6 +52,16 @@ class LiveSource:
         fresh = pipeline.get_by_name("leaky")
         fresh.get_static_pad("sink").add_probe(kinds, self._on_arrival)
         fresh.get_static_pad("src").add_probe(kinds, self._on_departure)
+
+    @property
+    def arrived(self) -> int:
+        """Number of frames that the source has delivered."""
+        return self._losses.arrived
+
+    @property
+    def lost(self) -> int:
+        """Number of them that the queue dropped, because the graph was slower."""
+        return self._losses.lost
 
     def finish(self) -> None:
         """Let nothing of the source pass any more; call it before the end of stream is sent.
@@ -88,8 +95,7 @@ class LiveSource:
 
     def _on_arrival(self, pad: Any, info: Any) -> Any:
         if info.type & Gst.PadProbeType.BUFFER:
-            self.arrived += 1
-            self._waiting.append(buffer_address(info))
+            self._losses.arrive(buffer_address(info))
             return Gst.PadProbeReturn.OK
         if info.get_event().type != Gst.EventType.EOS:
             return Gst.PadProbeReturn.OK
@@ -110,7 +116,7 @@ class LiveSource:
         if info.type & Gst.PadProbeType.EVENT_DOWNSTREAM:
             _open_segment(info)
             return Gst.PadProbeReturn.OK
-        self._count_lost(buffer_address(info))
+        self._losses.leave(buffer_address(info))
         stamp = timestamp_ns(info)
         if stamp is None:
             return Gst.PadProbeReturn.DROP
@@ -119,16 +125,6 @@ class LiveSource:
             return Gst.PadProbeReturn.DROP
         self._last_ns = running_ns
         return Gst.PadProbeReturn.OK
-
-    def _count_lost(self, address: int) -> None:
-        """Count the frames that arrived before the one that leaves now and did not leave.
-
-        The queue keeps the order. A repetition of the last frame never arrived.
-        """
-        if address not in self._waiting:
-            return
-        while self._waiting.popleft() != address:
-            self.lost += 1
 
 
 def _open_segment(info: Any) -> None:
