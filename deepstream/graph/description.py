@@ -126,8 +126,8 @@ def _word(key: str, value: str) -> str:
 
 Table = Mapping[str, tuple[ElementSpec, ...]]
 """Rows by stage: `source.KIND`, `frame`, `inference.MODE`, `overlay`, `encoder.KIND`,
-`sink.KIND`; `shown` with a preview; `recorded` with a recorder; and those of branches, `branch.NAME` from the element NAME, and
-`sound`."""
+`sink.KIND`; `shown` with a preview; `recorded` with a recorder; and those of branches,
+`branch.NAME` from the element NAME, and `sound`."""
 
 
 def assemble_description(
