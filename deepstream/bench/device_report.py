@@ -84,8 +84,8 @@ def _marks_delay(report: dict[str, Any]) -> list[str]:
     return [
         "### 3. The delay of the video due to the marks",
         "",
-        f"A live picture of {report['size']}, mode `latest`. Runs of {report['seconds']:g} s with the "
-        f"assistant on and off, alternately; medians over {len(found['rounds'])} of each.",
+        f"A live picture of {report['size']}, mode `latest`. Runs of {report['seconds']:g} s with "
+        f"the assistant on and off, alternately; medians over {len(found['rounds'])} of each.",
         "",
         "| | ms, p50 / p95 / p99 |",
         "|---|---|",
