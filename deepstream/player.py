@@ -184,9 +184,6 @@ class _Player:
         if message.type == Gst.MessageType.ERROR:
             self._handle_error(message)
         elif message.has_name(ENDED) and not self.disconnected:
-            # At the end of a run its source ends, too; a restart would send frames behind the end.
-            if self.ending is not Ending.COMPLETE:
-                return False
             if self.graph.live is not None and self.graph.live.repeats:
                 self.graph.live.restart()
             else:

@@ -24,6 +24,7 @@ from deepstream.player import OnMessage, play
 from deepstream.probes.base import MAX_MASK_AGE_S
 from deepstream.probes.polyp_results import OnPolyps, PolypResults
 from deepstream.probes.triton_probe import MODES
+from deepstream.recording.recorder import Recorder, RecordSettings
 from deepstream.run_summary import summarize
 from xpnet.errors import UserError
 from xpnet.files import check_distinct, check_writable, replacing, write_text
@@ -50,6 +51,7 @@ class RunSettings:
         max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than the frame.
         signs: Whether signs on the picture show if the assistant works; None: in mode `latest`.
         control: Where the run can be watched and controlled by HTTP; None: nowhere.
+        record: What may be recorded beside the output, and where; None: nothing.
         json: Where to write the summary; None writes none.
         polyps: Where to write the polyps of each frame as JSON lines; None writes none.
         platform: Plain GStreamer or DeepStream, with its own settings.
@@ -67,6 +69,7 @@ class RunSettings:
     max_mask_age_s: float = MAX_MASK_AGE_S
     signs: bool | None = None
     control: ControlSettings | None = None
+    record: RecordSettings | None = None
     json: Path | None = None
     polyps: Path | None = None
     platform: GStreamerSettings | DeepStreamSettings = field(default_factory=GStreamerSettings)
@@ -120,21 +123,38 @@ def run(
         signs = settings.mode == "latest" if settings.signs is None else settings.signs
         controls = open_controls(Appearance(style=settings.style, signs=signs), settings.control)
         preview = Preview() if settings.control else None
-        drawing = Drawing(controls, on_mask, results, settings.max_mask_age_s, preview)
+        recorder = open_recorder(settings.record, stack)
+        drawing = Drawing(controls, on_mask, results, settings.max_mask_age_s, preview, recorder)
         opened = stack.enter_context(platform.open(source, output, model, drawing))
         if settings.control is not None and preview is not None:
             facts = {
                 "model": model.name,
                 "mode": settings.mode,
                 "platform": platform.name,
-                "recording": output.kind == "file",
+                "output": output.kind,
             }
-            stack.enter_context(running_control(settings.control, controls, preview, opened, facts))
+            stack.enter_context(
+                running_control(settings.control, controls, preview, recorder, opened, facts)
+            )
         outcome = play(source, output, opened.probes, opened.describe, on_message)
     summary = summarize(source, output, platform, opened, outcome, model.name, settings.mode)
     if settings.json is not None:
         write_text(settings.json, json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+def open_recorder(settings: RecordSettings | None, stack: ExitStack) -> Recorder | None:
+    """Return the recorder of a run, or None without settings.
+
+    Args:
+        settings: What may be recorded.
+        stack: Completes what is being written when it closes.
+    """
+    if settings is None:
+        return None
+    recorder = Recorder(settings)
+    stack.callback(recorder.close)
+    return recorder
 
 
 def open_platform(settings: GStreamerSettings | DeepStreamSettings, mode: str) -> Platform:

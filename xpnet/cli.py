@@ -32,6 +32,7 @@ ADDERS = (
     run.add_run,
     run.add_graph,
     control.add_set,
+    control.add_record,
     serve.add_serve,
     evaluate.add_evaluate,
     evaluate.add_panel,

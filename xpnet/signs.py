@@ -24,7 +24,7 @@ ASSISTANT = {
     NO_SIGNAL: "not available",
 }
 """The state of the assistant that a notice shows."""
-BLACK, GREEN, AMBER = (0, 0, 0), (60, 220, 90), (255, 190, 0)
+BLACK, GREEN, AMBER, RED = (0, 0, 0), (60, 220, 90), (255, 190, 0), (255, 80, 80)
 BACKGROUND_OPACITY = 0.7
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 BLINK_NS = 1_000_000_000
@@ -58,6 +58,23 @@ def draw_ready(planes_of: PlanesOf, size: tuple[int, ...], time_ns: int) -> None
     if time_ns // BLINK_NS % 2 == 0:
         dot = _dot(size[0])
         _stamp(planes_of(GREEN), dot, *sign_position(size), 1.0)
+
+
+def draw_recording(planes_of: PlanesOf, text: str, size: tuple[int, ...]) -> None:
+    """Draw a text in red on a dark box in the upper right corner, in place.
+
+    Args:
+        planes_of: Returns the frame's planes for a colour.
+        text: A few words, such as REC.
+        size: Height and width of the frame in pixels.
+    """
+    box, letters = _text_masks(text, size[0])
+    top, margin = sign_position(size)
+    left = (size[1] - margin - box.shape[1]) // 2 * 2
+    if top + box.shape[0] > size[0] or left < 0:
+        return  # a frame that is smaller than its sign
+    _stamp(planes_of(BLACK), box, top, left, BACKGROUND_OPACITY)
+    _stamp(planes_of(RED), letters, top, left, 1.0)
 
 
 def sign_position(size: tuple[int, ...]) -> tuple[int, int]:

@@ -40,10 +40,9 @@ def _algorithm(report: dict[str, Any]) -> list[str]:
             f"| {row['found']} of {row['polyps']} | {_number(row['sensitivity'])} "
             f"| {_number(row['false_areas'])} | {marked.strip()} |"
         )
-    origin = (
-        "the model's card, recorded there by" if report["algorithm_from"] == "card" else "files of"
-    )
-    return [*lines, "", f"From {origin} `xpnet evaluate`. Threshold {report['threshold']:g}.", ""]
+    by_card = report["algorithm_from"] == "card"
+    card = "the model's card, recorded there by " if by_card else ""
+    return [*lines, "", f"From {card}`xpnet evaluate`. Threshold {report['threshold']:g}.", ""]
 
 
 def _number(value: float | None) -> str:
@@ -85,8 +84,8 @@ def _marks_delay(report: dict[str, Any]) -> list[str]:
     return [
         "### 3. The delay of the video due to the marks",
         "",
-        f"A live picture of {report['size']}, mode `latest`; medians of {len(found['rounds'])} "
-        f"alternating runs of {report['seconds']:g} s.",
+        f"A live picture of {report['size']}, mode `latest`. Runs of {report['seconds']:g} s with "
+        f"the assistant on and off, alternately; medians over {len(found['rounds'])} of each.",
         "",
         "| | ms, p50 / p95 / p99 |",
         "|---|---|",

@@ -14,16 +14,19 @@ from xpnet.errors import UserError
 TIMEOUT_S = 5.0
 
 
-def request(address: str, token: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
+def request(
+    address: str, token: str, values: Mapping[str, Any] | None, route: str = "settings"
+) -> dict[str, Any]:
     """Change settings of a run, or read its state.
 
     Args:
         address: HOST:PORT of its service.
         token: The service's token; empty for none.
         values: New settings; None to read the state.
+        route: Where values go: `settings` or `recorder`.
 
     Returns:
-        The settings after the change, or the state.
+        What the route answers, such as the settings after the change; or the state.
 
     Raises:
         UserError: No run answers, or it refuses the request.
@@ -31,7 +34,7 @@ def request(address: str, token: str, values: Mapping[str, Any] | None) -> dict[
     headers = {"Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    path, body = ("state", None) if values is None else ("settings", json.dumps(values).encode())
+    path, body = ("state", None) if values is None else (route, json.dumps(values).encode())
     asked = urllib.request.Request(f"http://{address}/{path}", body, headers)
     try:
         with open_directly(asked, TIMEOUT_S) as answer:

@@ -72,7 +72,7 @@ class Controls:
             after = self.appearance.as_dict()
             changes = {k: [before[k], after[k]] for k in after if before[k] != after[k]}
             if changes:
-                self._note(changes, source)
+                self.note({"changes": changes}, source)
                 self._save(after)
             return self.appearance
 
@@ -86,16 +86,16 @@ class Controls:
         except (OSError, UserError) as error:
             log.warning("%s: the settings are not saved: %s", self.file, error)
 
-    def _note(self, changes: dict[str, list[Any]], source: str) -> None:
-        """Append a line to the audit trail."""
-        line = json.dumps(
-            {
-                "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-                "by": source,
-                "changes": changes,
-            }
-        )
-        log.info("settings changed: %s", line)
+    def note(self, what: Mapping[str, Any], source: str) -> None:
+        """Append a line to the audit trail.
+
+        Args:
+            what: What was done, such as `{"recording": "start"}`.
+            source: Who did it: `key`, `http`.
+        """
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        line = json.dumps({"time": now, "by": source, **what})
+        log.info("audit: %s", line)
         if self.file is None:
             return
         trail = self.file.with_suffix(".audit.jsonl")

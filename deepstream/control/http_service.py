@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 from deepstream.control.preview import Preview
+from deepstream.control.recording import act
 from deepstream.control.state import RunState
 from xpnet.addresses import LOOPBACK
 from xpnet.errors import UserError
@@ -119,7 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._route(routes, url.path)
 
     def do_POST(self) -> None:
-        self._route({"/settings": self._change}, urlsplit(self.path).path)
+        routes = {"/settings": self._change, "/recorder": self._record}
+        self._route(routes, urlsplit(self.path).path)
 
     def _route(self, routes: dict[str, Callable[[], None]], path: str) -> None:
         if not self._host_is_ours():
@@ -132,25 +134,50 @@ class _Handler(BaseHTTPRequestHandler):
             routes[path]()
 
     def _change(self) -> None:
-        """Change settings; only JSON is accepted, which a form of another site cannot send."""
+        values = self._json_body()
+        if values is None:
+            return
+        try:
+            shown = self.state.controls.change(values, "http")
+        except UserError as error:
+            self._fail(HTTPStatus.BAD_REQUEST, str(error))
+            return
+        self._send_json(HTTPStatus.OK, shown.as_dict())
+
+    def _record(self) -> None:
+        """Start or stop a recording, keep the last seconds, or save a still."""
+        values = self._json_body()
+        if values is None:
+            return
+        try:
+            answer = act(values, self.state, self.preview, "http")
+        except UserError as error:
+            self._fail(HTTPStatus.CONFLICT, str(error))
+            return
+        self._send_json(HTTPStatus.OK, answer)
+
+    def _json_body(self) -> dict[str, Any] | None:
+        """Return the object sent, or None after an error was answered.
+
+        Only JSON is accepted, which a form of another site cannot send.
+        """
         kind = self.headers.get("Content-Type", "").partition(";")[0].strip()
         length = self.headers.get("Content-Length", "")
         if kind != JSON:
             self._fail(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"expected Content-Type: {JSON}")
-            return
+            return None
         if not (length.isascii() and length.isdigit() and int(length) <= MAX_BODY):
             self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                        f"expected Content-Length of at most {MAX_BODY}")  # fmt: skip
-            return
+            return None
         try:
             values = json.loads(self.rfile.read(int(length)))
             if not isinstance(values, dict):
                 raise ValueError("expected an object")
-            shown = self.state.controls.change(values, "http")
-        except (ValueError, RecursionError, UserError) as error:
+        except (ValueError, RecursionError) as error:
             self._fail(HTTPStatus.BAD_REQUEST, str(error))
-            return
-        self._send_json(HTTPStatus.OK, shown.as_dict())
+            return None
+        return values
 
     def _health(self) -> None:
         state = self.state.as_dict()

@@ -15,6 +15,7 @@ from deepstream.control.http_service import ServiceSettings, running_service
 from deepstream.control.preview import Preview
 from deepstream.control.state import RunState
 from deepstream.platforms.base import OpenPlatform
+from deepstream.recording.recorder import Recorder
 
 log = logging.getLogger("xpnet.control")
 
@@ -51,6 +52,7 @@ def running_control(
     settings: ControlSettings,
     controls: Controls,
     preview: Preview,
+    recorder: Recorder | None,
     opened: OpenPlatform,
     facts: dict[str, Any],
 ) -> Iterator[None]:
@@ -60,11 +62,12 @@ def running_control(
         settings: How the run is controlled.
         controls: Its choices.
         preview: Copies frames.
+        recorder: Records what is shown, or None.
         opened: The platform with its probes.
         facts: What the state says of the run and does not change.
     """
     facts = {**facts, "model_threshold": opened.card.threshold}
-    state = RunState(opened.probes.statistics, controls, opened.incidents, facts)
+    state = RunState(opened.probes.statistics, controls, opened.incidents, facts, recorder)
     with running_service(settings.service, state, preview) as (host, port):
         log.warning("control: http://%s:%d/", host, port)
         yield

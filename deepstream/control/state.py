@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepstream.control.controls import Controls
+from deepstream.recording.recorder import Recorder
 from deepstream.statistics import RECENT, RunStatistics, percentiles_ms
 from xpnet.host.processes import resident_bytes
 
@@ -34,6 +35,13 @@ GAUGES = {
     "resident_memory_bytes": "Memory of this process.",
     "cpu_seconds": "Processor time of this process.",
 }
+RECORDER = {
+    "recording": ("gauge", "1 if a recording runs."),
+    "failures": ("counter", "Recordings that ended by a failure."),
+    "frames_left_out": ("counter", "Frames that encoder or disk were too slow for."),
+    "disk_free_bytes": ("gauge", "Free space of the disk with the recordings."),
+}
+"""Type and help text of what `--record` adds, by the name in the state."""
 SUMMARIES = {
     "latency": "Milliseconds that drawing adds to a frame (mode every: with inference).",
     "inference": "Milliseconds from request to result.",
@@ -50,12 +58,14 @@ class RunState:
         controls: What the user chose.
         incidents: Counts of what happened to inference.
         facts: What does not change: model, mode, platform, size of the network and of the frames.
+        recorder: Records what is shown, or None.
     """
 
     statistics: RunStatistics
     controls: Controls
     incidents: Callable[[], Mapping[str, int]]
     facts: Mapping[str, Any]
+    recorder: Recorder | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the state for JSON."""
@@ -81,6 +91,7 @@ class RunState:
             "latency_ms": percentiles_ms(counts.latency_s, RECENT),
             "inference_ms": percentiles_ms(counts.inference_s, RECENT),
             "mask_age_ms": percentiles_ms(counts.mask_age_s, RECENT),
+            "recorder": None if self.recorder is None else self.recorder.status(),
             "settings": self.controls.appearance.as_dict(),
             **self.facts,
         }
@@ -99,6 +110,11 @@ class RunState:
         lines = []
         for name, text in COUNTERS.items():
             lines += _metric(f"xpnet_{name}_total", "counter", text, values[name])
+        recorder = state["recorder"] or {}
+        for name, (kind, text) in RECORDER.items():
+            if recorder.get(name) is not None:
+                ending = "_total" if kind == "counter" else ""
+                lines += _metric(f"xpnet_recorder_{name}{ending}", kind, text, int(recorder[name]))
         for name, text in GAUGES.items():
             if values[name] is not None:
                 lines += _metric(f"xpnet_{name}", "gauge", text, values[name])

@@ -126,8 +126,8 @@ def _word(key: str, value: str) -> str:
 
 Table = Mapping[str, tuple[ElementSpec, ...]]
 """Rows by stage: `source.KIND`, `frame`, `inference.MODE`, `overlay`, `encoder.KIND`,
-`sink.KIND`; `shown` with a preview; and those of branches, `branch.NAME` from the element NAME, and
-`sound`."""
+`sink.KIND`; `shown` with a preview; `recorded` with a recorder; and those of branches,
+`branch.NAME` from the element NAME, and `sound`."""
 
 
 def assemble_description(
@@ -140,6 +140,7 @@ def assemble_description(
     values: Mapping[str, str],
     sound: bool = False,
     preview: bool = False,
+    recorder: bool = False,
 ) -> Description:
     """Describe a graph from a kind of source to a kind of sink.
 
@@ -153,6 +154,7 @@ def assemble_description(
         values: Values of the placeholders.
         sound: Whether to add the audio branch.
         preview: Whether to add the branch with the frames as they are shown.
+        recorder: Whether to add the branch that encodes them for recording.
 
     Raises:
         UserError: The platform has no such source, mode or sink.
@@ -160,6 +162,8 @@ def assemble_description(
     stages = [f"source.{source}", "frame", f"inference.{mode}", "overlay"]
     if preview:
         stages.append("shown")
+    if recorder:
+        stages.append("recorded")
     if sink not in UNENCODED:
         stages.append(f"encoder.{encoder}")
     stages.append(f"sink.{sink}")

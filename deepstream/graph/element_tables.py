@@ -11,7 +11,9 @@
     sink.KIND       file, screen, drm (a Jetson's screen without a desktop), none, or RTP for
                     the RTSP server
     shown           with a preview: the tee to its branch
-    branch.NAME     branch from the element NAME: inference beside the picture's path, preview
+    recorded        with a recorder: the tee to its branch
+    branch.NAME     branch from the element NAME: inference beside the picture's path, preview,
+                    recording
     sound           audio branch into the muxer; on DeepStream as it is stored in the file
 
 Names and properties are NVIDIA's and GStreamer's. tests/deepstream/graph/known_elements.py lists
@@ -110,6 +112,22 @@ TO_ENCODER = (
     ElementSpec("capsfilter", properties={"caps": "video/x-raw,format={encoded_formats}"}),
 )
 
+# Encodes for deepstream.recording, only while frames are let in.
+RECORDED = (
+    ElementSpec("queue", "recorded_queue",
+                {"leaky": "downstream", "max-size-buffers": "8", **UNBOUNDED}),
+    ElementSpec("valve", "recorded_valve",
+                {"drop": "true", "drop-mode": "forward-sticky-events"}),
+    *TO_ENCODER,
+    ElementSpec("x264enc", "recorded_encoder",
+                {**X264_LIVE, "key-int-max": "25", "speed-preset": "superfast"}),
+    ElementSpec("h264parse"),
+    ElementSpec("capsfilter", properties={"caps": "video/x-h264,stream-format=avc,alignment=au"}),
+    ElementSpec("appsink", "recorded_frames",
+                {"sync": "false", "async": "false", "emit-signals": "true",
+                 "enable-last-sample": "false"}),
+)  # fmt: skip
+
 GSTREAMER_TABLE: Table = {
     "source.file": DECODED_FILE,
     # Rotate as the metadata says. Only there: videoflip does not accept every format.
@@ -173,6 +191,8 @@ GSTREAMER_TABLE: Table = {
     ),
     "shown": (SHOWN,),
     "branch.shown": (PREVIEW_QUEUE, PREVIEW_SINK),
+    "recorded": (ElementSpec("tee", "recorded"),),
+    "branch.recorded": RECORDED,
     "encoder.software": (*TO_ENCODER, ElementSpec("x264enc", "encoder", X264_FILE)),
     "encoder.software-live": (*TO_ENCODER, ElementSpec("x264enc", "encoder", X264_LIVE)),
     "sink.file": FILE,

@@ -76,6 +76,7 @@ def describe_graph(
     hardware_encoder: bool = False,
     interval: int = 0,
     preview: bool = False,
+    recorder: bool = False,
 ) -> Description:
     """Describe the graph of a platform.
 
@@ -89,6 +90,7 @@ def describe_graph(
         hardware_encoder: Whether to encode with NVENC; DeepStream only.
         interval: Frames that nvinferserver skips after each frame; DeepStream only.
         preview: Whether to add the branch for the HTTP service.
+        recorder: Whether to add the branch for recording.
 
     Raises:
         UserError: The platform has no such source, mode or sink.
@@ -127,7 +129,16 @@ def describe_graph(
         encoder += "-live"
     sound = sink_kind == "file" and has_output_audio(platform, source, sink.muxer)
     return assemble_description(
-        platform, TABLES[platform], kind, sink_kind, mode, encoder, values, sound, preview
+        platform,
+        TABLES[platform],
+        kind,
+        sink_kind,
+        mode,
+        encoder,
+        values,
+        sound,
+        preview,
+        recorder,
     )
 
 
@@ -207,6 +218,8 @@ class Graph:
             pad.add_probe(Gst.PadProbeType.BUFFER, self._record_sound_time)
         if source.kind in ("file", LIVE_FILE) and description.platform == GSTREAMER:
             keep_colour_tags(self.pipeline, source.colours.untagged)
+        if probes.recorder is not None:
+            probes.recorder.attach(self.pipeline, probes.statistics)
         self.live = LiveSource(self.pipeline, description) if source.is_live else None
 
     def element(self, name: str) -> Any:
@@ -220,7 +233,7 @@ class Graph:
             failed_element: An element that blocks the stream; the end is sent behind it.
         """
         if self.live is not None:
-            self.live.end()
+            self.live.finish()
         blocked = self.description.upstream(failed_element) if failed_element else set()
         pads = [(link.target, link.target_pad or "sink") for link in self.description.links
                 if link.source == failed_element]  # fmt: skip

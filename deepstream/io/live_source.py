@@ -6,11 +6,11 @@ queue; the player decides what follows.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from deepstream.graph.description import Description
 from deepstream.gstreamer import Gst
+from deepstream.io.queue_losses import QueueLosses
 from deepstream.probes.pixels import (
     buffer_address,
     replace_event,
@@ -33,8 +33,6 @@ class LiveSource:
     """The elements of a pipeline before the queue `leaky`.
 
     Attributes:
-        arrived: Number of frames that the source has delivered.
-        lost: Number of them that the queue dropped, because the graph was slower.
         repeats: Whether a stream that ended is played again.
     """
 
@@ -42,9 +40,9 @@ class LiveSource:
         names = description.source_elements[: description.source_elements.index("leaky")]
         self._elements = [pipeline.get_by_name(name) for name in names if name != PACING]
         self._reconnects = RECONNECTS in description.element(names[0]).properties
-        self._last_ns, self._ended = -MAX_OVERLAP_NS, False
-        self.arrived = self.lost = 0
-        self._waiting: deque[int] = deque()  # addresses of the buffers in the queue, and lost ones
+        self._last_ns = -MAX_OVERLAP_NS
+        self._losses = QueueLosses()
+        self._finished = False
         self._pipeline, self._shift_ns = pipeline, 0
         kinds = Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM
         pacing = pipeline.get_by_name(PACING)
@@ -55,17 +53,27 @@ class LiveSource:
         fresh.get_static_pad("sink").add_probe(kinds, self._on_arrival)
         fresh.get_static_pad("src").add_probe(kinds, self._on_departure)
 
-    def end(self) -> None:
-        """Let nothing of the source follow any more: the end of the stream is sent behind it.
+    @property
+    def arrived(self) -> int:
+        """Number of frames that the source has delivered."""
+        return self._losses.arrived
 
-        A source that is started again in that moment would begin a new stream behind the end; the
-        graph then never ended, or GStreamer's queue ended the process.
+    @property
+    def lost(self) -> int:
+        """Number of them that the queue dropped, because the graph was slower."""
+        return self._losses.lost
+
+    def finish(self) -> None:
+        """Let nothing of the source pass any more; call it before the end of stream is sent.
+
+        A source that starts again would undo the end of stream, and GStreamer's queue was seen to
+        end the process then (gst_queue_leak_downstream: assertion failed).
         """
-        self._ended = True
+        self._finished = True
 
     def restart(self) -> None:
         """Restart the source, unless it reconnects by itself; a failure is posted as an error."""
-        if self._reconnects:
+        if self._reconnects or self._finished:
             return
         for element in self._elements:
             element.set_state(Gst.State.NULL)
@@ -87,8 +95,7 @@ class LiveSource:
 
     def _on_arrival(self, pad: Any, info: Any) -> Any:
         if info.type & Gst.PadProbeType.BUFFER:
-            self.arrived += 1
-            self._waiting.append(buffer_address(info))
+            self._losses.arrive(buffer_address(info))
             return Gst.PadProbeReturn.OK
         if info.get_event().type != Gst.EventType.EOS:
             return Gst.PadProbeReturn.OK
@@ -104,12 +111,12 @@ class LiveSource:
         may start just before the last repetition of its old frame. A jump back by more is a new
         start of the time.
         """
-        if self._ended:
+        if self._finished:
             return Gst.PadProbeReturn.DROP
         if info.type & Gst.PadProbeType.EVENT_DOWNSTREAM:
             _open_segment(info)
             return Gst.PadProbeReturn.OK
-        self._count_lost(buffer_address(info))
+        self._losses.leave(buffer_address(info))
         stamp = timestamp_ns(info)
         if stamp is None:
             return Gst.PadProbeReturn.DROP
@@ -118,16 +125,6 @@ class LiveSource:
             return Gst.PadProbeReturn.DROP
         self._last_ns = running_ns
         return Gst.PadProbeReturn.OK
-
-    def _count_lost(self, address: int) -> None:
-        """Count the frames that arrived before the one that leaves now and did not leave.
-
-        The queue keeps the order. A repetition of the last frame never arrived.
-        """
-        if address not in self._waiting:
-            return
-        while self._waiting.popleft() != address:
-            self.lost += 1
 
 
 def _open_segment(info: Any) -> None:

@@ -15,6 +15,7 @@ from deepstream.io.output import Output, SinkProperties
 from deepstream.io.source import VideoSource
 from deepstream.probes.base import Probes
 from deepstream.probes.polyp_results import PolypResults
+from deepstream.recording.recorder import Recorder
 from xpnet.card import Card
 from xpnet.frames import Segmentation
 
@@ -50,6 +51,7 @@ class Drawing:
         results: Gets every frame's polyps, or None.
         max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than a frame.
         preview: Copies frames for the HTTP service, or None.
+        recorder: Records what is shown, or None.
     """
 
     controls: Controls
@@ -57,6 +59,7 @@ class Drawing:
     results: PolypResults | None
     max_mask_age_s: float
     preview: Preview | None = None
+    recorder: Recorder | None = None
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,9 @@ class DeepStreamPlatform:
     ) -> Iterator[OpenPlatform]:
         """Make or check nvinferserver's config and make the probe; see `Platform.open`."""
         settings = self._settings
+        if drawing.recorder is not None:
+            raise UserError("--record belongs to --platform gstreamer; on DeepStream use --output "
+                            "FILE.mkv")  # fmt: skip
         with open_infer_config(
             settings.infer_config,
             model,

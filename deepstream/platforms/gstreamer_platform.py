@@ -80,6 +80,7 @@ class GStreamerPlatform:
                 sink,
                 self._mode,
                 preview=drawing.preview is not None,
+                recorder=drawing.recorder is not None,
             )
 
         with open_inference(self._settings, model) as (inference, incidents):
@@ -92,6 +93,7 @@ class GStreamerPlatform:
                 drawing.results,
                 drawing.max_mask_age_s,
                 drawing.preview,
+                drawing.recorder,
             )
             yield OpenPlatform(inference.card, probes, describe, incidents)
 

@@ -11,6 +11,7 @@ from deepstream.control.controls import Controls
 from deepstream.control.preview import Preview
 from deepstream.gstreamer import GLib, Gst
 from deepstream.probes.polyp_results import PolypResults
+from deepstream.recording.recorder import Recorder
 from deepstream.statistics import RunStatistics
 from xpnet.frames import Segmentation
 from xpnet.inference import InferenceError
@@ -34,6 +35,7 @@ class Probes:
         results: Gets the polyps of every frame, in the overlay's thread, or None.
         max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than a frame.
         preview: Copies frames for the HTTP service, or None.
+        recorder: Records what is shown, or None.
         statistics: Counts and times of the run.
     """
 
@@ -46,8 +48,9 @@ class Probes:
         results: PolypResults | None = None,
         max_mask_age_s: float = MAX_MASK_AGE_S,
         preview: Preview | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
-        self.preview = preview
+        self.preview, self.recorder = preview, recorder
         self.max_mask_age_s = max_mask_age_s
         self.height, self.width = height, width
         self.controls, self.on_mask, self.results = controls, on_mask, results

@@ -29,6 +29,7 @@ from xpnet.signs import (
     SWITCHED_OFF,
     draw_notice,
     draw_ready,
+    draw_recording,
 )
 
 INFERENCE_TIMEOUT_S = 12.0
@@ -138,6 +139,13 @@ class MaskProbes(Probes):
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
                 draw_notice(frame.planes, text, (self.height, self.width))
 
+    def _draw_recording(self, pad: Any, info: Any) -> None:
+        """Say on the picture that it is recorded, or that this failed."""
+        sign = self.statistics.recording_sign
+        if sign:
+            with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
+                draw_recording(frame.planes, sign, (self.height, self.width))
+
     def _reason(self, otherwise: str) -> str:
         """Return the notice for a frame without a mask."""
         return NO_SIGNAL if self.statistics.source_lost else otherwise
@@ -179,6 +187,7 @@ class EveryProbes(MaskProbes):
         finally:
             if segmentation is None:
                 self._draw_notice(pad, info, self._reason(NOT_AVAILABLE))
+            self._draw_recording(pad, info)
             now = time.monotonic()
             self.statistics.frame_drawn(now, submitted.timestamp_ns)
             self.statistics.latency_s.append(now - submitted.entered_s)
@@ -233,6 +242,7 @@ class LatestProbes(MaskProbes):
                 self._draw(pad, info, segmentation)
                 self.statistics.mask_age_s.append(age)
         finally:
+            self._draw_recording(pad, info)
             now = time.monotonic()
             self.statistics.frame_drawn(now, stamp)
             self.statistics.latency_s.append(now - entered)

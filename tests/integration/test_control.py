@@ -89,8 +89,8 @@ def test_run_is_watched_and_changed(
 ) -> None:
     state = live.wait_for(lambda s: s["assistant"] == "ready" and s["frames"] > 30)
     assert state["healthy"]
-    assert (state["model"], state["mode"], state["recording"]) == (
-        "xpnet_lite_onnx", "latest", False,
+    assert (state["model"], state["mode"], state["output"]) == (
+        "xpnet_lite_onnx", "latest", "none",
     )  # fmt: skip
     assert 20 < state["fps"] < 30
     assert json.loads(live.get("/health"))["source"] == "connected"

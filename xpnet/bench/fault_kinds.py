@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import random
@@ -21,7 +22,7 @@ from typing import Any
 
 from xpnet.addresses import open_directly
 from xpnet.bench.answer_faults import NOT_A_NUMBER, SLOW, TOO_LARGE
-from xpnet.bench.faults import Fault, FaultSettings, seeded
+from xpnet.bench.faults import NOTICE_S, Fault, FaultSettings, seeded
 from xpnet.bench.live_run import LiveRun, live_run
 from xpnet.bench.random_messages import send_random_messages
 from xpnet.errors import UserError
@@ -42,7 +43,16 @@ HOLD_S = 1.5
 RESTART_S = 60.0
 """Longest wait for a server or camera that comes back."""
 POLL_S = 0.02
-ROUTES = ("/", "/state", "/health", "/metrics", "/preview.jpg", "/still.png", "/settings")
+ROUTES = (
+    "/",
+    "/state",
+    "/health",
+    "/metrics",
+    "/preview.jpg",
+    "/still.png",
+    "/settings",
+    "/recorder",
+)
 MESSAGES = 100
 """Random messages to each route in one injection: a thousand in ten."""
 SHIFTED_CLOCK = Path(__file__).with_name("shifted_clock.c")
@@ -371,6 +381,67 @@ def clock_set_back(settings: FaultSettings) -> Iterator[_Injection]:
                 yield _ClockSetBack(run, file)
 
 
+class _DiskFull(_Injection):
+    """A disk that is filled while a recording runs, and freed again."""
+
+    is_noticed = staticmethod(lambda state: bool(state["recorder"]["failure"]))
+
+    def __init__(self, run: LiveRun, folder: Path) -> None:
+        super().__init__(run)
+        self._folder, self._filler = folder, folder / "filler"
+
+    def inject(self) -> None:
+        self._record()
+        with contextlib.suppress(OSError), self._filler.open("wb", buffering=0) as stream:
+            while True:
+                stream.write(bytes(2**16))
+
+    def end(self) -> None:
+        """Free the disk, and wait until a recording runs again."""
+        super().end()
+        for path in [self._filler, *self._folder.glob("*.mkv")]:
+            path.unlink()
+        self._record()
+        self._ask("stop")
+        self.run.wait_until(lambda state: not state["recorder"]["recording"], RESTART_S)
+
+    def _record(self) -> None:
+        self._ask("start")
+        if self.run.wait_until(lambda state: state["recorder"]["seconds"] > 0, NOTICE_S) is None:
+            raise UserError(f"no recording within {NOTICE_S:g} s: {self.run.last_line()}")
+
+    def _ask(self, action: str) -> None:
+        body = f'{{"action": "{action}"}}'.encode()
+        request = urllib.request.Request(
+            f"{self.run.address}/recorder", body, {"Content-Type": "application/json"}
+        )
+        with open_directly(request, 5):
+            pass
+
+
+@contextmanager
+def full_disk(settings: FaultSettings) -> Iterator[_Injection]:
+    """Open a run that records to a small disk in memory, which is mounted for it."""
+    with tempfile.TemporaryDirectory(prefix="xpnet-disk-") as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=True)
+        try:
+            options = (*settings.size, "--record", folder, "--record-reserve", "0")
+            with live_run(f"live:{settings.clip}", options) as run:
+                yield _DiskFull(run, Path(folder))
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def cannot_mount() -> str:
+    """Return why no disk can be mounted for `full_disk`; empty if one can."""
+    with tempfile.TemporaryDirectory(prefix="xpnet-disk-") as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+        if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+            return "mounting a small disk needs root"
+        subprocess.run(["umount", folder], check=True)
+    return ""
+
+
 class _RandomMessages(_Injection):
     """Messages that no client should send, to each route of the run's HTTP service."""
 
@@ -404,6 +475,7 @@ FAULTS = [
     Fault("wrong answer", faulty_answers(NOT_A_NUMBER, TOO_LARGE)),
     Fault("slow answer", faulty_answers(SLOW)),
     Fault("source lost", unplugged_camera),
+    Fault("disk full", full_disk, cannot_mount),
     Fault("settings file corrupt", corrupt_settings),
     Fault(
         "clock set back",

@@ -103,6 +103,82 @@ def add_set(commands: Any) -> None:
     p.add_argument("--control-token-file", type=Path, metavar="FILE", help="the run's token")
 
 
+def add_record_options(p: argparse.ArgumentParser) -> None:
+    """Add `--record` and what belongs to it."""
+    p.add_argument(
+        "--record",
+        type=Path,
+        metavar="FOLDER",
+        help="allow recordings and stills of what is shown, in this folder; nothing is written "
+        "until it is asked for (with --control)",
+    )
+    p.add_argument(
+        "--record-at-start", action="store_true", help="with --record: record the whole run"
+    )
+    p.add_argument(
+        "--ring",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="with --record: keep the last seconds in memory, to be written on request "
+        "(default: 0, none)",
+    )
+    p.add_argument(
+        "--record-reserve",
+        type=int,
+        default=1024,
+        metavar="MIB",
+        help="with --record: space of the disk that stays free (default: %(default)s)",
+    )
+
+
+def record_settings(args: argparse.Namespace) -> Any:
+    """Return the settings of `--record`, or None without it.
+
+    Args:
+        args: The options of `xpnet run`.
+
+    Raises:
+        UserError: A value is out of range, or an option without `--record`.
+    """
+    from deepstream.recording.recorder import RecordSettings
+
+    if args.record is None:
+        if args.ring or args.record_at_start:
+            raise UserError("--ring and --record-at-start belong to --record")
+        return None
+    if args.control is None and not args.record_at_start:
+        raise UserError("--record: expected --control, by which it is asked for, or "
+                        "--record-at-start")  # fmt: skip
+    return RecordSettings(args.record, args.ring, args.record_reserve, args.record_at_start)
+
+
+def add_record(commands: Any) -> None:
+    """Add `xpnet run record`."""
+    p = add_command(
+        commands,
+        "run record",
+        "start or stop a recording of a run, keep its last seconds, or save a still",
+        "xpnet run record start --control 8080",
+        record,
+    )
+    p.add_argument("action", choices=("start", "stop", "keep", "still"))
+    p.add_argument("--control", default="8080", metavar="[HOST:]PORT", help="of the run (default: "
+                   "%(default)s)")  # fmt: skip
+    p.add_argument("--control-token-file", type=Path, metavar="FILE", help="the run's token")
+
+
+def record(args: argparse.Namespace) -> int:
+    """Run `xpnet run record`."""
+    from deepstream.control.client import request
+
+    host, port = parse_address(args.control)
+    token = read_token(args.control_token_file)
+    answer = request(f"{host}:{port}", token, {"action": args.action}, "recorder")
+    print(json.dumps(answer, indent=2))
+    return 0
+
+
 def change(args: argparse.Namespace) -> int:
     """Run `xpnet run set`."""
     from deepstream.control.appearance import parse_settings

@@ -9,7 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.control import add_control_options, control_settings
+from xpnet.commands.control import (
+    add_control_options,
+    add_record_options,
+    control_settings,
+    record_settings,
+)
 from xpnet.commands.options import add_command, add_graph_options, add_repository
 from xpnet.errors import UserError
 from xpnet.files import check_distinct, check_writable, replacing, write_text
@@ -76,6 +81,7 @@ def add_run(commands: Any) -> None:
     )
     add_drawing_options(p)
     add_control_options(p)
+    add_record_options(p)
     p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
     p.add_argument(
         "--polyps", type=Path, metavar="FILE", help="write the polyps of each frame as JSON lines"
@@ -134,6 +140,7 @@ def run(args: argparse.Namespace) -> int:
             max_mask_age_s=args.max_mask_age / 1000,
             signs=args.signs,
             control=control_settings(args),
+            record=record_settings(args),
             json=args.json,
             polyps=args.polyps,
             platform=platform_settings(args),

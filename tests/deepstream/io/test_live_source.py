@@ -159,7 +159,7 @@ def test_nothing_follows_the_end_of_a_run() -> None:
     with started(ElementSpec("appsrc", "source", {"format": "time"})) as (pipeline, live):
         push(pipeline, 40)
         assert list(pulled(pipeline, 0.1)) == [40]
-        live.end()
+        live.finish()
         segment = Gst.Segment()
         segment.init(Gst.Format.TIME)
         pad = pipeline.get_by_name("source").get_static_pad("src")
