@@ -160,9 +160,10 @@ def draw(report: dict[str, Any], path: Path) -> None:
     for (name, draw_panel), axis in zip(panels, axes[:, 0], strict=False):
         draw_panel(axis, report[name])
         axis.grid(axis="y", alpha=0.3)
+    busy = "" if report["load_before"] <= QUIET_LOAD else "\nthe machine was busy: times too long"
     figure.suptitle(
         f"{report['machine']}, {report['cores']} cores, {report['date']}; {report['model']} by "
-        f"{report['backend']}",
+        f"{report['backend']}{busy}",
         fontsize=9,
     )
     save_figure(figure, path)
@@ -174,7 +175,8 @@ def _bars(axis: Any, labels: list[str], series: dict[str, list[float]]) -> None:
     for number, (name, values) in enumerate(series.items()):
         places = [i + (number - (len(series) - 1) / 2) * width for i in range(len(labels))]
         bars = axis.bar(places, values, width, label=name, color=f"C{number}")
-        axis.bar_label(bars, fmt="%.3g", fontsize=7, padding=1)
+        texts = [f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in values]
+        axis.bar_label(bars, texts, fontsize=7, padding=1)
     axis.set_xticks(range(len(labels)), labels)
     axis.margins(y=0.15)
     axis.legend(fontsize=8)
