@@ -149,7 +149,7 @@ class Outline:
 def outline_of(mask: Mask, shape: str) -> Outline | None:
     """Return what is drawn for a mask, or None if it is empty.
 
-    This takes a quarter of the time of drawing, and can be done before the frame is there.
+    This can be done before the frame is there.
 
     Args:
         mask: H x W mask.
@@ -171,7 +171,7 @@ def outline_of(mask: Mask, shape: str) -> Outline | None:
 def bounding_box(mask: Mask) -> tuple[int, int, int, int]:
     """Return left, top, width and height of the set pixels of a mask; zeros if there are none.
 
-    As cv2.boundingRect, which takes several times as long: eight pixels are compared at a time.
+    As cv2.boundingRect, but faster: eight pixels are compared at a time.
 
     Args:
         mask: H x W mask.
@@ -199,13 +199,13 @@ def subsampled(inside: Mask, subsampling: tuple[int, int]) -> Mask:
     across, down = subsampling
     rows = inside[::down]
     if across == 2 and inside.shape[1] % 2 == 0:
-        # The lower byte of two pixels is the left one; NumPy takes seven times as long with a step.
+        # The lower byte of two pixels is the left one; a step of NumPy in a row is slower.
         return rows.view("<u2").astype(np.uint8)
     return np.ascontiguousarray(rows[:, ::across])
 
 
 def _of_one_shape(planes: Sequence[Plane]) -> list[list[Plane]]:
-    """Return planes in groups: U and V of one size are drawn together, which saves a third."""
+    """Return planes in groups: U and V of one size are drawn together, which takes less time."""
     if len(planes) == 3 and planes[1].pixels.shape == planes[2].pixels.shape:
         return [[planes[0]], list(planes[1:])]
     return [[plane] for plane in planes]
