@@ -53,6 +53,7 @@ ADDERS = (
     bench.add_roofline,
     bench.add_soak,
     bench.add_faults,
+    bench.add_steadiness,
     bench.add_tegrastats,
     doctor.add_doctor,
     doctor.add_info,

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError  # its own type on Python 3.10
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deepstream.probes.base import Probes, mask_age_s
@@ -45,7 +45,9 @@ class _Submitted:
     timestamp_ns: int | None
     entered_s: float
     future: Future[ProbabilityMap]
-    result_s: float = 0.0
+    # When the result was there. The future must not refer to this object: a cycle keeps its map
+    # until Python's garbage collector finds it.
+    result_s: list[float] = field(default_factory=list)
 
 
 class MaskProbes(Probes):
@@ -84,9 +86,8 @@ class MaskProbes(Probes):
             failed: Future[ProbabilityMap] = Future()
             failed.set_exception(error)
             return _Submitted(stamp, entered, failed)
-        submitted.future.add_done_callback(
-            lambda _: setattr(submitted, "result_s", time.monotonic())
-        )
+        result_s = submitted.result_s
+        submitted.future.add_done_callback(lambda _: result_s.append(time.monotonic()))
         return submitted
 
     def _segment(self, submitted: _Submitted, timeout_s: float) -> Segmentation:
@@ -100,8 +101,9 @@ class MaskProbes(Probes):
         check_result(probabilities, card)
         chosen = self.controls.appearance.threshold
         threshold = card.threshold if chosen is None else chosen
+        probabilities = self.steady(0, probabilities, submitted.timestamp_ns, threshold)
         mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
-        result_s = submitted.result_s or time.monotonic()
+        result_s = submitted.result_s[0] if submitted.result_s else time.monotonic()
         self.statistics.inference_s.append(result_s - submitted.entered_s)
         return Segmentation(mask, submitted.timestamp_ns, probabilities)
 
