@@ -119,15 +119,13 @@ def add_drawing_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--confirmation",
         action=argparse.BooleanOptionalAction,
-        default=True,
         help="mark an area only after it was seen for 80 ms, and for 120 ms longer than it is seen "
-        "(default: yes)",
+        "(default: unless the input is a folder of images)",
     )
     p.add_argument(
         "--smoothing",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="average masks over 50 ms (default: yes)",
+        help="average masks over 50 ms (default: unless the input is a folder of images)",
     )
 
 
