@@ -50,6 +50,10 @@ class RunSettings:
         style: How masks are drawn.
         max_mask_age_s: In mode `latest`, by how many seconds a mask may be older than the frame.
         signs: Whether signs on the picture show if the assistant works; None: in mode `latest`.
+        smoothing: Whether masks are averaged over a short time (xpnet.steadiness); None: unless
+            the input is a folder of images, which need not be consecutive.
+        confirmation: Whether an area is marked only after some frames, and for some longer; None:
+            likewise.
         control: Where the run can be watched and controlled by HTTP; None: nowhere.
         record: What may be recorded beside the output, and where; None: nothing.
         json: Where to write the summary; None writes none.
@@ -68,6 +72,8 @@ class RunSettings:
     style: OverlayStyle = field(default_factory=OverlayStyle)
     max_mask_age_s: float = MAX_MASK_AGE_S
     signs: bool | None = None
+    smoothing: bool | None = None
+    confirmation: bool | None = None
     control: ControlSettings | None = None
     record: RecordSettings | None = None
     json: Path | None = None
@@ -121,7 +127,14 @@ def run(
     with ExitStack() as stack:
         results = open_results(settings.polyps, on_polyps, on_message is not None, stack)
         signs = settings.mode == "latest" if settings.signs is None else settings.signs
-        controls = open_controls(Appearance(style=settings.style, signs=signs), settings.control)
+        video = not source.images
+        appearance = Appearance(
+            style=settings.style,
+            signs=signs,
+            smoothing=video if settings.smoothing is None else settings.smoothing,
+            confirmation=video if settings.confirmation is None else settings.confirmation,
+        )
+        controls = open_controls(appearance, settings.control)
         preview = Preview() if settings.control else None
         recorder = open_recorder(settings.record, stack)
         drawing = Drawing(controls, on_mask, results, settings.max_mask_age_s, preview, recorder)

@@ -54,6 +54,7 @@ ADDERS = (
     bench.add_roofline,
     bench.add_soak,
     bench.add_faults,
+    bench.add_steadiness,
     bench.add_tegrastats,
     bench_graph.add_graph_bench,
     bench_graph.add_device,

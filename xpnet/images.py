@@ -145,6 +145,14 @@ def frame_count(path: Path) -> int:
     return max(0, count)
 
 
+def frame_rate(path: Path) -> float:
+    """Return the frames a second of a video; 25 if it does not say. Raises UserError."""
+    clip = _open_clip(path)
+    rate = float(clip.get(cv2.CAP_PROP_FPS))
+    clip.release()
+    return rate if rate > 0 else 25.0
+
+
 def _open_clip(path: Path) -> cv2.VideoCapture:
     """Open a clip. Raises UserError for a name that ends the process inside OpenCV."""
     try:

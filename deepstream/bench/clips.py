@@ -1,4 +1,4 @@
-"""Makes the clips of a benchmark: the beginning of a clip at other sizes, as H.264."""
+"""Makes the clips of a benchmark: the end of a clip at other sizes, as H.264."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from deepstream.graph.element_tables import X264_FILE
 from deepstream.gstreamer import Gst
+from deepstream.io.source import open_clip
+from deepstream.probes.pixels import set_timestamp_ns, timestamp_ns
 from xpnet.errors import UserError
 
 SIZES = {"720p": (720, 1280), "1080p": (1080, 1920), "4k": (2160, 3840)}
@@ -35,13 +37,13 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def scaled_clip(clip: Path, target: Path, size: tuple[int, int], seconds: float) -> None:
-    """Write the first seconds of a clip at another size, encoded as `xpnet run` encodes files.
+    """Write the last seconds of a clip at another size, encoded as `xpnet run` encodes files.
 
     Args:
         clip: Any video that GStreamer decodes.
         target: File to write, `.mp4`.
         size: Height and width.
-        seconds: Its duration; that of the clip if that is shorter.
+        seconds: Its duration; that of the clip if the clip is shorter.
 
     Raises:
         UserError: The clip cannot be decoded.
@@ -51,30 +53,30 @@ def scaled_clip(clip: Path, target: Path, size: tuple[int, int], seconds: float)
     encoder = " ".join(f"{key}={value}" for key, value in options.items())
     pipeline = Gst.parse_launch(
         f"uridecodebin name=source ! videoconvert ! videoscale ! video/x-raw,format=I420,"
-        f"width={width},height={height},pixel-aspect-ratio=1/1 ! identity name=end eos-after=-1 "
+        f"width={width},height={height},pixel-aspect-ratio=1/1 ! identity name=end "
         f"! x264enc {encoder} ! h264parse ! mp4mux ! filesink name=file"
     )
     pipeline.get_by_name("source").set_property("uri", clip.absolute().as_uri())
     pipeline.get_by_name("file").set_property("location", str(target))
     pad = pipeline.get_by_name("end").get_static_pad("sink")
-    pad.add_probe(Gst.PadProbeType.BUFFER, _end_after(seconds, pipeline))
+    start_s = max(0.0, open_clip(clip, 25).seconds - seconds)
+    pad.add_probe(Gst.PadProbeType.BUFFER, _from(round(start_s * Gst.SECOND)))
     play_to_end(pipeline, str(clip))
 
 
-def _end_after(seconds: float, pipeline: Any) -> Any:
-    """Return a probe that drops the frames after some seconds; the stream ends with the clip."""
+def _from(start_ns: int) -> Any:
+    """Return a probe that drops the frames before a time, and lets the others begin earlier."""
     first: list[int] = []
 
     def probe(_pad: Any, info: Any) -> Any:
-        stamp = info.get_buffer().pts
-        first.append(stamp) if not first else None
-        if stamp - first[0] < seconds * Gst.SECOND:
-            return Gst.PadProbeReturn.OK
-        if len(first) == 1:
+        stamp = timestamp_ns(info) or 0
+        if not first:
             first.append(stamp)
-            structure = Gst.Structure.new_empty("xpnet-clip-complete")
-            pipeline.post_message(Gst.Message.new_application(pipeline, structure))
-        return Gst.PadProbeReturn.DROP
+        # Half a frame: durations in containers are rounded.
+        if stamp - first[0] < start_ns - 10_000_000:
+            return Gst.PadProbeReturn.DROP
+        set_timestamp_ns(info, max(first[0], stamp - start_ns))
+        return Gst.PadProbeReturn.OK
 
     return probe
 
@@ -91,15 +93,10 @@ def play_to_end(pipeline: Any, name: str, timeout_s: float = 600.0) -> None:
         UserError: An element failed, or the stream did not end in time.
     """
     bus = pipeline.get_bus()
-    kinds = Gst.MessageType.EOS | Gst.MessageType.ERROR | Gst.MessageType.APPLICATION
+    kinds = Gst.MessageType.EOS | Gst.MessageType.ERROR
     pipeline.set_state(Gst.State.PLAYING)
     try:
         message = bus.timed_pop_filtered(round(timeout_s * Gst.SECOND), kinds)
-        if message is not None and message.type == Gst.MessageType.APPLICATION:
-            pipeline.send_event(Gst.Event.new_eos())
-            message = bus.timed_pop_filtered(
-                round(timeout_s * Gst.SECOND), Gst.MessageType.EOS | Gst.MessageType.ERROR
-            )
         if message is None:
             raise UserError(f"{name}: no end of the stream within {timeout_s:g} s")
         if message.type == Gst.MessageType.ERROR:

@@ -139,8 +139,8 @@ def _false_marks(report: dict[str, Any]) -> list[str]:
     ]
     built_in = any(row["built_in"] for row in report["false_marks"])
     counted = [
-        "Mode `every`: each frame shows its own mask. Every drawn area counts, however small. A "
-        "mark that moves, or is away for up to half a second, is counted once.",
+        "Mode `every`, masks steadied as `xpnet run` does by default. Every drawn area counts, "
+        "however small. A mark that moves, or is away for up to half a second, is counted once.",
         "",
     ]
     return [*lines, "", *counted, *(short if built_in else [])]

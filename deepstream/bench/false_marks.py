@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deepstream.bench.measured_probes import AS_RUN
 from deepstream.bench.pixels import play_seen
-from deepstream.control.appearance import Appearance
 from deepstream.io.source import open_clip
 from xpnet.errors import UserError
 from xpnet.frames import Segmentation
@@ -128,7 +128,7 @@ def count_false_marks(part: ClipPart, inference: Inference) -> dict[str, Any]:
             boxes = [polyp.box for polyp in find_polyps(segmentation.mask, smallest=0.0)]
             counter.add(boxes, time_s)
 
-    play_seen(part.path, inference, Appearance(), add)
+    play_seen(part.path, inference, AS_RUN, add)
     if counter.frames == 0:
         raise UserError(f"{part.path}: no frame from {part.start_s:g} s on")
     fps = open_clip(part.path, 25).fps or 25.0

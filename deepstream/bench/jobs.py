@@ -13,11 +13,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from deepstream.bench.measured_probes import (
+    AS_RUN,
     FROM_SOURCE,
     MEASURED,
     PARTS,
@@ -27,7 +28,6 @@ from deepstream.bench.measured_probes import (
     memory_points,
     with_probes,
 )
-from deepstream.control.appearance import Appearance
 from deepstream.control.controls import Controls
 from deepstream.graph.description import Description
 from deepstream.graph.pipeline import describe_graph
@@ -99,7 +99,7 @@ def run_job(job: Job, wait: Any = None) -> dict[str, Any]:
     source = open_source(f"live:{job.input}" if live else job.input, None, None, None)
     output = parse_output("none" if live else job.output)
     signs = job.mode == "latest" if job.signs is None else job.signs
-    controls = Controls(Appearance(enabled=job.enabled, signs=signs))
+    controls = Controls(replace(AS_RUN, enabled=job.enabled, signs=signs))
     model = Model(Path(job.repository), job.model)
     with open_inference(GStreamerSettings(job.backend, job.url), model) as (inference, _):
         probes = MEASURED[job.mode](source.height, source.width, inference, controls)

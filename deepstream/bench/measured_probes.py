@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from deepstream.bench.time_code import now_ticks, read_code, seconds_since, write_code
+from deepstream.control.appearance import Appearance
 from deepstream.graph.description import Description, ProbePoint
 from deepstream.gstreamer import Gst
 from deepstream.probes.pixels import buffer_address, mapped_frame, timestamp_ns
@@ -19,6 +20,8 @@ from deepstream.statistics import TimeLog
 
 MAX_DELAY_S = 30.0
 """A longer delay than that is a time code that was read wrongly."""
+AS_RUN = Appearance(smoothing=True, confirmation=True)
+"""What `xpnet run` draws on a video by default, without signs."""
 COPY_FRAMES = 60
 """Frames whose memory is followed."""
 

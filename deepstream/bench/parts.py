@@ -18,6 +18,7 @@ from deepstream.probes.video_frame import VideoFrame
 from xpnet.frames import Mask, ProbabilityMap, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference
 from xpnet.overlay import OverlayStyle, draw_on_planes, outline_of
+from xpnet.steadiness import Steadier, Steadiness
 
 STYLE = OverlayStyle()
 """Fill and contour, as `xpnet run` draws by default."""
@@ -63,6 +64,7 @@ def time_parts(
     timed("preprocess", lambda n: _preprocess(pictures[n % len(pictures)], small))
     timed("inference", lambda n: inference.submit(tensors[n % len(tensors)]).result())
     timed("mask", lambda n: _mask(maps[n % len(maps)], size, threshold))
+    timed("steady", _steadying(maps, threshold))
     with one_core():
         timed("outline", lambda n: outline_of(drawn[n % len(drawn)], STYLE.shape))
         timed("outline, large mask", lambda _: outline_of(large, STYLE.shape))
@@ -79,6 +81,16 @@ def _preprocess(picture: VideoFrame, size: tuple[int, int]) -> Any:
 
 def _mask(found: ProbabilityMap, size: tuple[int, int], threshold: float) -> Mask:
     return probabilities_to_mask(found, *size, threshold)
+
+
+def _steadying(maps: list[ProbabilityMap], threshold: float) -> Callable[[int], Any]:
+    """Return what steadies one map of a stream of 25 frames a second."""
+    steadier, wanted = Steadier(), Steadiness()
+
+    def steady(number: int) -> ProbabilityMap:
+        return steadier.update(maps[number % len(maps)], number / 25, threshold, wanted)
+
+    return steady
 
 
 def _drawing(pictures: list[VideoFrame], masks: list[Mask]) -> Callable[[int], None]:

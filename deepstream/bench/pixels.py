@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deepstream.bench.measured_probes import with_probes
+from deepstream.bench.measured_probes import AS_RUN, with_probes
 from deepstream.control.appearance import Appearance
 from deepstream.control.controls import Controls
 from deepstream.graph.description import ProbePoint
@@ -133,9 +134,9 @@ def compare_pixels(clip: Path, inference: Inference) -> dict[str, Any]:
     """
     with tempfile.NamedTemporaryFile(prefix="xpnet-pixels-") as stream:
         off = _Off(stream)
-        play_seen(clip, inference, Appearance(enabled=False), None, off.decoded, off.shown)
+        play_seen(clip, inference, replace(AS_RUN, enabled=False), None, off.decoded, off.shown)
         on = _On(stream, off.places)
-        frames = play_seen(clip, inference, Appearance(), on.mask, None, on.shown)
+        frames = play_seen(clip, inference, AS_RUN, on.mask, None, on.shown)
     if frames != len(off.places):
         raise UserError(f"{clip}: {len(off.places)} frames with the assistant off, {frames} on")
     return {

@@ -9,6 +9,9 @@ from typing import Any
 from xpnet.errors import UserError
 from xpnet.overlay import OverlayStyle, parse_colour
 
+SWITCHES = ("enabled", "signs", "smoothing", "confirmation")
+"""Settings that are true or false."""
+
 
 @dataclass(frozen=True)
 class Appearance:
@@ -19,12 +22,16 @@ class Appearance:
         style: How masks are drawn.
         threshold: Probability above which a pixel is polyp; None for that of the model's card.
         signs: Whether signs on the picture show if the assistant works.
+        smoothing: Whether masks are averaged over a short time.
+        confirmation: Whether an area is marked only after some frames, and for some longer.
     """
 
     enabled: bool = True
     style: OverlayStyle = field(default_factory=OverlayStyle)
     threshold: float | None = None
     signs: bool = False
+    smoothing: bool = False
+    confirmation: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the choices for JSON, with the colour as RRGGBB."""
@@ -57,6 +64,8 @@ class Appearance:
             style,
             values.get("threshold", self.threshold),
             values.get("signs", self.signs),
+            values.get("smoothing", self.smoothing),
+            values.get("confirmation", self.confirmation),
         )
 
 
@@ -70,7 +79,7 @@ def check_value(name: str, value: Any) -> None:
     Raises:
         UserError: It is of another type or out of range.
     """
-    if name in ("enabled", "signs"):
+    if name in SWITCHES:
         if not isinstance(value, bool):
             raise UserError(f"setting '{name}': {value!r}, expected true or false")
     elif name in ("opacity", "threshold"):
@@ -101,7 +110,7 @@ def parse_settings(words: list[str]) -> dict[str, Any]:
 
 
 def _value(name: str, text: str) -> Any:
-    if name in ("enabled", "signs"):
+    if name in SWITCHES:
         if text not in ("true", "false"):
             raise UserError(f"{name}={text}: expected true or false")
         return text == "true"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,8 +15,9 @@ from deepstream.gstreamer import GLib, Gst
 from deepstream.probes.polyp_results import PolypResults
 from deepstream.recording.recorder import Recorder
 from deepstream.statistics import RunStatistics
-from xpnet.frames import Segmentation
+from xpnet.frames import ProbabilityMap, Segmentation
 from xpnet.inference import InferenceError
+from xpnet.steadiness import Steadier, Steadiness
 
 log = logging.getLogger("xpnet.graph")
 
@@ -55,6 +58,23 @@ class Probes:
         self.height, self.width = height, width
         self.controls, self.on_mask, self.results = controls, on_mask, results
         self.statistics = RunStatistics()
+        self._steadiers: defaultdict[int, Steadier] = defaultdict(Steadier)
+
+    def steady(
+        self, stream: int, probabilities: ProbabilityMap, stamp_ns: int | None, threshold: float
+    ) -> ProbabilityMap:
+        """Return the map to show in the place of a new one; see xpnet.steadiness.
+
+        Args:
+            stream: Number of the stream, from 0.
+            probabilities: The map of the stream's newest frame.
+            stamp_ns: Timestamp of that frame, or None.
+            threshold: Probability above which a pixel is polyp.
+        """
+        shown = self.controls.appearance
+        time_s = time.monotonic() if stamp_ns is None else stamp_ns / 1e9
+        wanted = Steadiness(shown.smoothing, shown.confirmation)
+        return self._steadiers[stream].update(probabilities, time_s, threshold, wanted)
 
     def guarded(self, name: str) -> Callable[[Any, Any], Any]:
         """Return a method as a pad probe that catches every exception and passes the buffer.

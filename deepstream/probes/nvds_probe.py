@@ -121,6 +121,7 @@ class NvdsProbes(Probes):
                         self._class_map(user_meta.user_meta_data),
                         CLASS_MAP_THRESHOLD,
                     )
+                probabilities = self.steady(frame_meta.pad_index, probabilities, stamp, threshold)
                 mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
                 return Segmentation(mask, stamp, probabilities if self.probabilities else None)
         kind = "tensor (is output_tensor_meta on?)" if self.probabilities else "mask"

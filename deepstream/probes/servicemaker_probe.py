@@ -125,8 +125,9 @@ class ServiceMakerProbes(Probes):
         for item in frame.segmentation_items:
             meta = item.as_segmentation()
             check_output((meta.classes, meta.height, meta.width), self.card)
+            found = polyp_map(np.asarray(meta.class_map))
             mask = probabilities_to_mask(
-                polyp_map(np.asarray(meta.class_map)),
+                self.steady(frame.pad_index, found, stamp, CLASS_MAP_THRESHOLD),
                 self.height,
                 self.width,
                 CLASS_MAP_THRESHOLD,

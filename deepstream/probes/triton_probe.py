@@ -10,7 +10,7 @@ import time
 from collections import deque
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError  # its own type on Python 3.10
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deepstream.probes.base import Probes, mask_age_s
@@ -46,7 +46,9 @@ class _Submitted:
     entered_s: float
     future: Future[ProbabilityMap]
     requested_s: float = 0.0
-    result_s: float = 0.0
+    # When the result was there. The future must not refer to this object: a cycle keeps its map
+    # until Python's garbage collector finds it.
+    result_s: list[float] = field(default_factory=list)
 
 
 class MaskProbes(Probes):
@@ -87,9 +89,8 @@ class MaskProbes(Probes):
             failed: Future[ProbabilityMap] = Future()
             failed.set_exception(error)
             return _Submitted(stamp, entered, failed)
-        submitted.future.add_done_callback(
-            lambda _: setattr(submitted, "result_s", time.monotonic())
-        )
+        result_s = submitted.result_s
+        submitted.future.add_done_callback(lambda _: result_s.append(time.monotonic()))
         return submitted
 
     def _segment(self, submitted: _Submitted, timeout_s: float) -> Segmentation:
@@ -100,12 +101,13 @@ class MaskProbes(Probes):
             self.inference.abandon(f"no result within {timeout_s:g} s")
             raise InferenceError(f"no result within {timeout_s:g} s") from None
         card = self.inference.card
-        result_s = submitted.result_s or time.monotonic()
+        result_s = submitted.result_s[0] if submitted.result_s else time.monotonic()
         self.statistics.inference_s.append(result_s - submitted.requested_s)
         started = time.monotonic()
         check_result(probabilities, card)
         chosen = self.controls.appearance.threshold
         threshold = card.threshold if chosen is None else chosen
+        probabilities = self.steady(0, probabilities, submitted.timestamp_ns, threshold)
         mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
         # In mode `latest` this thread is not the picture's, which then only draws.
         outline = outline_of(mask, self.controls.appearance.style.shape)

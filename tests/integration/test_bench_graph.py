@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -28,7 +29,7 @@ SMALL = (180, 320)
 
 @pytest.fixture(scope="module")
 def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One second of the demo clip, 320 x 180."""
+    """The last second of the demo clip, 320 x 180."""
     path = tmp_path_factory.mktemp("small") / "small.mp4"
     scaled_clip(CLIP, path, SMALL, 1.0)
     return path
@@ -37,6 +38,8 @@ def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_clip_has_the_size_and_the_duration(small_clip: Path) -> None:
     frames = video_frames(small_clip)
     assert (len(frames), frames[0].shape) == (25, (*SMALL, 3))
+    last = cv2.resize(video_frames(CLIP)[-1], SMALL[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(frames[-1].astype(int) - last).mean() < 6
 
 
 def test_parts_are_timed_and_copies_counted_in_a_run(small_clip: Path, tmp_path: Path) -> None:
@@ -73,7 +76,9 @@ def test_graph_report(xpnet, tmp_path: Path) -> None:
     assert (run["streams"], len(run["fps_each"])) == (2, 2)
     assert run["fps"] == pytest.approx(sum(run["fps_each"]), abs=0.02)
     parts = {row["part"]: row["median_ms"] for row in report["parts"]}
-    assert {"decode", "inference", "overlay", "outline", "encode", "encode, live"} <= set(parts)
+    assert {"decode", "inference", "steady", "overlay", "outline", "encode", "encode, live"} <= set(
+        parts
+    )
     assert all(time > 0 for time in parts.values())
     assert page.read_text() == result.stdout == graph_table(report)
     assert plot.read_bytes().startswith(b"\x89PNG")
@@ -81,7 +86,8 @@ def test_graph_report(xpnet, tmp_path: Path) -> None:
 
 def test_pixels_outside_the_marks_are_the_same(card: Card, small_clip: Path) -> None:
     found = compare_pixels(small_clip, FixedMap(card))
-    assert (found["frames"], found["frames_with_mark"], found["frames_as_decoded"]) == (25, 25, 25)
+    assert (found["frames"], found["frames_as_decoded"]) == (25, 25)
+    assert found["frames_with_mark"] == 23  # an area is marked from its third frame on
     assert found["different_outside"] == 0
     assert found["different_inside"] > 0
     assert found["samples_outside"] > 0.5 * 25 * 1.5 * SMALL[0] * SMALL[1]
@@ -95,7 +101,7 @@ def test_a_changed_sample_outside_the_marks_is_noticed(
         planes[0].pixels[0, 0] ^= 1
 
     monkeypatch.setattr(triton_probe, "draw_on_planes", draw)
-    assert compare_pixels(small_clip, FixedMap(card))["different_outside"] == 25
+    assert compare_pixels(small_clip, FixedMap(card))["different_outside"] == 23
 
 
 def test_false_marks_of_a_part_of_a_clip(card: Card, small_clip: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from xpnet.commands.options import TRAIN_HINT, add_command, add_frames, add_repo
 from xpnet.errors import UserError, not_installed
 from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.paths import DEMO_CLIP, ROOT
+from xpnet.serving.model_config import DEFAULT_MODEL
 
 SHORT_BENCH: dict[str, Any] = {
     "models": ("xpnet_lite_onnx",), "transports": ("grpc", "grpc+system"), "batching": ("on",),
@@ -260,11 +262,85 @@ def faults(args: argparse.Namespace) -> int:
     return 2 if any(row["frames_lost"] for row in report["rows"]) else 0
 
 
+def add_steadiness(commands: Any) -> None:
+    """Add `xpnet bench steadiness`."""
+    p = add_command(
+        commands,
+        "bench steadiness",
+        "compare steadied masks with raw ones: flicker, lag, marks, Dice",
+        "xpnet bench steadiness --json build/steadiness.json --markdown build/steadiness.md",
+        steadiness,
+    )
+    p.add_argument("--model", default=DEFAULT_MODEL, help="(default: %(default)s)")
+    p.add_argument("--clip", type=Path, default=DEMO_CLIP, help="(default: the demo clip)")
+    p.add_argument(
+        "--without-polyp",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="so many seconds at the start of the clip show no polyp (default: %(default)g)",
+    )
+    p.add_argument(
+        "--sequences", type=Path, metavar="DIR", help="a data set whose groups are sequences, such "
+        "as CVC-ClinicDB; its frames count as 25 a second",
+    )  # fmt: skip
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    p.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
+    add_repository(p)
+
+
+def steadiness(args: argparse.Namespace) -> int:
+    """Run `xpnet bench steadiness`."""
+    from xpnet.bench.steadiness import as_markdown, in_process, read_clip, report
+    from xpnet.paths import onnx_path
+    from xpnet.serving.onnx_inference import OnnxInference
+
+    for path in (args.json, args.markdown):
+        if path:
+            check_writable(path)
+    with closing(OnnxInference(onnx_path(args.repository / args.model))) as inference:
+        infer = in_process(inference)
+        clips = [read_clip(args.clip, None, infer)]
+        if args.without_polyp > 0:
+            clips.append(read_clip(args.clip, args.without_polyp, infer))
+        if args.sequences:
+            clips += labelled_sequences(args.sequences, infer)
+        found = report(clips, inference.card)
+    table = as_markdown(found)
+    print(table, end="")
+    if args.json:
+        write_text(args.json, json.dumps(found, indent=2) + "\n")
+    if args.markdown:
+        write_text(args.markdown, table)
+    return 0
+
+
+def labelled_sequences(folder: Path, infer: Any) -> list[Any]:
+    """Return the groups of a data set, one after the other, as one sequence with true masks.
+
+    Args:
+        folder: The data set.
+        infer: Returns the map of a frame.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    from training.data.readers import read_data_set
+    from xpnet.bench.steadiness import read_groups
+    from xpnet.images import natural_key
+
+    samples = sorted(
+        read_data_set(folder).samples,
+        key=lambda s: (natural_key(s.group), natural_key(s.pair.stem)),
+    )
+    return [read_groups(folder.name, samples, infer)]
+
+
 def bench(_args: argparse.Namespace) -> int:
     """Refuse `xpnet bench` without the name of a benchmark."""
     raise UserError(
-        "bench: expected graph, device, server, network, soak, faults, roofline or tegrastats "
-        "after it"
+        "bench: expected graph, device, server, network, soak, faults, steadiness, roofline or "
+        "tegrastats after it"
     )
 
 

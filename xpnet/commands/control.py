@@ -96,7 +96,7 @@ def add_set(commands: Any) -> None:
         nargs="*",
         metavar="NAME=VALUE",
         help="enabled=true|false, shape=fill|contour|corners, opacity=0..1, threshold=0..1|card, "
-        "colour=RRGGBB, signs=true|false",
+        "colour=RRGGBB, signs, smoothing, confirmation=true|false",
     )
     p.add_argument("--control", default="8080", metavar="[HOST:]PORT", help="of the run (default: "
                    "%(default)s)")  # fmt: skip

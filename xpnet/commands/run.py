@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,17 @@ def add_drawing_options(p: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="show on the picture whether the assistant works (default: in mode latest)",
     )
+    p.add_argument(
+        "--confirmation",
+        action=argparse.BooleanOptionalAction,
+        help="mark an area only after it was seen for 80 ms, and for 120 ms longer than it is seen "
+        "(default: unless the input is a folder of images)",
+    )
+    p.add_argument(
+        "--smoothing",
+        action=argparse.BooleanOptionalAction,
+        help="average masks over 50 ms (default: unless the input is a folder of images)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -126,6 +138,10 @@ def run(args: argparse.Namespace) -> int:
     from xpnet.overlay import OverlayStyle, parse_colour
 
     limit_heaps()
+    # What exists now stays. Python then looks for cycles among few objects, often and fast; else
+    # garbage waits for half an hour (24 MiB were seen), and each search delays a frame.
+    gc.collect()
+    gc.freeze()
     summary = run_graph(
         RunSettings(
             input=args.input,
@@ -139,6 +155,8 @@ def run(args: argparse.Namespace) -> int:
             style=OverlayStyle(parse_colour(args.colour), args.opacity),
             max_mask_age_s=args.max_mask_age / 1000,
             signs=args.signs,
+            smoothing=args.smoothing,
+            confirmation=args.confirmation,
             control=control_settings(args),
             record=record_settings(args),
             json=args.json,

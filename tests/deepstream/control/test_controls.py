@@ -19,7 +19,10 @@ def test_choices_survive_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "new" / "overlay.json"
     first = Controls(Appearance(), file)
     first.restore()
-    changes = {"enabled": False, "shape": "corners", "opacity": 0.5, "threshold": 0.3}
+    changes = {
+        "enabled": False, "shape": "corners", "opacity": 0.5, "threshold": 0.3,
+        "smoothing": True, "confirmation": True,
+    }  # fmt: skip
     first.change({**changes, "colour": "ff8000"}, "http")
     second = Controls(Appearance(style=OverlayStyle(opacity=0.9), signs=True), file)
     second.restore()

@@ -29,12 +29,13 @@ def test_deepstream_and_plain_gstreamer_give_the_same_masks_and_polyps(
     # DeepStream's probe draws on RGBA, the other one on the decoder's format: here both are RGB.
     rgb = tmp_path / "rgb.mkv"
     ffmpeg("-i", str(settings.input), "-an", "-pix_fmt", "bgr0", "-c:v", "ffv1", str(rgb))
-    settings = replace(settings, input=rgb)
+    # Averages of class maps, 0 or 1, differ from those of probabilities.
+    settings = replace(settings, input=rgb, smoothing=probabilities)
     summary = run(with_platform(settings, probabilities=probabilities))
     plain = run(
         RunSettings(
             settings.input, tmp_path / "plain.mp4", platform=GStreamerSettings(best_runtime()),
-            polyps=tmp_path / "plain.jsonl",
+            polyps=tmp_path / "plain.jsonl", smoothing=probabilities,
         )
     )  # fmt: skip
     assert (summary["frames"], summary["ending"], summary["backend"]) == (

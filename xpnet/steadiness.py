@@ -1,0 +1,138 @@
+"""Steadiness of masks over time: maps are smoothed, and flashes and gaps of a few frames removed.
+
+Works on probability maps, before the mask is made from them, in time instead of frames: the same at
+every rate of inference.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpnet.frames import Mask, ProbabilityMap
+from xpnet.polyps import MATCH_IOU, MIN_AREA, components, overlap
+
+SMOOTHING_S = 0.05
+"""Time constant of the smoothing: a sure change shows in its first frame at 25 a second."""
+CONFIRM_S = 0.08
+"""Time for which an area must be seen before it is marked: to the third frame at 25 a second."""
+HOLD_S = 0.12
+"""Time for which an area that was marked and is not seen stays marked: three frames."""
+RESET_S = 0.5
+"""After a longer pause, or a jump of the time, what was seen before counts for nothing."""
+ROUNDING_S = 0.002
+"""Timestamps of a constant rate differ by a little."""
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """Which of the two are applied.
+
+    Attributes:
+        smoothing: Average the maps over SMOOTHING_S.
+        confirmation: Mark an area only after CONFIRM_S, and for HOLD_S longer than it is seen.
+    """
+
+    smoothing: bool = True
+    confirmation: bool = True
+
+
+@dataclass
+class _Area:
+    """An area that was seen in recent maps."""
+
+    box: tuple[int, int, int, int]
+    inside: Mask
+    probabilities: ProbabilityMap
+    first_s: float
+    last_s: float
+    confirmed: bool = False
+
+
+@dataclass
+class Steadier:
+    """Steadies the maps of one stream; not safe in two threads at a time."""
+
+    _average: ProbabilityMap | None = None
+    _last_s: float = -math.inf
+    _areas: list[_Area] = field(default_factory=list)
+
+    def update(
+        self, probabilities: ProbabilityMap, time_s: float, threshold: float, wanted: Steadiness
+    ) -> ProbabilityMap:
+        """Return the map that is to be shown in the place of a new one.
+
+        Args:
+            probabilities: H x W map of the newest frame, in [0, 1]; not changed.
+            time_s: Time of the frame in seconds.
+            threshold: Probability above which a pixel is polyp.
+            wanted: What is applied.
+
+        Returns:
+            H x W map; above the threshold where something is to be marked.
+        """
+        pause_s = time_s - self._last_s
+        same_stream = self._average is not None and self._average.shape == probabilities.shape
+        if not same_stream or not -ROUNDING_S <= pause_s <= RESET_S:
+            self._average, self._areas, pause_s = None, [], math.inf
+        self._last_s = time_s
+        shown = probabilities
+        if wanted.smoothing and self._average is not None:
+            share = np.float32(1 - math.exp(-max(0.0, pause_s) / SMOOTHING_S))
+            shown = self._average + share * (probabilities - self._average)
+        self._average = shown
+        if not wanted.confirmation:
+            self._areas = []
+            return shown
+        return self._confirm(shown, time_s, threshold)
+
+    def _confirm(self, shown: ProbabilityMap, time_s: float, threshold: float) -> ProbabilityMap:
+        """Return the map without areas that are too new, and with those that just vanished."""
+        found = self._seen(shown, time_s, threshold)
+        self._areas = [a for a in self._areas if time_s - a.last_s <= HOLD_S + ROUNDING_S]
+        result = np.minimum(shown, np.float32(threshold))
+        for area in self._areas:
+            if area.confirmed:
+                left, top, width, height = area.box
+                view = result[top : top + height, left : left + width]
+                source = area.probabilities
+                np.copyto(view, np.maximum(view, source), where=area.inside.astype(bool))
+        self._areas += [area for area in found if area not in self._areas]
+        return result
+
+    def _seen(self, shown: ProbabilityMap, time_s: float, threshold: float) -> list[_Area]:
+        """Update the areas that are seen again; return those that are seen for the first time."""
+        above = (shown > threshold).astype(np.uint8)
+        if not above.any():
+            return []
+        labels, sizes = components(above)
+        new = []
+        waiting = list(self._areas)
+        order = sorted(range(1, len(sizes) + 1), key=lambda n: sizes[n - 1], reverse=True)
+        for label in order:
+            if sizes[label - 1] < MIN_AREA * shown.size:
+                break
+            box, inside = _cut_out(labels, label)
+            left, top, width, height = box
+            values = shown[top : top + height, left : left + width].copy()
+            best = max(waiting, key=lambda area: overlap(area.box, box), default=None)
+            if best is None or overlap(best.box, box) < MATCH_IOU:
+                new.append(_Area(box, inside, values, time_s, time_s))
+                continue
+            waiting.remove(best)
+            best.box, best.inside, best.probabilities = box, inside, values
+            best.last_s = time_s
+            best.confirmed |= time_s - best.first_s >= CONFIRM_S - ROUNDING_S
+        return new
+
+
+def _cut_out(labels: NDArray[np.int32], label: int) -> tuple[tuple[int, int, int, int], Mask]:
+    """Return the box of a label (left, top, width, height), and its mask in that box."""
+    inside = labels == label
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    box = (int(left), int(top), int(right - left), int(bottom - top))
+    return box, inside[top:bottom, left:right].astype(np.uint8)
