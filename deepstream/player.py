@@ -172,11 +172,13 @@ class _Player:
             if self.disconnected and self.graph.live is not None:
                 self._reconnect(self.graph.live)
             _iterate_main_context()
+            return message is not None and self._handle(message)
         except KeyboardInterrupt:
             self._end(Ending.INTERRUPTED, "stopped by the user")
             return False
-        if message is None:
-            return False
+
+    def _handle(self, message: Any) -> bool:
+        """Handle a message of the bus; return True at the end of the stream."""
         if message.type == Gst.MessageType.EOS:
             return True
         if message.type == Gst.MessageType.ERROR:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 MAX_SAMPLES = 100_000
 """Newest frames whose times are kept: more than an hour at 25 frames a second."""
+MAX_PART_SAMPLES = 10_000
+"""The same for the times of single parts."""
 RECENT = 250
 """Newest frames that describe the state now: ten seconds at 25 frames a second."""
 
@@ -75,6 +77,10 @@ class RunStatistics:
     # Mode every: from submission to inference until drawn; latest: what drawing adds
     latency_s: TimeLog = field(default_factory=TimeLog)
     inference_s: TimeLog = field(default_factory=TimeLog)  # from request to result
+    # From frame to tensor, from probability map to mask, and drawing
+    preprocess_s: TimeLog = field(default_factory=lambda: TimeLog(MAX_PART_SAMPLES))
+    mask_s: TimeLog = field(default_factory=lambda: TimeLog(MAX_PART_SAMPLES))
+    overlay_s: TimeLog = field(default_factory=lambda: TimeLog(MAX_PART_SAMPLES))
     # Timestamp of the frame minus that of its mask
     mask_age_s: TimeLog = field(default_factory=TimeLog)
     lateness_s: TimeLog = field(default_factory=TimeLog)  # time shown minus time due
@@ -125,7 +131,10 @@ class RunStatistics:
             "seconds": round(self.last_frame_s - self.first_frame_s, 3),
             "fps": round(self.fps, 2),
             "latency_ms": percentiles_ms(self.latency_s),
+            "preprocess_ms": percentiles_ms(self.preprocess_s),
             "inference_ms": percentiles_ms(self.inference_s),
+            "mask_ms": percentiles_ms(self.mask_s),
+            "overlay_ms": percentiles_ms(self.overlay_s),
             "mask_age_ms": percentiles_ms(self.mask_age_s),
             "lateness_ms": percentiles_ms(self.lateness_s),
         }

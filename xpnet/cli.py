@@ -14,6 +14,7 @@ from typing import Any
 from xpnet import __version__
 from xpnet.commands import (
     bench,
+    bench_graph,
     build,
     control,
     deploy,
@@ -55,6 +56,8 @@ ADDERS = (
     bench.add_faults,
     bench.add_steadiness,
     bench.add_tegrastats,
+    bench_graph.add_graph_bench,
+    bench_graph.add_device,
     doctor.add_doctor,
     doctor.add_info,
     doctor.add_verify,

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from xpnet.overlay import Outline
 
 Frame = NDArray[np.uint8]
 """H x W x 3 (RGB) or H x W x 4 (RGBA), values 0 to 255."""
@@ -25,16 +30,20 @@ ProbabilityMap = NDArray[np.float32]
 class Segmentation:
     """A mask and the frame it was computed from.
 
-    Attributes: mask: H x W at the frame's size. timestamp_ns: Presentation time of the frame, or
-        None if the stream has none. probabilities: The probability map of the mask at the network's
-        size, or None if only the mask is known.
+    Attributes:
+        mask: H x W at the frame's size.
+        timestamp_ns: Presentation time of the frame, or None if the stream has none.
+        probabilities: The probability map of the mask at the network's size, or None if only the
+            mask is known.
+        outline: What will be drawn, if it was computed with the mask, or None.
     """
 
     mask: Mask
     timestamp_ns: int | None
     probabilities: ProbabilityMap | None = None
+    outline: Outline | None = None
 
-    @property
+    @cached_property
     def has_polyp(self) -> bool:
         """Whether any pixel is polyp."""
         return bool(self.mask.any())

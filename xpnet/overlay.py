@@ -15,6 +15,8 @@ from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask, check_frame
 
 SHAPES = ("fill", "contour", "corners")
+CONTOUR_TOLERANCE = 1 / 8
+"""Largest distance of a drawn contour from that of the mask, as a share of the line's width."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ def draw_mask(frame: Frame, mask: Mask, style: OverlayStyle) -> None:
     draw_on_planes([Plane(frame, colour)], mask, style)
 
 
-def draw_on_planes(planes: Sequence[Plane], mask: Mask, style: OverlayStyle) -> None:
+def draw_on_planes(
+    planes: Sequence[Plane], mask: Mask, style: OverlayStyle, outline: Outline | None = None
+) -> None:
     """Draw a mask on the planes of a frame, in place.
 
     Samples that are neither below the mask nor below its contour keep their value.
@@ -95,6 +99,7 @@ def draw_on_planes(planes: Sequence[Plane], mask: Mask, style: OverlayStyle) -> 
         planes: The planes; the first has the frame's size.
         mask: H x W mask.
         style: The opacity; its colour is in the planes.
+        outline: What `outline_of` returned for this mask, if it is known already.
 
     Raises:
         ValueError: The mask does not have the frame's height and width.
@@ -102,26 +107,122 @@ def draw_on_planes(planes: Sequence[Plane], mask: Mask, style: OverlayStyle) -> 
     size = (planes[0].pixels.shape[0], planes[0].pixels.shape[1])
     if mask.shape != size:
         raise ValueError(f"mask of {mask.shape}: expected {size}, the frame's size")
-    left, top, width, height = cv2.boundingRect(mask)
-    if width == 0:
+    if outline is None or outline.shape != style.shape:
+        outline = outline_of(mask, style.shape)
+    if outline is None:
         return
+    for group in _of_one_shape(planes):
+        views = [outline.box.on(plane)[0] for plane in group]
+        subsampling = outline.box.on(group[0])[1]
+        parts = [np.ascontiguousarray(view) for view in views]
+        if style.opacity > 0 and style.shape == "fill":
+            filled = subsampled(outline.inside, subsampling)
+            for pixels, plane in zip(parts, group, strict=True):
+                mix(pixels, filled, plane.colour, style.opacity)
+        together, colour = _as_channels(parts, group)
+        closed = style.shape != "corners"
+        _outline(together, outline.lines, closed, subsampling, colour, outline.thickness)
+        drawn = parts if len(group) == 1 else cv2.split(together)
+        for view, pixels in zip(views, drawn, strict=False):  # the third channel may be unused
+            view[...] = pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What is drawn for a mask, as far as it depends on the mask alone.
+
+    Attributes:
+        shape: One of SHAPES.
+        box: The part of the frame that changes.
+        inside: The mask of that part.
+        lines: Contours or corners, in pixels of that part.
+        thickness: Width of the lines in pixels.
+    """
+
+    shape: str
+    box: EvenBox
+    inside: Mask
+    lines: Sequence[NDArray[np.int32]]
+    thickness: int
+
+
+def outline_of(mask: Mask, shape: str) -> Outline | None:
+    """Return what is drawn for a mask, or None if it is empty.
+
+    This can be done before the frame is there.
+
+    Args:
+        mask: H x W mask.
+        shape: One of SHAPES.
+    """
+    left, top, width, height = bounding_box(mask)
+    if width == 0:
+        return None
+    size = (mask.shape[0], mask.shape[1])
     thickness = contour_thickness(size[0])
     box = even_box(
         top - thickness, left - thickness, top + height + thickness, left + width + thickness, size
     )
     inside = np.ascontiguousarray(mask[box.top : box.bottom, box.left : box.right])
-    if style.shape == "corners":
-        lines, closed = _corner_lines(inside, thickness), False
-    else:
-        found, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
-        lines, closed = [np.asarray(line, np.int32) for line in found], True
-    for plane in planes:
-        view, subsampling = box.on(plane)
-        pixels = np.ascontiguousarray(view)
-        if style.opacity > 0 and style.shape == "fill":
-            mix(pixels, inside, subsampling, plane.colour, style.opacity)
-        _outline(pixels, lines, closed, subsampling, plane.colour, thickness)
-        view[...] = pixels
+    find = _corner_lines if shape == "corners" else _contours
+    return Outline(shape, box, inside, find(inside, thickness), thickness)
+
+
+def bounding_box(mask: Mask) -> tuple[int, int, int, int]:
+    """Return left, top, width and height of the set pixels of a mask; zeros if there are none.
+
+    As cv2.boundingRect, but faster: eight pixels are compared at a time.
+
+    Args:
+        mask: H x W mask.
+    """
+    if mask.shape[1] % 8 or not mask.flags.c_contiguous:
+        left, top, width, height = cv2.boundingRect(mask)
+        return left, top, width, height
+    words = mask.view(np.uint64)
+    rows = np.flatnonzero(np.bitwise_or.reduce(words, axis=1))
+    if not len(rows):
+        return 0, 0, 0, 0
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(np.bitwise_or.reduce(words[top:bottom], axis=0).view(np.uint8))
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    return left, top, right - left, bottom - top
+
+
+def subsampled(inside: Mask, subsampling: tuple[int, int]) -> Mask:
+    """Return a mask at the size of a plane: of each block of pixels the upper left one.
+
+    Args:
+        inside: H x W mask, contiguous.
+        subsampling: Pixels of one sample, across and down.
+    """
+    across, down = subsampling
+    rows = inside[::down]
+    if across == 2 and inside.shape[1] % 2 == 0:
+        # The lower byte of two pixels is the left one; a step of NumPy in a row is slower.
+        return rows.view("<u2").astype(np.uint8)
+    return np.ascontiguousarray(rows[:, ::across])
+
+
+def _of_one_shape(planes: Sequence[Plane]) -> list[list[Plane]]:
+    """Return planes in groups: U and V of one size are drawn together, which takes less time."""
+    if len(planes) == 3 and planes[1].pixels.shape == planes[2].pixels.shape:
+        return [[planes[0]], list(planes[1:])]
+    return [[plane] for plane in planes]
+
+
+def _as_channels(
+    parts: Sequence[NDArray[Any]], group: Sequence[Plane]
+) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """Return the parts of a group as one picture, and its colour.
+
+    OpenCV draws smooth lines on one, three or four channels, so two planes get an unused third.
+    """
+    if len(parts) == 1:
+        return parts[0], group[0].colour
+    filled = [*parts, parts[-1]][:3]
+    colours = [plane.colour[0] for plane in group]
+    return np.asarray(cv2.merge(filled)), tuple([*colours, colours[-1]][:3])
 
 
 @dataclass(frozen=True)
@@ -169,25 +270,30 @@ def even_box(top: int, left: int, bottom: int, right: int, size: tuple[int, int]
     )
 
 
-def mix(
-    pixels: NDArray[Any],
-    inside: Mask,
-    subsampling: tuple[int, int],
-    colour: tuple[int, ...],
-    opacity: float,
-) -> None:
+def mix(pixels: NDArray[Any], inside: Mask, colour: tuple[int, ...], opacity: float) -> None:
     """Mix a colour into the samples of a part that are inside a mask, in place.
 
     Args:
         pixels: A contiguous copy of the part of a plane.
-        inside: The mask of that part, at the frame's size.
-        subsampling: Pixels of one sample, across and down.
+        inside: The mask of that part, at the plane's size.
         colour: What is mixed in, one value for each channel.
         opacity: Its share, 0 to 1.
     """
-    across, down = subsampling
-    blended = cv2.addWeighted(np.full_like(pixels, colour), opacity, pixels, 1 - opacity, 0)
-    cv2.copyTo(blended, np.ascontiguousarray(inside[::down, ::across]), pixels)
+    constant = [np.full(pixels.shape[:2], value, pixels.dtype) for value in colour]
+    filled = constant[0] if pixels.ndim == 2 else cv2.merge(constant)
+    blended = cv2.addWeighted(filled, opacity, pixels, 1 - opacity, 0)
+    cv2.copyTo(blended, inside, pixels)
+
+
+def _contours(inside: Mask, thickness: int) -> list[NDArray[np.int32]]:
+    """Return the contours of a mask, with as few points as a line of this width needs.
+
+    Drawing takes a time for each point. A contour without the points that are closer than an eighth
+    of the line's width to it looks the same.
+    """
+    found, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
+    lines = [cv2.approxPolyDP(line, thickness * CONTOUR_TOLERANCE, True) for line in found]
+    return [np.asarray(line, np.int32) for line in lines]
 
 
 def _corner_lines(inside: Mask, thickness: int) -> list[NDArray[np.int32]]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from xpnet.frames import Mask
-from xpnet.overlay import Plane, even_box, mix
+from xpnet.overlay import Plane, even_box, mix, subsampled
 
 PlanesOf = Callable[[tuple[int, int, int]], Sequence[Plane]]
 """Returns the planes of a frame for a colour in RGB."""
@@ -143,5 +143,5 @@ def _stamp(planes: Sequence[Plane], shape: Mask, top: int, left: int, opacity: f
     for plane in planes:
         view, subsampling = box.on(plane)
         pixels = np.ascontiguousarray(view)
-        mix(pixels, inside, subsampling, plane.colour, opacity)
+        mix(pixels, subsampled(inside, subsampling), plane.colour, opacity)
         view[...] = pixels

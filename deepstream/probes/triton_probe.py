@@ -20,7 +20,7 @@ from deepstream.probes.video_frame import FormatReader
 from xpnet.card import Card
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
-from xpnet.overlay import draw_on_planes
+from xpnet.overlay import draw_on_planes, outline_of
 from xpnet.scope_region import AUTO, WHOLE
 from xpnet.signs import (
     ASSISTANT,
@@ -49,6 +49,7 @@ class _Submitted:
     timestamp_ns: int | None
     entered_s: float
     future: Future[ProbabilityMap]
+    requested_s: float = 0.0
     # When the result was there. The future must not refer to this object: a cycle keeps its map
     # until Python's garbage collector finds it.
     result_s: list[float] = field(default_factory=list)
@@ -89,7 +90,9 @@ class MaskProbes(Probes):
             if self.controls.appearance.region == AUTO:
                 self.finder.update(rgb)
             tensor = frame_to_tensor(rgb, height, width)
-            submitted = _Submitted(stamp, entered, self.inference.submit(tensor))
+            requested = time.monotonic()
+            self.statistics.preprocess_s.append(requested - entered)
+            submitted = _Submitted(stamp, entered, self.inference.submit(tensor), requested)
         except Exception as error:
             failed: Future[ProbabilityMap] = Future()
             failed.set_exception(error)
@@ -106,14 +109,18 @@ class MaskProbes(Probes):
             self.inference.abandon(f"no result within {timeout_s:g} s")
             raise InferenceError(f"no result within {timeout_s:g} s") from None
         card = self.inference.card
+        result_s = submitted.result_s[0] if submitted.result_s else time.monotonic()
+        self.statistics.inference_s.append(result_s - submitted.requested_s)
+        started = time.monotonic()
         check_result(probabilities, card)
         chosen = self.controls.appearance.threshold
         threshold = card.threshold if chosen is None else chosen
         probabilities = self.steady(0, probabilities, submitted.timestamp_ns, threshold)
         mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
-        result_s = submitted.result_s[0] if submitted.result_s else time.monotonic()
-        self.statistics.inference_s.append(result_s - submitted.entered_s)
-        return Segmentation(mask, submitted.timestamp_ns, probabilities)
+        # In mode `latest` this thread is not the picture's, which then only draws.
+        outline = outline_of(mask, self.controls.appearance.style.shape)
+        self.statistics.mask_s.append(time.monotonic() - started)
+        return Segmentation(mask, submitted.timestamp_ns, probabilities, outline)
 
     def _draw(self, pad: Any, info: Any, segmentation: Segmentation) -> None:
         """Draw a mask and, if wanted, the sign that the assistant works."""
@@ -125,11 +132,13 @@ class MaskProbes(Probes):
         if segmentation.has_polyp:
             self.statistics.frames_with_polyp += 1
         if segmentation.has_polyp or shown.signs:
-            stamp = timestamp_ns(info) or 0
+            stamp, started = timestamp_ns(info) or 0, time.monotonic()
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
-                draw_on_planes(frame.planes(shown.style.colour), segmentation.mask, shown.style)
+                planes = frame.planes(shown.style.colour)
+                draw_on_planes(planes, segmentation.mask, shown.style, segmentation.outline)
                 if shown.signs:
                     draw_ready(frame.planes, (self.height, self.width), stamp)
+            self.statistics.overlay_s.append(time.monotonic() - started)
         if self.on_mask is not None:
             self.on_mask(segmentation)
 

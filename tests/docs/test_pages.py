@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deepstream.bench.device_report import as_markdown as device_table
+from deepstream.bench.graph_report import as_markdown as graph_table
 from tests.conftest import ROOT
 from training.ablation import as_markdown as ablation_table
 from training.bench.gpu_bench import gpu_table
@@ -23,6 +25,7 @@ from xpnet.bench.server_report import as_markdown as server_table
 from xpnet.bench.server_report import comparison_table
 from xpnet.card import Card, read_card
 from xpnet.cli import build_parser, command_names
+from xpnet.commands.bench_graph import with_section
 from xpnet.paths import MODEL_REPOSITORY, card_path
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,6 +64,13 @@ def test_serving_speed_page_is_up_to_date() -> None:
         "xpnet_frame",
         *(row["model"] for row in found["against"]["against"]),
     }
+
+
+def test_performance_page_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for name, table in (("graph", graph_table), ("device", device_table)):
+        path = ROOT / "docs" / "data" / f"performance-{name}.json"
+        assert with_section(page, name, table(json.loads(path.read_text(encoding="utf-8")))) == page
 
 
 def test_engines_page_is_up_to_date() -> None:

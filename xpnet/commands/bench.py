@@ -339,7 +339,8 @@ def labelled_sequences(folder: Path, infer: Any) -> list[Any]:
 def bench(_args: argparse.Namespace) -> int:
     """Refuse `xpnet bench` without the name of a benchmark."""
     raise UserError(
-        "bench: expected server, network, soak, faults, steadiness, roofline or tegrastats after it"
+        "bench: expected graph, device, server, network, soak, faults, steadiness, roofline or "
+        "tegrastats after it"
     )
 
 

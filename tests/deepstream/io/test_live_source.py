@@ -152,3 +152,20 @@ def test_nvurisrcbin_reconnects_by_itself() -> None:
         assert list(pulled(pipeline))[-1] == 80
     finally:
         pipeline.set_state(Gst.State.NULL)
+
+
+def test_nothing_follows_the_end_of_a_run() -> None:
+    """A source that was just started again would begin a new stream behind the end."""
+    with started(ElementSpec("appsrc", "source", {"format": "time"})) as (pipeline, live):
+        push(pipeline, 40)
+        assert list(pulled(pipeline, 0.1)) == [40]
+        live.finish()
+        segment = Gst.Segment()
+        segment.init(Gst.Format.TIME)
+        pad = pipeline.get_by_name("source").get_static_pad("src")
+        pad.push_event(Gst.Event.new_stream_start("again"))
+        pad.push_event(Gst.Event.new_segment(segment))
+        push(pipeline, 80)
+        assert list(pulled(pipeline)) == []
+        sink = pipeline.get_by_name("input").get_static_pad("sink")
+        assert sink.get_sticky_event(Gst.EventType.STREAM_START, 0).parse_stream_start() != "again"

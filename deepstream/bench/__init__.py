@@ -1,0 +1,1 @@
+"""Measurements of the GStreamer graph: `xpnet bench graph` and `xpnet bench device`."""

@@ -1,0 +1,229 @@
+"""`xpnet bench graph` and `xpnet bench device`: measurements of the GStreamer graph."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from xpnet.commands.options import add_command, add_repository
+from xpnet.errors import UserError
+from xpnet.files import check_distinct, check_writable, write_text
+from xpnet.paths import DEMO_CLIP
+from xpnet.serving.model_config import DEFAULT_MODEL
+
+
+def add_graph_bench(commands: Any) -> None:
+    """Add `xpnet bench graph`."""
+    p = add_command(
+        commands,
+        "bench graph",
+        "time the parts of the graph, its frames a second, its delay and its copies of a frame",
+        "xpnet bench graph --sizes 720p --streams 1 --seconds 3 --markdown build/graph.md",
+        graph,
+    )
+    p.add_argument(
+        "--seconds", type=float, default=8, help="of each run and each clip (default: %(default)s)"
+    )
+    p.add_argument(
+        "--sizes",
+        nargs="+",
+        default=["720p", "1080p", "4k"],
+        help="720p, 1080p, 4k or WIDTHxHEIGHT (default: 720p 1080p 4k)",
+    )
+    p.add_argument(
+        "--modes", nargs="+", default=["every", "latest"], help="(default: every latest)"
+    )
+    p.add_argument(
+        "--streams",
+        nargs="+",
+        type=int,
+        default=[1, 2, 4],
+        help="numbers of runs at the same time, with one Triton for all (default: 1 2 4)",
+    )
+    p.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        help="of parts, runs, tracer, delay and copies (default: all)",
+    )
+    p.add_argument(
+        "--clip",
+        type=Path,
+        default=DEMO_CLIP,
+        help="scaled to each size in a temporary folder (default: the demo clip)",
+    )
+    _add_backend_and_files(p)
+
+
+def _add_backend_and_files(p: argparse.ArgumentParser, plot: bool = True) -> None:
+    p.add_argument("--backend", default="triton", help="as of `xpnet run` (default: %(default)s)")
+    p.add_argument("--model", default=DEFAULT_MODEL, help="(default: %(default)s)")
+    add_repository(p)
+    p.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
+    p.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="write the tables; if FILE has lines <!-- bench NAME --> and <!-- end NAME -->, with "
+        "NAME graph or device, replace only what is between them",
+    )
+    if plot:
+        p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
+
+
+def graph(args: argparse.Namespace) -> int:
+    """Run `xpnet bench graph`."""
+    from deepstream.bench.graph_bench import GraphBenchSettings, bench_graph
+    from deepstream.bench.graph_report import as_markdown, draw
+
+    _check_files(args)
+    report = bench_graph(
+        GraphBenchSettings(
+            seconds=args.seconds,
+            sizes=tuple(args.sizes),
+            modes=tuple(args.modes),
+            streams=tuple(args.streams),
+            clip=args.clip,
+            backend=args.backend,
+            model=args.model,
+            repository=args.repository,
+            only=tuple(args.only),
+        )
+    )
+    _write(args, report, as_markdown(report), "graph")
+    if args.plot:
+        draw(report, args.plot)
+    return 0
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    """Check the files to write, before any work is done."""
+    from xpnet.figures import check_figure
+
+    plot = getattr(args, "plot", None)
+    check_distinct((args.json, args.markdown, plot), (args.clip, *getattr(args, "scores", ())))
+    for path in (args.json, args.markdown):
+        if path:
+            check_writable(path)
+    if plot:
+        check_figure(plot)
+
+
+def _write(args: argparse.Namespace, report: dict[str, Any], table: str, name: str) -> None:
+    print(table, end="")
+    if args.json:
+        write_text(args.json, json.dumps(report, indent=2) + "\n")
+    if args.markdown:
+        exists = args.markdown.exists()
+        page = args.markdown.read_text(encoding="utf-8") if exists else ""
+        write_text(args.markdown, with_section(page, name, table))
+
+
+def with_section(page: str, name: str, table: str) -> str:
+    """Return a page with a table between the two lines of comments for it.
+
+    Args:
+        page: The page; without both lines, the table replaces all of it.
+        name: `graph` or `device`.
+        table: Markdown.
+    """
+    begin, end = f"<!-- bench {name} -->\n", f"<!-- end {name} -->"
+    before, found, rest = page.partition(begin)
+    _, found_end, after = rest.partition(end)
+    return f"{before}{begin}\n{table}\n{end}{after}" if found and found_end else table
+
+
+def add_device(commands: Any) -> None:
+    """Add `xpnet bench device`."""
+    p = add_command(
+        commands,
+        "bench device",
+        "run the bench tests of 21 CFR 876.1520: algorithm, pixels, delays; and count false marks",
+        "xpnet bench device --seconds 5 --rounds 1 --markdown build/device.md",
+        device,
+    )
+    p.add_argument(
+        "--scores",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="scores of `xpnet evaluate --json`, one file for each data set; repeat (default: "
+        "those of the model's card)",
+    )
+    p.add_argument("--data", type=Path, help="data set: score the model on it, as `xpnet evaluate`")
+    p.add_argument("--split", help="of --data: train, val or test (default: all frames)")
+    p.add_argument(
+        "--without-polyps",
+        action="append",
+        default=[],
+        metavar="FILE[@START-END]",
+        help="clip without a polyp, or the seconds of one; repeat (default: the first five seconds "
+        "of the demo clip, which is short)",
+    )
+    p.add_argument("--clip", type=Path, default=DEMO_CLIP, help="(default: the demo clip)")
+    p.add_argument(
+        "--size",
+        default="1080p",
+        help="of the live picture: 720p, 1080p, 4k or WIDTHxHEIGHT (default: %(default)s)",
+    )
+    p.add_argument(
+        "--seconds", type=float, default=20, help="of each delay's run (default: %(default)s)"
+    )
+    p.add_argument(
+        "--rounds", type=int, default=3, help="of runs with marks and without (default: 3)"
+    )
+    _add_backend_and_files(p, plot=False)
+
+
+def device(args: argparse.Namespace) -> int:
+    """Run `xpnet bench device`; return 2 if pixels outside the marks differ."""
+    from deepstream.bench.device_bench import DeviceBenchSettings, bench_device
+    from deepstream.bench.device_report import as_markdown
+    from deepstream.bench.false_marks import BUILT_IN
+
+    _check_files(args)
+    report = bench_device(
+        DeviceBenchSettings(
+            scores=_scores(args),
+            clip=args.clip,
+            without_polyps=tuple(args.without_polyps) or (BUILT_IN,),
+            size=args.size,
+            seconds=args.seconds,
+            rounds=args.rounds,
+            backend=args.backend,
+            model=args.model,
+            repository=args.repository,
+        )
+    )
+    _write(args, report, as_markdown(report), "device")
+    return 2 if report.get("pixels", {}).get("different_outside") else 0
+
+
+def _scores(args: argparse.Namespace) -> dict[str, Any]:
+    """Return scores by the name of the data set: of files, or of an evaluation that runs now."""
+    scores: dict[str, Any] = {}
+    for path in args.scores:
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found, dict) or "dice" not in found:
+                raise ValueError("expected an object with `dice`")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: not the scores of `evaluate --json`: {error}") from error
+        scores[path.stem] = found
+    if args.data:
+        from training.data.readers import read_data_set
+        from training.evaluation.scoring import evaluate
+        from xpnet.paths import onnx_path
+        from xpnet.serving.onnx_inference import OnnxInference
+
+        inference = OnnxInference(onnx_path(args.repository / args.model))
+        try:
+            split = str(inference.card.training.get("settings", {}).get("split", "groups"))
+            found, _ = evaluate(inference, read_data_set(args.data, split), args.split, sweep=False)
+        finally:
+            inference.close()
+        scores[f"{args.data.name} {args.split or ''}".strip()] = found
+    return scores
