@@ -30,6 +30,7 @@ from xpnet.errors import UserError
 from xpnet.files import check_distinct, check_writable, replacing, write_text
 from xpnet.overlay import OverlayStyle
 from xpnet.paths import MODEL_REPOSITORY
+from xpnet.scope_region import AUTO, FULL, parse_region
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class RunSettings:
             the input is a folder of images, which need not be consecutive.
         confirmation: Whether an area is marked only after some frames, and for some longer; None:
             likewise.
+        region: The scope's picture within the frame, outside of which nothing is marked: `auto`,
+            `full`, or X,Y,WIDTH,HEIGHT as shares of the frame. On DeepStream `auto` is `full`.
         control: Where the run can be watched and controlled by HTTP; None: nowhere.
         record: What may be recorded beside the output, and where; None: nothing.
         json: Where to write the summary; None writes none.
@@ -74,6 +77,7 @@ class RunSettings:
     signs: bool | None = None
     smoothing: bool | None = None
     confirmation: bool | None = None
+    region: str = AUTO
     control: ControlSettings | None = None
     record: RecordSettings | None = None
     json: Path | None = None
@@ -83,6 +87,7 @@ class RunSettings:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UserError(f"mode '{self.mode}': expected {' or '.join(MODES)}")
+        parse_region(self.region)
         if not 0 < self.max_mask_age_s <= 10:
             raise UserError(
                 f"a mask age of {self.max_mask_age_s:g} s: expected more than 0 and at most 10"
@@ -133,6 +138,8 @@ def run(
             signs=signs,
             smoothing=video if settings.smoothing is None else settings.smoothing,
             confirmation=video if settings.confirmation is None else settings.confirmation,
+            # Independent frames have no common border.
+            region=FULL if source.images and settings.region == AUTO else settings.region,
         )
         controls = open_controls(appearance, settings.control)
         preview = Preview() if settings.control else None

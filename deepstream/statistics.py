@@ -65,6 +65,7 @@ class RunStatistics:
     probe_error: str = ""  # the first exception in a probe
     probe_errors: int = 0
     assistant: str = "starting"  # ready, off, not available: what the newest frame shows
+    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)  # of the scope's picture
     recording_sign: str = ""  # what the picture says of the recording
     source_lost: bool = False  # a live source delivers no frames
     reconnects: int = 0  # times that it was lost

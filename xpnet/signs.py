@@ -77,6 +77,29 @@ def draw_recording(planes_of: PlanesOf, text: str, size: tuple[int, ...]) -> Non
     _stamp(planes_of(RED), letters, top, left, 1.0)
 
 
+def draw_corner_marks(
+    planes_of: PlanesOf, box: tuple[float, float, float, float], size: tuple[int, ...]
+) -> None:
+    """Draw four corners of a box, in green, in place.
+
+    Args:
+        planes_of: Returns the frame's planes for a colour.
+        box: Left, top, width and height as shares of the frame.
+        size: Height and width of the frame in pixels.
+    """
+    height, width = size[0], size[1]
+    long, thick = max(8, height // 14), max(2, height // 250 // 2 * 2)
+    left, top = round(box[0] * width), round(box[1] * height)
+    right, bottom = round((box[0] + box[2]) * width), round((box[1] + box[3]) * height)
+    planes = planes_of(GREEN)
+    for x, y in ((left, top), (right - long, top), (left, bottom - thick),
+                 (right - long, bottom - thick)):  # fmt: skip
+        _stamp(planes, np.ones((thick, long), np.uint8), y, max(0, x), 1.0)
+    for x, y in ((left, top), (right - thick, top), (left, bottom - long),
+                 (right - thick, bottom - long)):  # fmt: skip
+        _stamp(planes, np.ones((long, thick), np.uint8), max(0, y), x, 1.0)
+
+
 def sign_position(size: tuple[int, ...]) -> tuple[int, int]:
     """Return top and left of the signs, which the scope's dark border usually covers.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from xpnet.errors import UserError
 from xpnet.overlay import OverlayStyle, parse_colour
+from xpnet.scope_region import FULL, parse_region
 
 SWITCHES = ("enabled", "signs", "smoothing", "confirmation")
 """Settings that are true or false."""
@@ -23,6 +24,7 @@ class Appearance:
         threshold: Probability above which a pixel is polyp; None for that of the model's card.
         signs: Whether signs on the picture show if the assistant works.
         smoothing: Whether masks are averaged over a short time.
+        region: The scope's picture within the frame, as `xpnet.scope_region.parse_region` reads it.
         confirmation: Whether an area is marked only after some frames, and for some longer.
     """
 
@@ -32,6 +34,7 @@ class Appearance:
     signs: bool = False
     smoothing: bool = False
     confirmation: bool = False
+    region: str = FULL
 
     def as_dict(self) -> dict[str, Any]:
         """Return the choices for JSON, with the colour as RRGGBB."""
@@ -66,6 +69,7 @@ class Appearance:
             values.get("signs", self.signs),
             values.get("smoothing", self.smoothing),
             values.get("confirmation", self.confirmation),
+            values.get("region", self.region),
         )
 
 
@@ -89,6 +93,8 @@ def check_value(name: str, value: Any) -> None:
             raise UserError(f"setting '{name}': {value!r}, expected a number from 0 to 1")
     elif not isinstance(value, str):
         raise UserError(f"setting '{name}': {value!r}, expected text")
+    elif name == "region":
+        parse_region(value)
 
 
 def parse_settings(words: list[str]) -> dict[str, Any]:

@@ -85,6 +85,7 @@ class RunState:
             "server_outages": 0,
             "server_restarts": 0,
             **self.incidents(),
+            "region": [round(share, 4) for share in counts.region],
             "inference_failure": counts.inference_failure,
             "fps": round(counts.recent_fps, 2),
             "last_frame_age_seconds": None if age is None else round(age, 3),

@@ -17,6 +17,7 @@ from deepstream.recording.recorder import Recorder
 from deepstream.statistics import RunStatistics
 from xpnet.frames import ProbabilityMap, Segmentation
 from xpnet.inference import InferenceError
+from xpnet.scope_region import Region, RegionFinder, cut, parse_region
 from xpnet.steadiness import Steadier, Steadiness
 
 log = logging.getLogger("xpnet.graph")
@@ -40,6 +41,7 @@ class Probes:
         preview: Copies frames for the HTTP service, or None.
         recorder: Records what is shown, or None.
         statistics: Counts and times of the run.
+        finder: Finds the scope's picture within the frame, where frames are given to it.
     """
 
     def __init__(
@@ -58,12 +60,17 @@ class Probes:
         self.height, self.width = height, width
         self.controls, self.on_mask, self.results = controls, on_mask, results
         self.statistics = RunStatistics()
+        self.finder = RegionFinder()
         self._steadiers: defaultdict[int, Steadier] = defaultdict(Steadier)
+
+    def region(self) -> Region:
+        """Return the part of the frame that is the scope's picture: as chosen, or as found."""
+        return parse_region(self.controls.appearance.region) or self.finder.region
 
     def steady(
         self, stream: int, probabilities: ProbabilityMap, stamp_ns: int | None, threshold: float
     ) -> ProbabilityMap:
-        """Return the map to show in the place of a new one; see xpnet.steadiness.
+        """Return the map to show in the place of a new one; see xpnet.steadiness, scope_region.
 
         Args:
             stream: Number of the stream, from 0.
@@ -74,7 +81,8 @@ class Probes:
         shown = self.controls.appearance
         time_s = time.monotonic() if stamp_ns is None else stamp_ns / 1e9
         wanted = Steadiness(shown.smoothing, shown.confirmation)
-        return self._steadiers[stream].update(probabilities, time_s, threshold, wanted)
+        inside = cut(probabilities, self.region())
+        return self._steadiers[stream].update(inside, time_s, threshold, wanted)
 
     def guarded(self, name: str) -> Callable[[Any, Any], Any]:
         """Return a method as a pad probe that catches every exception and passes the buffer.

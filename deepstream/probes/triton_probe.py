@@ -21,12 +21,14 @@ from xpnet.card import Card
 from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference, InferenceError
 from xpnet.overlay import draw_on_planes, outline_of
+from xpnet.scope_region import AUTO, WHOLE
 from xpnet.signs import (
     ASSISTANT,
     NO_SIGNAL,
     NOT_AVAILABLE,
     STARTING,
     SWITCHED_OFF,
+    draw_corner_marks,
     draw_notice,
     draw_ready,
     draw_recording,
@@ -34,6 +36,8 @@ from xpnet.signs import (
 
 INFERENCE_TIMEOUT_S = 12.0
 """Longest wait for a result; a little longer than the Triton client's own timeout."""
+REGION_MARKS_S = 3.0
+"""How long four corner marks show where the scope's picture was found."""
 LATEST_TIMEOUT_S = 2.0
 """In mode `latest` a later result would be too old to be shown."""
 
@@ -65,6 +69,7 @@ class MaskProbes(Probes):
         super().__init__(height, width, *args, **kwargs)
         self.inference = inference
         self._arriving, self._leaving = FormatReader(), FormatReader()
+        self._marked_box, self._marked_until_s = WHOLE, 0.0
 
     def frame_arrived(self, pad: Any, info: Any) -> None:
         """Handle a frame before the queue."""
@@ -81,7 +86,10 @@ class MaskProbes(Probes):
             card = self.inference.card
             height, width = card.input.height, card.input.width
             with mapped_frame(info, self._arriving.read(pad)) as frame:
-                tensor = frame_to_tensor(frame.scaled_rgb(height, width), height, width)
+                rgb = frame.scaled_rgb(height, width)
+            if self.controls.appearance.region == AUTO:
+                self.finder.update(rgb)
+            tensor = frame_to_tensor(rgb, height, width)
             requested = time.monotonic()
             self.statistics.preprocess_s.append(requested - entered)
             submitted = _Submitted(stamp, entered, self.inference.submit(tensor), requested)
@@ -141,12 +149,20 @@ class MaskProbes(Probes):
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
                 draw_notice(frame.planes, text, (self.height, self.width))
 
-    def _draw_recording(self, pad: Any, info: Any) -> None:
-        """Say on the picture that it is recorded, or that this failed."""
+    def _draw_signs(self, pad: Any, info: Any) -> None:
+        """Say on the picture that it is recorded, and for a while where the scope's picture is."""
+        now, box = time.monotonic(), self.region().box
+        if box != self._marked_box:
+            self._marked_box, self._marked_until_s = box, now + REGION_MARKS_S
+            self.statistics.region = box
         sign = self.statistics.recording_sign
-        if sign:
+        marks = now < self._marked_until_s and self.controls.appearance.signs
+        if sign or marks:
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
-                draw_recording(frame.planes, sign, (self.height, self.width))
+                if sign:
+                    draw_recording(frame.planes, sign, (self.height, self.width))
+                if marks:
+                    draw_corner_marks(frame.planes, box, (self.height, self.width))
 
     def _reason(self, otherwise: str) -> str:
         """Return the notice for a frame without a mask."""
@@ -189,7 +205,7 @@ class EveryProbes(MaskProbes):
         finally:
             if segmentation is None:
                 self._draw_notice(pad, info, self._reason(NOT_AVAILABLE))
-            self._draw_recording(pad, info)
+            self._draw_signs(pad, info)
             now = time.monotonic()
             self.statistics.frame_drawn(now, submitted.timestamp_ns)
             self.statistics.latency_s.append(now - submitted.entered_s)
@@ -244,7 +260,7 @@ class LatestProbes(MaskProbes):
                 self._draw(pad, info, segmentation)
                 self.statistics.mask_age_s.append(age)
         finally:
-            self._draw_recording(pad, info)
+            self._draw_signs(pad, info)
             now = time.monotonic()
             self.statistics.frame_drawn(now, stamp)
             self.statistics.latency_s.append(now - entered)

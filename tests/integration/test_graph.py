@@ -141,10 +141,12 @@ def test_server_that_dies_leaves_a_complete_clip(
 ) -> None:
     seen = 0
 
-    def kill_at_the_tenth(_: Segmentation) -> None:
+    last = 10 if mode == "every" else 3  # a busy machine has its first mask late
+
+    def kill_soon(_: Segmentation) -> None:
         nonlocal seen
         seen += 1
-        if seen == 10:
+        if seen == last:
             own_server.kill()
 
     settings = RunSettings(
@@ -153,7 +155,7 @@ def test_server_that_dies_leaves_a_complete_clip(
         mode,
         platform=GStreamerSettings(url=own_server.grpc_url),
     )
-    summary = run(settings, kill_at_the_tenth)
+    summary = run(settings, kill_soon)
     assert summary["frames"] == open_clip(tmp_path / "o.mp4", 0).frames == 40
     if mode == "every":
         assert 25 <= summary["frames_without_mask"] <= 30

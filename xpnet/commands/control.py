@@ -96,7 +96,8 @@ def add_set(commands: Any) -> None:
         nargs="*",
         metavar="NAME=VALUE",
         help="enabled=true|false, shape=fill|contour|corners, opacity=0..1, threshold=0..1|card, "
-        "colour=RRGGBB, signs, smoothing, confirmation=true|false",
+        "colour=RRGGBB, signs, smoothing, confirmation=true|false, "
+        "region=auto|full|X,Y,W,H",
     )
     p.add_argument("--control", default="8080", metavar="[HOST:]PORT", help="of the run (default: "
                    "%(default)s)")  # fmt: skip

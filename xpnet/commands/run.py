@@ -117,6 +117,14 @@ def add_drawing_options(p: argparse.ArgumentParser) -> None:
         help="show on the picture whether the assistant works (default: in mode latest)",
     )
     p.add_argument(
+        "--region",
+        default="auto",
+        metavar="X,Y,W,H",
+        help="the scope's picture within the frame, as shares of it; nothing is marked outside. "
+        "auto: find it, in videos and on plain GStreamer; full: the whole frame (default: "
+        "%(default)s)",
+    )
+    p.add_argument(
         "--confirmation",
         action=argparse.BooleanOptionalAction,
         help="mark an area only after it was seen for 80 ms, and for 120 ms longer than it is seen "
@@ -157,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
             signs=args.signs,
             smoothing=args.smoothing,
             confirmation=args.confirmation,
+            region=args.region,
             control=control_settings(args),
             record=record_settings(args),
             json=args.json,

@@ -21,7 +21,7 @@ def test_choices_survive_a_restart(tmp_path: Path) -> None:
     first.restore()
     changes = {
         "enabled": False, "shape": "corners", "opacity": 0.5, "threshold": 0.3,
-        "smoothing": True, "confirmation": True,
+        "smoothing": True, "confirmation": True, "region": "0.1,0,0.8,1",
     }  # fmt: skip
     first.change({**changes, "colour": "ff8000"}, "http")
     second = Controls(Appearance(style=OverlayStyle(opacity=0.9), signs=True), file)
