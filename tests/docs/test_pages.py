@@ -21,8 +21,11 @@ from training.bench.gpu_bench import gpu_table
 from training.bench.network_bench import as_markdown as runtimes_table
 from training.evaluation.score_table import as_markdown
 from training.export.precision_table import as_markdown as precisions_table
+from xpnet.bench.faults import as_markdown as faults_table
 from xpnet.bench.server_report import as_markdown as server_table
 from xpnet.bench.server_report import comparison_table
+from xpnet.bench.soak import as_lines as soak_lines
+from xpnet.bench.steadiness import as_markdown as steadiness_table
 from xpnet.card import Card, read_card
 from xpnet.cli import build_parser, command_names
 from xpnet.commands.bench_graph import with_section
@@ -71,6 +74,20 @@ def test_performance_page_is_up_to_date() -> None:
     for name, table in (("graph", graph_table), ("device", device_table)):
         path = ROOT / "docs" / "data" / f"performance-{name}.json"
         assert with_section(page, name, table(json.loads(path.read_text(encoding="utf-8")))) == page
+
+
+def test_steadiness_page_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "steadiness.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "docs" / "data" / "steadiness-lite.json").read_text("utf-8"))
+    assert steadiness_table(found) in page
+
+
+def test_soak_and_faults_page_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "soak-and-faults.md").read_text(encoding="utf-8")
+    soak = json.loads((ROOT / "docs" / "data" / "soak.json").read_text("utf-8"))
+    faults = json.loads((ROOT / "docs" / "data" / "faults.json").read_text("utf-8"))
+    assert "\n".join(soak_lines(soak)) in page
+    assert faults_table(faults) in page
 
 
 def test_engines_page_is_up_to_date() -> None:

@@ -224,11 +224,11 @@ def as_markdown(found: dict[str, Any]) -> str:
     Args:
         found: The result of `report`.
     """
-    lines = [
-        "| frames | masks | frames marked | marks a minute | flickers a second | "
-        "change of area, % | lag, frames (longest) | Dice | polyp frames hit |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    known = any("dice" in row for kinds in found["rows"].values() for row in kinds.values())
+    head = ["frames", "masks", "frames marked", "marks a minute", "flickers a second",
+            "change of area, %", "lag, frames (longest)"]  # fmt: skip
+    head += ["Dice", "polyp frames hit"] if known else []
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, kinds in found["rows"].items():
         for kind, row in kinds.items():
             lag = row["lag_frames"]
@@ -236,9 +236,10 @@ def as_markdown(found: dict[str, Any]) -> str:
                 name, kind, f"{row['frames_marked']} of {row['frames']}", row["marks_a_minute"],
                 row["flickers_a_second"], row["area_change_percent"],
                 "" if lag is None else f"{lag:g} ({row['longest_lag_frames']})",
-                row.get("dice", ""),
-                f"{row['polyp_frames_hit']} of {row['polyp_frames']}" if "dice" in row else "",
             ]  # fmt: skip
+            if known:
+                hit = f"{row['polyp_frames_hit']} of {row['polyp_frames']}" if "dice" in row else ""
+                cells += [row.get("dice", ""), hit]
             lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
-    lines += ["", f"`{found['model']}`, {found['date']}."]
+    lines += ["", f"`{found['model']}`, {found['machine']}, {found['date']}."]
     return "\n".join(lines) + "\n"
