@@ -6,6 +6,7 @@ state.py        the state of a run as JSON and as Prometheus metrics
 preview.py      the newest frame as JPEG
 http_service.py the HTTP service; page.html is its page
 service.py      all of it for one run
+recording.py    what can be asked of the recorder
 client.py       requests to it, for `xpnet run set`
 keys.py         keys pressed in the window
 """

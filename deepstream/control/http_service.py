@@ -151,6 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             answer = act(values, self.state, self.preview, "http")
+        except ValueError as error:
+            self._fail(HTTPStatus.BAD_REQUEST, str(error))
+            return
         except UserError as error:
             self._fail(HTTPStatus.CONFLICT, str(error))
             return

@@ -28,11 +28,12 @@ def act(
         The recorder's status; for a still with its file name as `still`.
 
     Raises:
-        UserError: There is no recorder or no such action, or the disk is full.
+        ValueError: There is no such action.
+        UserError: There is no recorder, or the disk is full.
     """
     action = values.get("action")
     if set(values) != {"action"} or action not in ACTIONS:
-        raise UserError(f"expected an object with action: one of {', '.join(ACTIONS)}")
+        raise ValueError(f"expected an object with action: one of {', '.join(ACTIONS)}")
     recorder = state.recorder
     if recorder is None:
         raise UserError("nothing can be recorded: expected --record FOLDER at the start of the run")

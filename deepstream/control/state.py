@@ -5,12 +5,13 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deepstream.control.controls import Controls
 from deepstream.recording.recorder import Recorder
 from deepstream.statistics import RECENT, RunStatistics, percentiles_ms
+from xpnet.host.load import CpuLoad, gpu_load
 from xpnet.host.processes import resident_bytes
 
 ALIVE_S = 2.0
@@ -34,6 +35,8 @@ GAUGES = {
     "source_connected": "1 if the source delivers frames.",
     "resident_memory_bytes": "Memory of this process.",
     "cpu_seconds": "Processor time of this process.",
+    "cpu_load": "Share of the machine's processor time that is used, since the last request.",
+    "gpu_load": "Share of time in which the GPU works; only where the machine tells it.",
 }
 RECORDER = {
     "recording": ("gauge", "1 if a recording runs."),
@@ -59,6 +62,7 @@ class RunState:
         incidents: Counts of what happened to inference.
         facts: What does not change: model, mode, platform, size of the network and of the frames.
         recorder: Records what is shown, or None.
+        cpu: The load of the machine.
     """
 
     statistics: RunStatistics
@@ -66,6 +70,7 @@ class RunState:
     incidents: Callable[[], Mapping[str, int]]
     facts: Mapping[str, Any]
     recorder: Recorder | None = None
+    cpu: CpuLoad = field(default_factory=CpuLoad)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the state for JSON."""
@@ -106,6 +111,8 @@ class RunState:
             "assistant_ready": int(state["assistant"] == "ready"),
             "source_connected": int(state["source"] == "connected"),
             "resident_memory_bytes": resident_bytes(),
+            "cpu_load": self.cpu.share(),
+            "gpu_load": gpu_load(),
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         }
         lines = []

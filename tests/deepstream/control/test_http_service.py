@@ -24,7 +24,16 @@ from xpnet.bench.random_messages import send_random_messages
 from xpnet.errors import UserError
 
 TOKEN = "0123456789abcdef"
-ROUTES = ("/", "/state", "/health", "/metrics", "/preview.jpg", "/still.png", "/settings")
+ROUTES = (
+    "/",
+    "/state",
+    "/health",
+    "/metrics",
+    "/preview.jpg",
+    "/still.png",
+    "/settings",
+    "/recorder",
+)
 
 
 class Pictures(Preview):
@@ -171,6 +180,28 @@ def test_other_addresses_need_a_token(state: RunState) -> None:
         assert request(f"127.0.0.1:{port}", TOKEN, None)["frames"] == 50
         with pytest.raises(UserError, match="refuses: expected Authorization"):
             request(f"127.0.0.1:{port}", "", None)
+
+
+def test_recorder_without_record_or_action_is_refused(port: int) -> None:
+    def post(body: bytes) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("POST", "/recorder", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())["error"]
+
+    assert post(b'{"action": "start"}') == (
+        409, "nothing can be recorded: expected --record FOLDER at the start of the run",
+    )  # fmt: skip
+    for body in (
+        b'{"action": "delete"}',
+        b'{"action": ["start"]}',
+        b"{}",
+        b'{"action": 1, "b": 2}',
+    ):
+        status, error = post(body)
+        assert (status, error) == (
+            400, "expected an object with action: one of start, stop, keep, still",
+        )  # fmt: skip
 
 
 def test_port_in_use_gives_one_line(port: int, state: RunState) -> None:

@@ -1,0 +1,58 @@
+"""The figures of `xpnet bench steadiness` on maps made for it, and the command on the demo clip."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import ffmpeg
+from xpnet.bench.steadiness import Sequence, as_markdown, measure
+
+ON, OFF = np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)
+ON[20:40, 20:40] = 0.9
+
+
+def sequence(states: str, truth: bool = False) -> Sequence:
+    """Return a sequence whose frames show a square (#) or nothing (.)."""
+    maps = [ON if state == "#" else OFF for state in states]
+    square = np.zeros((256, 256), np.uint8)
+    square[80:160, 80:160] = 1
+    return Sequence("made", maps, 25.0, [square] * len(maps) if truth else [])
+
+
+def test_flicker_marks_and_lag_are_counted() -> None:
+    found = measure(sequence("." * 10 + "#" + "." * 10 + "#" * 12 + "." * 17), 0.5)
+    raw, confirmed = found["raw"], found["confirmed"]
+    assert (raw["frames"], raw["frames_marked"]) == (50, 13)
+    assert raw["flickers_a_second"] == 0.5  # one flash in two seconds
+    assert raw["marks_a_minute"] == 60  # two marks in two seconds
+    assert raw["lag_frames"] == 0
+    assert confirmed["flickers_a_second"] == 0
+    assert confirmed["frames_marked"] == 13  # two frames later, and three longer
+    assert (confirmed["lag_frames"], confirmed["longest_lag_frames"]) == (2, 2)
+    assert "dice" not in raw
+
+
+def test_truth_gives_dice() -> None:
+    found = measure(sequence("#" * 10, truth=True), 0.5)
+    assert found["raw"]["dice"] == pytest.approx(1, abs=0.02)
+    assert found["raw"]["polyp_frames_hit"] == found["raw"]["polyp_frames"] == 10
+    assert found["confirmed"]["polyp_frames_hit"] == 8
+    table = as_markdown({"rows": {"made": found}, "model": "m", "machine": "c", "date": "d"})
+    assert "| made | confirmed | 8 of 10 |" in table
+    assert "| 8 of 10 |\n" in table
+
+
+def test_command_compares_a_clip(xpnet, short_clip: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few.mp4"
+    ffmpeg("-i", str(short_clip), "-frames:v", "8", "-an", str(few))
+    written = tmp_path / "s.json"
+    result = xpnet("bench", "steadiness", "--clip", few, "--without-polyp", 0, "--json", written)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(written.read_text())["rows"]
+    assert list(rows["few.mp4"]) == ["raw", "smoothed", "confirmed", "both"]
+    assert rows["few.mp4"]["raw"]["frames"] == 8
+    assert "| few.mp4 | raw |" in result.stdout
