@@ -177,7 +177,7 @@ def _bars(axis: Any, labels: list[str], series: dict[str, list[float]]) -> None:
         bars = axis.bar(places, values, width, label=name, color=f"C{number}")
         texts = [f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in values]
         axis.bar_label(bars, texts, fontsize=7, padding=1)
-    axis.set_xticks(range(len(labels)), labels)
+    axis.set_xticks(range(len(labels)), labels, fontsize=8)
     axis.margins(y=0.15)
     axis.legend(fontsize=8)
 
