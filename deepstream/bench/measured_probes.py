@@ -17,10 +17,11 @@ from deepstream.probes.pixels import buffer_address, mapped_frame, timestamp_ns
 from deepstream.probes.triton_probe import EveryProbes, LatestProbes, MaskProbes
 from deepstream.probes.video_frame import FormatReader
 from deepstream.statistics import TimeLog
+from xpnet.scope_region import AUTO
 
 MAX_DELAY_S = 30.0
 """A longer delay than that is a time code that was read wrongly."""
-AS_RUN = Appearance(smoothing=True, confirmation=True)
+AS_RUN = Appearance(smoothing=True, confirmation=True, region=AUTO)
 """What `xpnet run` draws on a video by default, without signs."""
 COPY_FRAMES = 60
 """Frames whose memory is followed."""

@@ -59,7 +59,7 @@ from xpnet.platforms import GSTREAMER
 
 RTSP_LATENCY_MS = 100
 """How long an RTSP source waits for late packets."""
-WAITING = 3
+WAITING = 6
 """Frames of a live source that may wait for the picture's path in mode `latest`."""
 LIVE_BITRATE = 8_000_000
 """Bits per second of a live H.264 stream, and of the hardware encoder."""

@@ -30,6 +30,7 @@ class SoakSettings:
         clip: A video that is played as if live, again and again.
         height: Height of the frames in pixels.
         width: Width of the frames in pixels.
+        pattern_fps: Frames a second of a test pattern in the place of the clip; None: the clip.
         options: Further options of `xpnet run`, such as `--backend openvino`.
 
     Raises:
@@ -40,6 +41,7 @@ class SoakSettings:
     clip: Path = DEMO_CLIP
     height: int = 720
     width: int = 1280
+    pattern_fps: float | None = None
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -61,7 +63,10 @@ def soak(settings: SoakSettings) -> dict[str, Any]:
         UserError: The run does not start, or ends by itself.
     """
     options = ("--height", str(settings.height), "--width", str(settings.width), *settings.options)
-    with live_run(f"live:{settings.clip}", options) as run:
+    source = f"live:{settings.clip}"
+    if settings.pattern_fps is not None:
+        source, options = "testpattern", ("--fps", f"{settings.pattern_fps:g}", *options)
+    with live_run(source, options) as run:
         samples = _watch(run, settings.minutes * 60)
         summary = run.stop()
     return _report(settings, summary, samples)
@@ -99,7 +104,7 @@ def _report(
     grown = max(memory) - sum(first) / len(first) if memory else 0.0
     return {
         "minutes": settings.minutes,
-        "clip": settings.clip.name,
+        "clip": settings.clip.name if settings.pattern_fps is None else "test pattern",
         "frame_size": summary["frame_size"],
         "model": summary["model"],
         "backend": summary["backend"],

@@ -195,6 +195,9 @@ def add_soak(commands: Any) -> None:
     )
     p.add_argument("--height", type=int, default=720, help="of the frames (default: %(default)s)")
     p.add_argument("--width", type=int, default=1280, help="of the frames (default: %(default)s)")
+    p.add_argument(
+        "--pattern-fps", type=float, metavar="FPS", help="a test pattern of this rate, no clip"
+    )
     p.add_argument("--backend", default="triton", help="as of `xpnet run` (default: %(default)s)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the report with all samples")
     p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
@@ -211,7 +214,12 @@ def soak(args: argparse.Namespace) -> int:
     if args.plot:
         check_figure(args.plot)
     settings = SoakSettings(
-        args.minutes, args.clip, args.height, args.width, ("--backend", args.backend)
+        args.minutes,
+        args.clip,
+        args.height,
+        args.width,
+        args.pattern_fps,
+        ("--backend", args.backend),
     )
     report = run_soak(settings)
     print("\n".join(as_lines(report)))
