@@ -71,7 +71,8 @@ class Run:
 
 @pytest.fixture
 def live(short_clip: Path, tmp_path: Path) -> Iterator[Run]:
-    run = Run(short_clip, tmp_path)
+    folder = str(tmp_path / "recordings")
+    run = Run(short_clip, tmp_path, "--record", folder, "--record-reserve", "0")
     yield run
     if run.process.poll() is None:
         run.process.kill()
@@ -196,6 +197,15 @@ def test_page_in_a_browser(live: Run, browser: Browser) -> None:
         "o.dispatchEvent(new Event('input')); o.dispatchEvent(new Event('change'));"
     )
     live.wait_for(lambda s: s["settings"]["opacity"] == 0.6)
+    browser.click("#confirmation")
+    live.wait_for(lambda s: s["settings"]["confirmation"] is False)
+    browser.click("#record")
+    live.wait_for(lambda s: s["recorder"]["seconds"] > 0.3)
+    browser.wait_for(f"{text.format('recording')} === 'The picture is recorded.'")
+    browser.click("#record")
+    live.wait_for(lambda s: s["recorder"]["last_file"].startswith("recording-"))
+    browser.click("#save")
+    browser.wait_for(f"{text.format('message')}.startsWith('Saved still-')")
     shot = picture(base64.b64decode(browser.do("screenshot")))
     assert len(np.unique(shot[:400, :500].reshape(-1, 3), axis=0)) > 1000  # the picture
     wide = browser.script("return document.documentElement.scrollWidth <= window.innerWidth")
