@@ -17,6 +17,8 @@ from deepstream.recording.files import CUT_OFF, UNFINISHED
 from xpnet.errors import UserError
 
 FINISH_S = 5.0
+MAX_PENDING = 64 * 2**20
+"""Bytes that may wait for the disk: a minute of video."""
 SYNC_S = 1.0
 """Time between two requests that the disk keeps what was written."""
 _COPY = Gst.BufferCopyFlags.FLAGS | Gst.BufferCopyFlags.MEMORY
@@ -60,13 +62,15 @@ class FileWriter:
             frame: Its Gst.Buffer; not changed.
 
         Raises:
-            UserError: The disk is full, or fails.
+            UserError: The disk is full, fails, or is too slow.
         """
         copy = frame.copy_region(_COPY, 0, frame.get_size())
         copy.pts, copy.dts, copy.duration = frame.pts, frame.dts, frame.duration
         self._frames.emit("push-buffer", copy)
         self.frames += 1
         self._check(0)
+        if self._frames.get_property("current-level-bytes") > MAX_PENDING:
+            raise UserError(f"{self.path}: the disk is too slow")
         if time.monotonic() - self._synced_s > SYNC_S:
             self._synced_s = time.monotonic()
             self._sync()

@@ -115,12 +115,7 @@ class Recorder:
         Raises:
             UserError: The disk is full, or cannot be read.
         """
-        try:
-            files.check_space(
-                self.settings.folder, self._free_bytes(self.settings.folder), self._reserve
-            )
-        except OSError as error:
-            raise UserError(f"{self.settings.folder}: {error.strerror}") from error
+        self._check_space()
         with self._lock:
             self._wanted, self._failure = True, ""
             self._lock.notify()
@@ -141,9 +136,7 @@ class Recorder:
         """
         if not self.settings.ring_s:
             raise UserError("the last seconds are not kept: expected --ring SECONDS")
-        files.check_space(
-            self.settings.folder, self._free_bytes(self.settings.folder), self._reserve
-        )
+        self._check_space()
         with self._lock:
             self._keep = True
             self._lock.notify()
@@ -162,9 +155,8 @@ class Recorder:
         """
         from xpnet.files import write_bytes
 
-        folder = self.settings.folder
-        files.check_space(folder, self._free_bytes(folder), self._reserve)
-        path = files.new_name(folder, "still", ".png")
+        self._check_space()
+        path = files.new_name(self.settings.folder, "still", ".png")
         write_bytes(path, png)
         path.chmod(0o600)
         return path.name
@@ -195,6 +187,15 @@ class Recorder:
             self._wanted, self._closing = False, True
             self._lock.notify()
         self._thread.join(timeout=4 * CHECK_S + 10)
+
+    def _check_space(self) -> None:
+        """Raise UserError if the disk is full, or its folder is gone."""
+        folder = self.settings.folder
+        try:
+            free = self._free_bytes(folder)
+        except OSError as error:
+            raise UserError(f"{folder}: {error.strerror}") from error
+        files.check_space(folder, free, self._reserve)
 
     def _take(self, sink: Any) -> Any:
         """Take an encoded frame from the branch, in its thread."""
@@ -239,8 +240,7 @@ class Recorder:
                     self._keep_ring()
                 if self._writer is not None and time.monotonic() - checked_s > CHECK_S:
                     checked_s = time.monotonic()
-                    folder = self.settings.folder
-                    files.check_space(folder, self._free_bytes(folder), self._reserve)
+                    self._check_space()
                 if self._is_stopping():
                     self._finish()
             except Exception as error:

@@ -142,6 +142,25 @@ def test_folder_that_vanishes_ends_the_recording_only(tmp_path: Path) -> None:
         assert recorder.status()["failures"] == 1
 
 
+def test_disk_that_hangs_ends_the_recording_before_memory_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepstream.recording.file_writer.MAX_PENDING", -1)
+    with recording(tmp_path, at_start=True) as (recorder, _):
+        until(lambda: bool(recorder.status()["failure"]))
+        assert "the disk is too slow" in recorder.status()["failure"]
+
+
+def test_folder_that_is_gone_gives_one_line(tmp_path: Path) -> None:
+    recorder = Recorder(RecordSettings(tmp_path / "f", ring_s=1))
+    (tmp_path / "f").rmdir()
+    for asked in (recorder.start, recorder.keep, lambda: recorder.save_still(b"")):
+        with pytest.raises(UserError, match="No such file or directory"):
+            asked()
+    assert recorder.status()["disk_free_bytes"] is None
+    recorder.close()
+
+
 def test_what_cannot_be_done_gives_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--ring 301: expected 0 to 300 s"):
         RecordSettings(tmp_path, ring_s=301)
