@@ -295,11 +295,15 @@ class Recorder:
         log.warning("kept %s", self._last_file)
 
     def _finish(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            self._last_file = writer.finish().name
-            log.warning("recorded %s: %d frames", self._last_file, writer.frames)
-        self._show()
+        """Complete the file; until then the state says that a recording runs."""
+        writer = self._writer
+        try:
+            if writer is not None:
+                self._last_file = writer.finish().name
+                log.warning("recorded %s: %d frames", self._last_file, writer.frames)
+        finally:
+            self._writer = None
+            self._show()
 
     def _fail(self, error: Exception) -> None:
         """End the recording; what was written stays."""

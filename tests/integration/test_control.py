@@ -107,7 +107,7 @@ def test_run_is_watched_and_changed(
     assert live.stop() == 0
     again = Run(short_clip, tmp_path)  # the choices survive a restart
     assert again.state()["settings"]["shape"] == "corners"
-    assert again.state()["assistant"] == "off"
+    again.wait_for(lambda s: s["assistant"] == "off")
     assert again.stop() == 0
 
 
