@@ -24,6 +24,7 @@ from deepstream.io.output import SCREEN, Output, SinkProperties
 from deepstream.io.source import VideoSource
 from deepstream.probes.base import Probes
 from xpnet.errors import UserError
+from xpnet.host.interrupts import counting_interrupts
 from xpnet.host.watchdog import Watchdog
 from xpnet.platforms import GSTREAMER
 
@@ -135,17 +136,22 @@ class _Player:
         self.stall_s = STALL_S + (2 / self.source.fps if self.source.fps else 0)
         self.progress_s, self.seen = time.monotonic(), probes.statistics.frames
         self.seen_arriving = 0 if graph.live is not None else self.seen
+        self.interrupts: Callable[[], int] = int
+        self.interrupted = 0  # how many interrupts were handled
         self.disconnected, self.retry_s, self.arrived = False, math.inf, math.inf
 
     def run(self) -> Outcome:
         watchdog = Watchdog()
         self.graph.pipeline.set_state(Gst.State.PLAYING)
-        with tqdm(
-            total=self.source.frames or None,
-            unit=" frames",
-            desc=Path(self.source.display_name).name,
-            disable=None,
-        ) as bar:
+        with (
+            counting_interrupts() as self.interrupts,
+            tqdm(
+                total=self.source.frames or None,
+                unit=" frames",
+                desc=Path(self.source.display_name).name,
+                disable=None,
+            ) as bar,
+        ):
             while not self._poll(bar):
                 if self.ending is not Ending.COMPLETE:
                     watchdog.ending()
@@ -167,6 +173,9 @@ class _Player:
         """Handle the events of one poll; return True at the end of the stream."""
         try:
             message = self.bus.timed_pop(POLL_NS)
+            if self.interrupts() > self.interrupted:
+                self.interrupted = self.interrupts()
+                self._end(Ending.INTERRUPTED, "stopped by the user")
             self._forward(message)
             self._check_progress(bar)
             if self.disconnected and self.graph.live is not None:

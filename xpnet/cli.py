@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Collection
-from typing import Any
 
 from xpnet import __version__
 from xpnet.commands import (
@@ -27,6 +26,7 @@ from xpnet.commands import (
     train,
 )
 from xpnet.errors import UserError, is_rank_zero
+from xpnet.host.interrupts import interrupt
 
 ADDERS = (
     run.add_run,
@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it on purpose
-            signal.signal(number, _interrupt)
+            signal.signal(number, interrupt)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         code = command(args)
@@ -108,10 +108,6 @@ def _open_standard_streams() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # A file name that the terminal cannot show must not fail a run that is done
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _interrupt(_signal: int, _frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _fail(args: argparse.Namespace, error: Exception, code: int) -> int:

@@ -1,0 +1,50 @@
+"""Interrupts during a run are counted; afterwards they raise KeyboardInterrupt again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from xpnet.host.interrupts import counting_interrupts, interrupt
+
+
+def test_interrupts_are_counted_and_then_raise_again() -> None:
+    with counting_interrupts() as count:
+        assert count() == 0
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert count() == 2
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupt_in_a_destructor_is_not_lost() -> None:
+    class Interrupted:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with counting_interrupts() as count:
+        Interrupted()
+        assert count() == 1
+
+
+def test_handlers_of_others_stay() -> None:
+    seen: list[int] = []
+
+    def own(number: int, _frame: Any) -> None:
+        seen.append(number)
+
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        with counting_interrupts() as count:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert (count(), seen) == (0, [signal.SIGTERM])
+        signal.signal(signal.SIGTERM, interrupt)
+        with counting_interrupts() as count:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert count() == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
