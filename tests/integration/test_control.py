@@ -106,9 +106,12 @@ def test_run_is_watched_and_changed(
     assert "refuses: setting 'opacity': 2.0, expected a number from 0 to 1" in one_line(wrong)
     assert live.stop() == 0
     again = Run(short_clip, tmp_path)  # the choices survive a restart
-    assert again.state()["settings"]["shape"] == "corners"
-    again.wait_for(lambda s: s["assistant"] == "off")
-    assert again.stop() == 0
+    try:
+        assert again.state()["settings"]["shape"] == "corners"
+        again.wait_for(lambda s: s["assistant"] == "off")
+        assert again.stop() == 0
+    finally:
+        again.process.kill()
 
 
 def test_control_options_are_checked(xpnet: Any, tmp_path: Path) -> None:
