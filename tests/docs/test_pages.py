@@ -21,7 +21,7 @@ from training.bench.gpu_bench import gpu_table
 from training.bench.network_bench import as_markdown as runtimes_table
 from training.evaluation.score_table import as_markdown
 from training.export.precision_table import as_markdown as precisions_table
-from xpnet.bench.faults import as_markdown as faults_table
+from xpnet.bench.faults.table import as_markdown as faults_table
 from xpnet.bench.server_report import as_markdown as server_table
 from xpnet.bench.server_report import comparison_table
 from xpnet.bench.soak import as_lines as soak_lines

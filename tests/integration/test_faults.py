@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import one_line
-from xpnet.bench.fault_kinds import FAULTS, SHIFTED_CLOCK
-from xpnet.bench.faults import Fault, FaultSettings, as_markdown, bench_faults
+from xpnet.bench.faults.all_faults import FAULTS
+from xpnet.bench.faults.injection import Fault, FaultSettings
+from xpnet.bench.faults.machine_faults import SHIFTED_CLOCK
+from xpnet.bench.faults.table import as_markdown, bench_faults
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,11 +74,24 @@ class LiveRun:
         Raises:
             UserError: It does not answer.
         """
-        try:
-            with open_directly(f"{self.address}/state", 30) as answer:
-                return dict(json.loads(answer.read()))
-        except (OSError, urllib.error.URLError) as error:
-            raise UserError(f"the run does not answer ({error}): {self.last_line()}") from error
+        return self._ask(f"{self.address}/state", 30)
+
+    def post(self, route: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Send values to its HTTP service and return the answer.
+
+        Args:
+            route: Where they go: `settings` or `recorder`.
+            values: What is sent as JSON.
+
+        Raises:
+            UserError: It does not answer, or refuses.
+        """
+        request = urllib.request.Request(
+            f"{self.address}/{route}",
+            json.dumps(values).encode(),
+            {"Content-Type": "application/json"},
+        )
+        return self._ask(request, 5)
 
     def wait_until(self, reached: Callable[[dict[str, Any]], bool], seconds: float) -> float | None:
         """Return after how many seconds its state is as wanted; None if not in time.
@@ -125,6 +138,13 @@ class LiveRun:
         """Return the last line that it has printed."""
         lines = self.log().strip().splitlines()
         return lines[-1] if lines else "no output"
+
+    def _ask(self, request: str | urllib.request.Request, timeout_s: float) -> dict[str, Any]:
+        try:
+            with open_directly(request, timeout_s) as answer:
+                return dict(json.loads(answer.read()))
+        except OSError as error:
+            raise UserError(f"the run does not answer ({error}): {self.last_line()}") from error
 
     def _wait_for_address(self) -> str:
         deadline = time.monotonic() + START_S

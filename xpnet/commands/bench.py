@@ -252,8 +252,9 @@ def add_faults(commands: Any) -> None:
 
 def faults(args: argparse.Namespace) -> int:
     """Run `xpnet bench faults`; return 2 if a frame was lost."""
-    from xpnet.bench.fault_kinds import FAULTS
-    from xpnet.bench.faults import FaultSettings, as_markdown, bench_faults
+    from xpnet.bench.faults.all_faults import FAULTS
+    from xpnet.bench.faults.injection import FaultSettings
+    from xpnet.bench.faults.table import as_markdown, bench_faults
 
     for path in (args.json, args.markdown):
         if path:

@@ -20,7 +20,7 @@ from deepstream.control.http_service import ServiceSettings, running_service
 from deepstream.control.preview import Preview
 from deepstream.control.state import COUNTERS, GAUGES, RunState
 from deepstream.statistics import RunStatistics
-from xpnet.bench.random_messages import send_random_messages
+from xpnet.bench.faults.random_messages import send_random_messages
 from xpnet.errors import UserError
 
 TOKEN = "0123456789abcdef"

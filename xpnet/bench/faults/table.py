@@ -8,92 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from statistics import median
-from typing import Any, Protocol
+from typing import Any
 
+from xpnet.bench.faults.injection import NOTICE_S, Fault, FaultSettings
 from xpnet.bench.live_run import LiveRun
 from xpnet.errors import UserError
 from xpnet.host.cpu import describe_machine
-from xpnet.paths import DEMO_CLIP
 
 log = logging.getLogger("xpnet.bench")
 
 READY_S = 60.0
 """Longest wait for masks at the start, and after a fault."""
-NOTICE_S = 20.0
 STEADY_S = 1.0
 """Time with masks before each injection."""
-
-
-@dataclass(frozen=True)
-class FaultSettings:
-    """What is injected.
-
-    Attributes:
-        times: How often each fault is injected.
-        only: Names of the faults; empty for all.
-        clip: What the live source plays.
-        height: Height of the frames in pixels.
-        width: Width of the frames in pixels.
-
-    Raises:
-        UserError: Not once.
-    """
-
-    times: int = 10
-    only: tuple[str, ...] = ()
-    clip: Path = DEMO_CLIP
-    height: int = 720
-    width: int = 1280
-
-    def __post_init__(self) -> None:
-        if self.times < 1:
-            raise UserError(f"--times {self.times}: expected at least 1")
-
-    @property
-    def size(self) -> tuple[str, ...]:
-        """The frame size as options of `xpnet run`."""
-        return ("--height", str(self.height), "--width", str(self.width))
-
-
-class Injection(Protocol):
-    """A fault that can be injected into one run.
-
-    Attributes:
-        run: The run.
-        is_noticed: Returns whether a state shows the fault; None if there is nothing to show.
-    """
-
-    run: LiveRun
-    is_noticed: Callable[[dict[str, Any]], bool] | None
-
-    def inject(self) -> None:
-        """Cause the fault; returns at once, unless it is over when this returns."""
-
-    def end(self) -> None:
-        """End the cause, or wait until it has ended."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A kind of fault.
-
-    Attributes:
-        name: Its name in the table.
-        opened: Starts a run into which it can be injected, for the time of a `with` block.
-        missing: Returns what this machine lacks for it; empty if nothing.
-    """
-
-    name: str
-    opened: Callable[[FaultSettings], AbstractContextManager[Injection]]
-    missing: Callable[[], str] = str
 
 
 def masks_are_shown(state: dict[str, Any]) -> bool:
@@ -232,8 +163,3 @@ def as_markdown(report: dict[str, Any]) -> str:
 def _cell(row: dict[str, Any], name: str) -> str:
     longest = row[name]
     return "" if longest is None else f"{longest:.2f} ({row[f'median_{name}']:.2f})"
-
-
-def seeded() -> random.Random:
-    """Return the source of randomness of a fault: each run of the benchmark injects the same."""
-    return random.Random(7)

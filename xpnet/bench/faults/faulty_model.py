@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from xpnet.bench.answer_faults import NOT_A_NUMBER, SLOW, SLOW_S
+from xpnet.bench.faults.answer_faults import NOT_A_NUMBER, SLOW, SLOW_S
 from xpnet.serving.backends.onnxruntime.model import TritonPythonModel as WorkingModel
 
 ONNX_FILE = "model.onnx"

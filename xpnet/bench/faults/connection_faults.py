@@ -1,0 +1,106 @@
+"""Faults of what is connected with a run: a camera that goes away, clients that send nonsense."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from xpnet.bench.faults.injection import FaultSettings, Injection, seeded
+from xpnet.bench.faults.random_messages import send_random_messages
+from xpnet.bench.live_run import LiveRun, live_run
+from xpnet.errors import UserError
+from xpnet.host.processes import end_with_parent
+
+ROUTES = (
+    "/",
+    "/state",
+    "/health",
+    "/metrics",
+    "/preview.jpg",
+    "/still.png",
+    "/settings",
+    "/recorder",
+)
+"""All routes of a run's HTTP service."""
+MESSAGES = 100
+"""Random messages to each route in one injection: a thousand in ten."""
+
+
+class _Unplugged(Injection):
+    """A camera whose process is killed, and started again."""
+
+    is_noticed = staticmethod(lambda state: state["source"] == "lost")
+
+    def __init__(self, run: LiveRun, camera: _Camera) -> None:
+        super().__init__(run)
+        self._camera = camera
+
+    def inject(self) -> None:
+        self._camera.unplug()
+
+    def end(self) -> None:
+        super().end()
+        self._camera.plug()
+
+
+class _Camera:
+    def __init__(self, clip: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.address, self._clip = f"rtsp://127.0.0.1:{self._port}/scope", clip
+        self.plug()
+
+    def plug(self) -> None:
+        command = [
+            sys.executable, "-m", "deepstream.io.file_camera", str(self._port), str(self._clip)
+        ]  # fmt: skip
+        self._process = subprocess.Popen(end_with_parent(command), stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise UserError("the RTSP camera does not start: apt install "
+                            "gir1.2-gst-rtsp-server-1.0")  # fmt: skip
+
+    def unplug(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def unplugged_camera(settings: FaultSettings) -> Iterator[Injection]:
+    """Open a run of an RTSP camera that goes away."""
+    camera = _Camera(settings.clip)
+    try:
+        with live_run(camera.address, settings.size) as run:
+            yield _Unplugged(run, camera)
+    finally:
+        camera.unplug()
+
+
+class _RandomMessages(Injection):
+    """Messages that no client should send, to each route of the run's HTTP service."""
+
+    is_noticed = None
+
+    def __init__(self, run: LiveRun) -> None:
+        super().__init__(run)
+        self._chosen = seeded()
+
+    def inject(self) -> None:
+        port = int(self.run.address.rpartition(":")[2])
+        for path in ROUTES:
+            send_random_messages(port, path, MESSAGES, self._chosen)
+
+    def end(self) -> None:
+        """Do nothing: the messages are over when `inject` returns."""
+
+
+@contextmanager
+def random_messages(settings: FaultSettings) -> Iterator[Injection]:
+    """Open a run that gets random messages."""
+    with live_run(settings.source, settings.size) as run:
+        yield _RandomMessages(run)
