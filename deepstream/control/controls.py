@@ -90,7 +90,7 @@ class Controls:
         """Append a line to the audit trail.
 
         Args:
-            what: What was done, such as `{"recording": "start"}`.
+            what: What was done, such as `{"recorder": "start"}`.
             source: Who did it: `key`, `http`.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         if values is None:
             return
         try:
-            answer = act(values, self.state, self.preview, "http")
+            answer = act(values, self.state, self.preview)
         except ValueError as error:
             self._fail(HTTPStatus.BAD_REQUEST, str(error))
             return

@@ -1,4 +1,4 @@
-"""What keys, commands and HTTP can ask of a run's recorder."""
+"""What commands and the page, over HTTP, can ask of a run's recorder."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ from xpnet.errors import UserError
 ACTIONS = ("start", "stop", "keep", "still")
 
 
-def act(
-    values: Mapping[str, Any], state: RunState, preview: Preview, source: str
-) -> dict[str, Any]:
+def act(values: Mapping[str, Any], state: RunState, preview: Preview) -> dict[str, Any]:
     """Do what was asked, and note it in the audit trail.
 
     Args:
         values: `{"action": NAME}` with one of ACTIONS.
         state: The state of the run.
         preview: Gives the still.
-        source: Who asks: `key`, `http`.
 
     Returns:
         The recorder's status; for a still with its file name as `still`.
@@ -45,7 +42,7 @@ def act(
             "start": recorder.start, "stop": recorder.stop, "keep": recorder.keep
         }  # fmt: skip
         actions[str(action)]()
-    state.controls.note({"recorder": action}, source)
+    state.controls.note({"recorder": action}, "http")
     return {**recorder.status(), **answer}
 
 

@@ -81,7 +81,9 @@ class Probes:
         shown = self.controls.appearance
         time_s = time.monotonic() if stamp_ns is None else stamp_ns / 1e9
         wanted = Steadiness(shown.smoothing, shown.confirmation)
-        inside = cut(probabilities, self.region())
+        region = self.region()
+        self.statistics.region = region.box
+        inside = cut(probabilities, region)
         return self._steadiers[stream].update(inside, time_s, threshold, wanted)
 
     def guarded(self, name: str) -> Callable[[Any, Any], Any]:

@@ -154,7 +154,6 @@ class MaskProbes(Probes):
         now, box = time.monotonic(), self.region().box
         if box != self._marked_box:
             self._marked_box, self._marked_until_s = box, now + REGION_MARKS_S
-            self.statistics.region = box
         sign = self.statistics.recording_sign
         marks = now < self._marked_until_s and self.controls.appearance.signs
         if sign or marks:

@@ -20,6 +20,7 @@ from deepstream.io.queue_losses import QueueLosses
 from deepstream.probes.pixels import buffer_address
 from deepstream.recording import files
 from deepstream.recording.file_writer import FileWriter
+from deepstream.recording.ring import Ring
 from deepstream.statistics import RunStatistics
 from xpnet.errors import UserError
 
@@ -78,7 +79,7 @@ class Recorder:
         self._reserve = settings.reserve_mib * files.MEBIBYTE
         self._lock = threading.Condition()
         self._waiting: deque[tuple[Any, Any]] = deque()  # encoded frames with their caps
-        self._ring: deque[tuple[Any, Any]] = deque()
+        self._ring = Ring(settings.ring_s)
         self._keep = False
         self._wanted = settings.at_start
         self._writer: FileWriter | None = None
@@ -254,22 +255,13 @@ class Recorder:
     def _frame(self, buffer: Any, caps: Any) -> None:
         is_key = not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT)
         if self.settings.ring_s:
-            self._ring.append((buffer, caps))
-            self._trim_ring()
+            self._ring.add(buffer, caps)
         if self._wanted and self._writer is None and is_key:
             path = files.new_name(self.settings.folder, "recording", ".mkv")
             self._writer, self._started_s = FileWriter(path, caps), time.monotonic()
             log.warning("recording %s", path)
         if self._writer is not None:
             self._writer.write(buffer)
-
-    def _trim_ring(self) -> None:
-        """Forget what is older than the ring, by whole groups of pictures."""
-        oldest = self._ring[-1][0].pts - self.settings.ring_s * Gst.SECOND
-        keys = [n for n, (b, _) in enumerate(self._ring)
-                if not b.has_flags(Gst.BufferFlags.DELTA_UNIT) and b.pts <= oldest]  # fmt: skip
-        for _ in range(keys[-1] if keys else 0):
-            self._ring.popleft()
 
     def _keep_ring(self) -> None:
         """Write the ring; a failure does not end a recording that runs."""
@@ -281,14 +273,12 @@ class Recorder:
             log.error("the last seconds were not kept: %s", error)
 
     def _write_ring(self) -> None:
-        frames = list(self._ring)
-        while frames and frames[0][0].has_flags(Gst.BufferFlags.DELTA_UNIT):
-            frames.pop(0)
+        frames = self._ring.frames()
         if not frames:
             raise UserError("no seconds are kept yet")
-        writer = FileWriter(files.new_name(self.settings.folder, "kept", ".mkv"), frames[0][1])
+        writer = FileWriter(files.new_name(self.settings.folder, "kept", ".mkv"), self._ring.caps)
         try:
-            for buffer, _ in frames:
+            for buffer in frames:
                 writer.write(buffer)
         finally:
             self._last_file = writer.finish().name

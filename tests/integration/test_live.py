@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from deepstream.gstreamer import GLib, Gst, gi
+from deepstream.io.held_frame import LOST_S, STEP_S
 from deepstream.io.live_source import LiveSource
 from deepstream.io.source import open_clip
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
@@ -283,20 +284,32 @@ def stop_after(seconds: float) -> None:
 
 def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: Path) -> None:
     seen: list[Segmentation] = []
-    stop_after(5.0)
+    marked: set[int | None] = set()
+    started = time.monotonic()
+    stopped = threading.Event()
+
+    def collect(segmentation: Segmentation) -> None:
+        """Stop the run after three repetitions of the clip, once enough frames have a mask."""
+        seen.append(segmentation)
+        if segmentation.mask.any():
+            marked.add(segmentation.timestamp_ns)
+        waited = time.monotonic() - started
+        if not stopped.is_set() and waited > 5 and (len(marked) > 20 or waited > 60):
+            stopped.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
     settings = RunSettings(
         f"live:{short_clip}", tmp_path / "o.mkv", "latest", max_mask_age_s=1.0, **IN_PROCESS
     )
-    summary = run(settings, seen.append)
+    summary = run(settings, collect)
+    lasted = time.monotonic() - started
     assert summary["ending"] == "interrupted"
     frames = video_frames(tmp_path / "o.mkv")
     assert len(frames) == summary["frames"] > 60  # the clip has 40 frames, for 1.6 seconds
     stamps = [s.timestamp_ns or 0 for s in seen]
     assert stamps == sorted(stamps)
-    assert stamps[-1] - stamps[0] < 6e9
-    # The same frame of the clip is shown in each repetition, with the same mask.
-    masks = {s.timestamp_ns: s.mask for s in seen}
-    assert sum(m.any() for m in masks.values()) > 5  # a busy machine computes few
+    assert stamps[-1] - stamps[0] < lasted * 1e9
+    assert len(marked) > 20
     with pytest.raises(UserError, match=r"frames of 720 x 0, expected 16 to 8192"):
         run(RunSettings(f"live:{short_clip}", tmp_path / "p.mkv", height=0))
     with pytest.raises(UserError, match=r"frames of 1920 x 0, expected 16 to 8192"):
@@ -326,12 +339,15 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
 ) -> None:
     """Nothing is delivered for two seconds, as when a cable is loose; then frames arrive again."""
     paused = threading.Event()
+    pauses: list[float] = []
     arrivals = LiveSource._on_arrival
 
     def hold(self: LiveSource, pad: Any, info: Any) -> Any:
         if info.type & Gst.PadProbeType.BUFFER and self.arrived == 25 and not paused.is_set():
             paused.set()
+            began = time.monotonic()
             time.sleep(2.0)
+            pauses.append(time.monotonic() - began)
         return arrivals(self, pad, info)
 
     monkeypatch.setattr(LiveSource, "_on_arrival", hold)
@@ -343,8 +359,8 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
     notices = [has_notice(frame) for frame in frames]
     first = notices.index(True, 10)
     last = len(notices) - 1 - notices[::-1].index(True)
-    # From half a second to two seconds after the last frame; a busy machine is later.
-    assert 12 <= last - first + 1 <= 80
+    # From LOST_S after the last frame to the end of the pause, which a busy machine makes longer
+    assert 12 <= last - first + 1 <= (pauses[0] - LOST_S) / STEP_S + 8
     still = [np.abs(frames[n].astype(int) - frames[first])[60:].mean() for n in (first + 9, last)]
     assert max(still) < 2  # the same picture
     assert not any(notices[last + 1 :])

@@ -290,8 +290,8 @@ def add_steadiness(commands: Any) -> None:
         help="so many seconds at the start of the clip show no polyp (default: %(default)g)",
     )
     p.add_argument(
-        "--sequences", type=Path, metavar="DIR", help="a data set whose groups are sequences, such "
-        "as CVC-ClinicDB; its frames count as 25 a second",
+        "--sequences", type=Path, metavar="DIR", help="a data set whose groups are consecutive "
+        "frames; they count as 25 a second",
     )  # fmt: skip
     p.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     p.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")

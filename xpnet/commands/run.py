@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
 
     limit_heaps()
     # What exists now stays. Python then looks for cycles among few objects, often and fast; else
-    # garbage waits for half an hour (24 MiB were seen), and each search delays a frame.
+    # garbage waits long, and each search goes through all that was ever imported.
     gc.collect()
     gc.freeze()
     summary = run_graph(
