@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from xpnet import __version__
 from xpnet.commands import (
     bench,
+    bench_check,
     bench_graph,
     build,
     control,
@@ -58,6 +59,7 @@ ADDERS = (
     bench.add_tegrastats,
     bench_graph.add_graph_bench,
     bench_graph.add_device,
+    bench_check.add_check,
     doctor.add_doctor,
     doctor.add_info,
     doctor.add_verify,

@@ -15,9 +15,18 @@ def cpu_flags() -> list[str]:
 
 def describe_machine() -> str:
     """Return architecture, processor and the instruction sets that determine a network's speed."""
-    sets = " ".join(name for name in INSTRUCTION_SETS if name in cpu_flags())
     name = _cpuinfo("model name") or "unknown processor"
-    return f"{platform.machine()}, {name}, {sets}"
+    return f"{platform.machine()}, {name}, {' '.join(_instruction_sets())}"
+
+
+def machine_type() -> str:
+    """Return what machines have in common whose runtimes compute a network in the same way."""
+    return " ".join([platform.machine(), *_instruction_sets()])
+
+
+def _instruction_sets() -> list[str]:
+    flags = cpu_flags()
+    return [name for name in INSTRUCTION_SETS if name in flags]
 
 
 def _cpuinfo(key: str) -> str:
