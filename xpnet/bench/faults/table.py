@@ -82,8 +82,7 @@ def _inject_repeatedly(fault: Fault, settings: FaultSettings) -> dict[str, Any]:
         run = injection.run
         for number in range(settings.times):
             what = f"{fault.name}, injection {number + 1}"
-            _wait_for_masks(run, f"before {what}")
-            time.sleep(STEADY_S)
+            _settle(run, f"before {what}")
             injection.inject()
             if injection.is_noticed is not None:
                 waited = run.wait_until(injection.is_noticed, NOTICE_S)
@@ -106,6 +105,20 @@ def _inject_repeatedly(fault: Fault, settings: FaultSettings) -> dict[str, Any]:
         "server_restarts": summary["server_restarts"],
         "reconnects": summary["reconnects"],
     }
+
+
+def _settle(run: LiveRun, when: str) -> None:
+    """Wait until masks are shown, and still are after STEADY_S.
+
+    On a busy machine they can be missing for a moment, which would be taken for the fault.
+    """
+    end = time.monotonic() + READY_S
+    while time.monotonic() < end:
+        _wait_for_masks(run, when)
+        time.sleep(STEADY_S)
+        if masks_are_shown(run.state()):
+            return
+    raise UserError(f"{when}: no masks for {STEADY_S:g} s without a gap within {READY_S:g} s")
 
 
 def _wait_for_masks(run: LiveRun, when: str) -> float:
