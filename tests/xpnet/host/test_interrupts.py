@@ -1,8 +1,11 @@
-"""Interrupts during a run are counted; afterwards they raise KeyboardInterrupt again."""
+"""Interrupts during a run are counted; afterwards they raise KeyboardInterrupt again.
+
+`raise_signal` and not `os.kill`: another thread of the tests could get the signal, and this one
+would see it only after its assertion.
+"""
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import Any
 
@@ -14,17 +17,17 @@ from xpnet.host.interrupts import counting_interrupts, interrupt
 def test_interrupts_are_counted_and_then_raise_again() -> None:
     with counting_interrupts() as count:
         assert count() == 0
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert count() == 2
     with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_an_interrupt_in_a_destructor_is_not_lost() -> None:
     class Interrupted:
         def __del__(self) -> None:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     with counting_interrupts() as count:
         Interrupted()
@@ -40,11 +43,11 @@ def test_handlers_of_others_stay() -> None:
     before = signal.signal(signal.SIGTERM, own)
     try:
         with counting_interrupts() as count:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             assert (count(), seen) == (0, [signal.SIGTERM])
         signal.signal(signal.SIGTERM, interrupt)
         with counting_interrupts() as count:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             assert count() == 1
     finally:
         signal.signal(signal.SIGTERM, before)
