@@ -99,9 +99,7 @@ def add_set(commands: Any) -> None:
         "colour=RRGGBB, signs, smoothing, confirmation=true|false, "
         "region=auto|full|X,Y,W,H",
     )
-    p.add_argument("--control", default="8080", metavar="[HOST:]PORT", help="of the run (default: "
-                   "%(default)s)")  # fmt: skip
-    p.add_argument("--control-token-file", type=Path, metavar="FILE", help="the run's token")
+    _add_service_options(p)
 
 
 def add_record_options(p: argparse.ArgumentParser) -> None:
@@ -164,30 +162,49 @@ def add_record(commands: Any) -> None:
         record,
     )
     p.add_argument("action", choices=("start", "stop", "keep", "still"))
-    p.add_argument("--control", default="8080", metavar="[HOST:]PORT", help="of the run (default: "
-                   "%(default)s)")  # fmt: skip
-    p.add_argument("--control-token-file", type=Path, metavar="FILE", help="the run's token")
+    _add_service_options(p)
 
 
 def record(args: argparse.Namespace) -> int:
     """Run `xpnet run record`."""
-    from deepstream.control.client import request
-
-    host, port = parse_address(args.control)
-    token = read_token(args.control_token_file)
-    answer = request(f"{host}:{port}", token, {"action": args.action}, "recorder")
-    print(json.dumps(answer, indent=2))
-    return 0
+    return _ask(args, {"action": args.action}, "recorder")
 
 
 def change(args: argparse.Namespace) -> int:
     """Run `xpnet run set`."""
     from deepstream.control.appearance import parse_settings
+
+    return _ask(args, parse_settings(args.values) or None)
+
+
+def _add_service_options(p: argparse.ArgumentParser) -> None:
+    """Add the options that say which run is asked."""
+    p.add_argument(
+        "--control",
+        default="8080",
+        metavar="[HOST:]PORT",
+        help="of the run (default: %(default)s)",
+    )
+    p.add_argument("--control-token-file", type=Path, metavar="FILE", help="the run's token")
+
+
+def _ask(args: argparse.Namespace, values: dict[str, Any] | None, route: str = "settings") -> int:
+    """Ask a run's service, and print its answer.
+
+    Args:
+        args: Values of the options of `_add_service_options`.
+        values: What is sent; None to read the run's state.
+        route: Where it is sent: `settings` or `recorder`.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: The port is none, the token cannot be read, or the service refuses.
+    """
     from deepstream.control.client import request
 
     host, port = parse_address(args.control)
-    values = parse_settings(args.values)
     token = read_token(args.control_token_file)
-    answer = request(f"{host}:{port}", token, values or None)
-    print(json.dumps(answer, indent=2))
+    print(json.dumps(request(f"{host}:{port}", token, values, route), indent=2))
     return 0

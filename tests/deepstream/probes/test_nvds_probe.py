@@ -118,6 +118,18 @@ def test_tensor_that_is_not_finite_is_not_an_empty_mask(
     assert "not finite" in probes.statistics.inference_failure
 
 
+def test_region_that_was_set_limits_the_mask_and_is_reported(card: Card, frame: np.ndarray) -> None:
+    probes = nvds_probes(card)
+    everywhere = buffers.segmentation(np.zeros((256, 256), np.int32))
+    probes.controls.change({"region": "0.5,0,0.5,1"}, "http")
+    drawn = surfaces(through(probes, buffers.batched(frame[None], [everywhere]))[0], *SIZE)[0]
+    changed = (drawn != frame).any(axis=2)
+    assert not changed[:, :350].any()  # the contour is a few pixels wide
+    assert changed[:, 370:].any()
+    assert probes.statistics.region == (0.5, 0.0, 0.5, 1.0)
+    assert probes.statistics.probe_errors == 0
+
+
 def test_each_frame_of_a_batch_gets_its_own_mask(card: Card, frame: np.ndarray) -> None:
     seen: list[Segmentation] = []
     left, right = (np.full((256, 256), -1, np.int32) for _ in range(2))
