@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
 from tests.conftest import ffmpeg, one_line, video_frames
 from tests.integration.camera import Camera, free_tcp_port
-from tests.integration.signs import has_notice
+from tests.integration.signs import shows
 from xpnet.errors import UserError
 from xpnet.frames import Segmentation
+from xpnet.signs import NO_SIGNAL
 
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GstRtspServer  # noqa: E402
@@ -282,22 +283,34 @@ def stop_after(seconds: float) -> None:
     threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 
 
+def stop_when(reached: Callable[[], bool], limit_s: float = 120.0) -> None:
+    """Press Ctrl-C once something is reached; after the limit in any case, so that a test ends."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + limit_s
+        while not reached() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: Path) -> None:
+    clip_ns = 1_600_000_000  # 40 frames
     seen: list[Segmentation] = []
-    marked: set[int | None] = set()
+    marked: set[int] = set()
     started = time.monotonic()
-    stopped = threading.Event()
 
     def collect(segmentation: Segmentation) -> None:
-        """Stop the run after three repetitions of the clip, once enough frames have a mask."""
         seen.append(segmentation)
         if segmentation.mask.any():
-            marked.add(segmentation.timestamp_ns)
-        waited = time.monotonic() - started
-        if not stopped.is_set() and waited > 5 and (len(marked) > 20 or waited > 60):
-            stopped.set()
-            os.kill(os.getpid(), signal.SIGINT)
+            marked.add(segmentation.timestamp_ns or 0)
 
+    def repetitions() -> int:
+        """Return how many have a mask; their stamps go on from one to the next."""
+        return len({stamp // clip_ns for stamp in list(marked)})
+
+    stop_when(lambda: len(marked) > 20 and repetitions() >= 3)
     settings = RunSettings(
         f"live:{short_clip}", tmp_path / "o.mkv", "latest", max_mask_age_s=1.0, **IN_PROCESS
     )
@@ -305,11 +318,12 @@ def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: P
     lasted = time.monotonic() - started
     assert summary["ending"] == "interrupted"
     frames = video_frames(tmp_path / "o.mkv")
-    assert len(frames) == summary["frames"] > 60  # the clip has 40 frames, for 1.6 seconds
+    assert len(frames) == summary["frames"] > 60
     stamps = [s.timestamp_ns or 0 for s in seen]
     assert stamps == sorted(stamps)
     assert stamps[-1] - stamps[0] < lasted * 1e9
     assert len(marked) > 20
+    assert repetitions() >= 3
     with pytest.raises(UserError, match=r"frames of 720 x 0, expected 16 to 8192"):
         run(RunSettings(f"live:{short_clip}", tmp_path / "p.mkv", height=0))
     with pytest.raises(UserError, match=r"frames of 1920 x 0, expected 16 to 8192"):
@@ -338,31 +352,31 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
     short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is delivered for two seconds, as when a cable is loose; then frames arrive again."""
-    paused = threading.Event()
-    pauses: list[float] = []
+    times: list[float] = []  # of the arrivals
     arrivals = LiveSource._on_arrival
 
     def hold(self: LiveSource, pad: Any, info: Any) -> Any:
-        if info.type & Gst.PadProbeType.BUFFER and self.arrived == 25 and not paused.is_set():
-            paused.set()
-            began = time.monotonic()
-            time.sleep(2.0)
-            pauses.append(time.monotonic() - began)
+        if info.type & Gst.PadProbeType.BUFFER:
+            if len(times) == 25:
+                time.sleep(2.0)
+            times.append(time.monotonic())
         return arrivals(self, pad, info)
 
     monkeypatch.setattr(LiveSource, "_on_arrival", hold)
-    stop_after(5.0)
+    stop_when(lambda: len(times) > 75)
     output = tmp_path / "o.mkv"
     settings = RunSettings(f"live:{short_clip}", output, "latest", max_mask_age_s=1.0, **IN_PROCESS)
     summary = run(settings)
     frames = video_frames(output)
-    notices = [has_notice(frame) for frame in frames]
-    first = notices.index(True, 10)
+    notices = [shows(frame, NO_SIGNAL) for frame in frames]
+    first = notices.index(True)
     last = len(notices) - 1 - notices[::-1].index(True)
-    # From LOST_S after the last frame to the end of the pause, which a busy machine makes longer
-    assert 12 <= last - first + 1 <= (pauses[0] - LOST_S) / STEP_S + 8
+    # From LOST_S after the last frame to the end of the pause, which a busy machine makes longer.
+    pause = times[25] - times[24]
+    assert 12 <= last - first + 1 <= (pause - LOST_S) / STEP_S + 8
     still = [np.abs(frames[n].astype(int) - frames[first])[60:].mean() for n in (first + 9, last)]
     assert max(still) < 2  # the same picture
-    assert not any(notices[last + 1 :])
+    assert all(notices[first : last + 1])
+    assert last < len(frames) - 10  # the notice is gone when frames arrive again
     assert summary["reconnects"] == 0  # the source did not fail, it only paused
     assert len(frames) > 90
