@@ -58,7 +58,7 @@ def limit_heaps(count: int = 2) -> None:
     """Let the threads of this process share a few heaps (mallopt(3)).
 
     By default glibc makes up to eight heaps a core. Frames and masks that many threads allocate and
-    release then fragment all of them, and a live run grows for as long as it lasts.
+    release then fragment all of them, so that the memory of a live run can grow.
 
     Args:
         count: Number of heaps.
