@@ -28,7 +28,7 @@ from xpnet.bench.soak import as_lines as soak_lines
 from xpnet.bench.steadiness import as_markdown as steadiness_table
 from xpnet.card import Card, read_card
 from xpnet.cli import build_parser, command_names
-from xpnet.commands.bench_graph import with_section
+from xpnet.commands.report_files import with_section
 from xpnet.paths import MODEL_REPOSITORY, card_path
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_command, add_frames, add_repository
+from xpnet.commands.report_files import (
+    add_report_files,
+    check_report_files,
+    write_report_files,
+)
 from xpnet.errors import UserError, not_installed
-from xpnet.files import check_distinct, check_writable, write_text
-from xpnet.paths import DEMO_CLIP, ROOT
-from xpnet.serving.model_config import DEFAULT_MODEL
+from xpnet.paths import ROOT
 
 SHORT_BENCH: dict[str, Any] = {
     "models": ("xpnet_lite_onnx",), "transports": ("grpc", "grpc+system"), "batching": ("on",),
@@ -49,8 +50,7 @@ def add_roofline(commands: Any) -> None:
     roof.add_argument(
         "--size", type=int, default=512, help="height and width in pixels (default: 512)"
     )
-    roof.add_argument("--json", type=Path, metavar="FILE", help="write all rows as JSON")
-    roof.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
+    add_report_files(roof, plot=True)
 
 
 def add_network(commands: Any) -> None:
@@ -91,7 +91,7 @@ def add_network(commands: Any) -> None:
         metavar="NETWORK=FILE",
         help="file of `xpnet export tune`: also time that form of the network",
     )
-    net.add_argument("--json", type=Path, metavar="FILE", help="write all rows as JSON")
+    add_report_files(net)
     add_repository(net)
     add_frames(net)
 
@@ -149,9 +149,7 @@ def add_server(commands: Any) -> None:
         metavar="DIR",
         help="folder for perf_analyzer's files (default: build/perf_analyzer)",
     )
-    p.add_argument("--json", type=Path, metavar="FILE", help="write all rows as JSON")
-    p.add_argument("--markdown", type=Path, metavar="FILE", help="write the table")
-    p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
+    add_report_files(p, section="server", plot=True)
     add_repository(p)
     add_frames(p)
 
@@ -173,190 +171,19 @@ def add_tegrastats(commands: Any) -> None:
         metavar="MS",
         help="between lines without a date (default: %(default)s, as tegrastats')",
     )
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the summary as JSON")
-    p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
-
-
-def add_soak(commands: Any) -> None:
-    """Add `xpnet bench soak`."""
-    p = add_command(
-        commands,
-        "bench soak",
-        "run live for a long time: frames lost, added latency, memory",
-        "xpnet bench soak --minutes 60 --json build/soak.json --plot build/soak.png",
-        soak,
-    )
-    p.add_argument("--minutes", type=float, default=60, help="(default: %(default)g)")
-    p.add_argument(
-        "--clip",
-        type=Path,
-        default=DEMO_CLIP,
-        help="played as if live, again and again (default: the demo clip)",
-    )
-    p.add_argument("--height", type=int, default=720, help="of the frames (default: %(default)s)")
-    p.add_argument("--width", type=int, default=1280, help="of the frames (default: %(default)s)")
-    p.add_argument(
-        "--pattern-fps", type=float, metavar="FPS", help="a test pattern of this rate, no clip"
-    )
-    p.add_argument("--backend", default="triton", help="as of `xpnet run` (default: %(default)s)")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the report with all samples")
-    p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
-
-
-def soak(args: argparse.Namespace) -> int:
-    """Run `xpnet bench soak`; return 2 if frames were lost or the run failed."""
-    from xpnet.bench.soak import SoakSettings, as_lines, draw
-    from xpnet.bench.soak import soak as run_soak
-    from xpnet.figures import check_figure
-
-    if args.json:
-        check_writable(args.json)
-    if args.plot:
-        check_figure(args.plot)
-    settings = SoakSettings(
-        args.minutes,
-        args.clip,
-        args.height,
-        args.width,
-        args.pattern_fps,
-        ("--backend", args.backend),
-    )
-    report = run_soak(settings)
-    print("\n".join(as_lines(report)))
-    if args.json:
-        write_text(args.json, json.dumps(report, indent=2) + "\n")
-    if args.plot:
-        draw(report, args.plot)
-    return 2 if report["frames_lost"] else 0
-
-
-def add_faults(commands: Any) -> None:
-    """Add `xpnet bench faults`."""
-    p = add_command(
-        commands,
-        "bench faults",
-        "let server, source and clients of a live run fail: frames lost, time until masks are back",
-        "xpnet bench faults --times 10 --json build/faults.json --markdown build/faults.md",
-        faults,
-    )
-    p.add_argument("--times", type=int, default=10, help="of each fault (default: %(default)s)")
-    p.add_argument(
-        "--only", action="append", default=[], metavar="FAULT", help="a fault of the table; repeat"
-    )
-    p.add_argument("--clip", type=Path, default=DEMO_CLIP, help="(default: the demo clip)")
-    p.add_argument("--height", type=int, default=720, help="of the frames (default: %(default)s)")
-    p.add_argument("--width", type=int, default=1280, help="of the frames (default: %(default)s)")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
-    p.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
-
-
-def faults(args: argparse.Namespace) -> int:
-    """Run `xpnet bench faults`; return 2 if a frame was lost."""
-    from xpnet.bench.faults.all_faults import FAULTS
-    from xpnet.bench.faults.injection import FaultSettings
-    from xpnet.bench.faults.table import as_markdown, bench_faults
-
-    for path in (args.json, args.markdown):
-        if path:
-            check_writable(path)
-    report = bench_faults(
-        FaultSettings(args.times, tuple(args.only), args.clip, args.height, args.width), FAULTS
-    )
-    table = as_markdown(report)
-    print(table, end="")
-    if args.json:
-        write_text(args.json, json.dumps(report, indent=2) + "\n")
-    if args.markdown:
-        write_text(args.markdown, table)
-    return 2 if any(row["frames_lost"] for row in report["rows"]) else 0
-
-
-def add_steadiness(commands: Any) -> None:
-    """Add `xpnet bench steadiness`."""
-    p = add_command(
-        commands,
-        "bench steadiness",
-        "compare steadied masks with raw ones: flicker, lag, marks, Dice",
-        "xpnet bench steadiness --json build/steadiness.json --markdown build/steadiness.md",
-        steadiness,
-    )
-    p.add_argument("--model", default=DEFAULT_MODEL, help="(default: %(default)s)")
-    p.add_argument("--clip", type=Path, default=DEMO_CLIP, help="(default: the demo clip)")
-    p.add_argument(
-        "--without-polyp",
-        type=float,
-        default=5.0,
-        metavar="SECONDS",
-        help="so many seconds at the start of the clip show no polyp (default: %(default)g)",
-    )
-    p.add_argument(
-        "--sequences", type=Path, metavar="DIR", help="a data set whose groups are consecutive "
-        "frames; they count as 25 a second",
-    )  # fmt: skip
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
-    p.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
-    add_repository(p)
-
-
-def steadiness(args: argparse.Namespace) -> int:
-    """Run `xpnet bench steadiness`."""
-    from xpnet.bench.steadiness import as_markdown, in_process, read_clip, report
-    from xpnet.paths import onnx_path
-    from xpnet.serving.onnx_inference import OnnxInference
-
-    for path in (args.json, args.markdown):
-        if path:
-            check_writable(path)
-    with closing(OnnxInference(onnx_path(args.repository / args.model))) as inference:
-        infer = in_process(inference)
-        clips = [read_clip(args.clip, None, infer)]
-        if args.without_polyp > 0:
-            clips.append(read_clip(args.clip, args.without_polyp, infer))
-        if args.sequences:
-            clips += labelled_sequences(args.sequences, infer)
-        found = report(clips, inference.card)
-    table = as_markdown(found)
-    print(table, end="")
-    if args.json:
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
-    if args.markdown:
-        write_text(args.markdown, table)
-    return 0
-
-
-def labelled_sequences(folder: Path, infer: Any) -> list[Any]:
-    """Return the groups of a data set, one after the other, as one sequence with true masks.
-
-    Args:
-        folder: The data set.
-        infer: Returns the map of a frame.
-
-    Raises:
-        UserError: It cannot be read.
-    """
-    from training.data.readers import read_data_set
-    from xpnet.bench.steadiness import read_groups
-    from xpnet.images import natural_key
-
-    samples = sorted(
-        read_data_set(folder).samples,
-        key=lambda s: (natural_key(s.group), natural_key(s.pair.stem)),
-    )
-    return [read_groups(folder.name, samples, infer)]
+    add_report_files(p, plot=True)
 
 
 def bench(_args: argparse.Namespace) -> int:
     """Refuse `xpnet bench` without the name of a benchmark."""
     raise UserError(
-        "bench: expected graph, device, server, network, soak, faults, steadiness, roofline or "
-        "tegrastats after it"
+        "bench: expected graph, device, server, network, soak, faults, steadiness, check, roofline "
+        "or tegrastats after it"
     )
 
 
 def roofline(args: argparse.Namespace) -> int:
     """Run `xpnet bench roofline`."""
-    from xpnet.figures import check_figure
-
     try:
         from training.bench.roofline import as_lines, draw
         from training.bench.roofline import roofline as count
@@ -364,19 +191,12 @@ def roofline(args: argparse.Namespace) -> int:
         raise not_installed(str(error.name), "the roofline", TRAIN_HINT) from error
     if args.size < 1:
         raise UserError(f"--size {args.size}: expected pixels, a multiple of 16")
-    if args.json:
-        check_writable(args.json)
-    if args.plot:
-        check_figure(args.plot)
+    check_report_files(args)
     try:
         found = count(args.size)
     except ValueError as error:
         raise UserError(f"--size {args.size}: {error}") from error
-    print("\n".join(as_lines(found)))
-    if args.json:
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
-    if args.plot:
-        draw(found, args.plot)
+    write_report_files(args, found, "\n".join(as_lines(found)), draw=draw)
     return 0
 
 
@@ -392,11 +212,10 @@ def network(args: argparse.Namespace) -> int:
         raise not_installed(str(error.name), "timing networks", TRAIN_HINT) from error
     if args.rounds < 1:
         raise UserError(f"--rounds {args.rounds}: expected at least 1")
-    if args.json:
-        check_writable(args.json)
+    check_report_files(args)
     if args.device == "cuda":
         found = bench_gpu(args.networks, args.sizes, batches=[1, 8])
-        print(gpu_table(found), end="")
+        table = gpu_table(found)
     else:
         named = parse_overrides(args.forms)
         found = bench_network(
@@ -409,9 +228,8 @@ def network(args: argparse.Namespace) -> int:
             {name: read_forms(Path(path)) for name, path in named.items()},
             args.runtimes,
         )
-        print(as_markdown(found), end="")
-    if args.json:
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
+        table = as_markdown(found)
+    write_report_files(args, found, table)
     return 0
 
 
@@ -419,14 +237,9 @@ def server(args: argparse.Namespace) -> int:
     """Run `xpnet bench server`."""
     from xpnet.bench.server_bench import BenchSettings, bench_server
     from xpnet.bench.server_report import as_markdown, draw
-    from xpnet.figures import check_figure
     from xpnet.images import sample_frames
 
-    for path in (args.json, args.markdown):
-        if path:
-            check_writable(path)
-    if args.plot:
-        check_figure(args.plot)
+    check_report_files(args)
     chosen: dict[str, Any] = dict(FULL_BENCH if args.full else SHORT_BENCH)
     if args.url:
         chosen["models"] = ()  # a running server may serve others
@@ -445,34 +258,19 @@ def server(args: argparse.Namespace) -> int:
             repository=args.repository,
         )
     )
-    table = as_markdown(found)
-    print(table, end="")
-    if args.json:
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
-    if args.markdown:
-        write_text(args.markdown, table)
-    if args.plot:
-        draw(found, args.plot)
+    write_report_files(args, found, as_markdown(found), "server", draw)
     return 0
 
 
 def tegrastats(args: argparse.Namespace) -> int:
     """Run `xpnet bench tegrastats`."""
     from xpnet.bench.tegrastats import draw, format_summary, read_log, summarise
-    from xpnet.figures import check_figure
 
     if args.interval < 1:
         raise UserError(f"--interval {args.interval}: expected at least 1 ms")
-    check_distinct((args.json, args.plot), (args.log,))
-    if args.json:
-        check_writable(args.json)
-    if args.plot:
-        check_figure(args.plot)
+    check_report_files(args, (args.log,))
     log = read_log(args.log, args.interval)
     found = summarise(log)
-    print("\n".join(format_summary(found)))
-    if args.json:
-        write_text(args.json, json.dumps(found, indent=2) + "\n")
-    if args.plot:
-        draw(log, args.plot)
+    text = "\n".join(format_summary(found))
+    write_report_files(args, found, text, draw=lambda _, path: draw(log, path))
     return 0

@@ -11,10 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.bench_graph import with_section
 from xpnet.commands.options import TRAIN_HINT, add_command, add_repository
+from xpnet.commands.report_files import MARKDOWN_HELP, write_section
 from xpnet.errors import UserError
-from xpnet.files import check_distinct, check_writable, write_text
+from xpnet.files import check_distinct, check_writable
 from xpnet.paths import ROOT
 
 RATIOS_FILE = ROOT / "docs" / "data" / "bench-ratios.json"
@@ -48,8 +48,7 @@ def add_check(commands: Any) -> None:
         "--markdown",
         type=Path,
         metavar="FILE",
-        help="with --update: write the kept ratios between <!-- bench ratios --> and "
-        "<!-- end ratios --> of FILE",
+        help=f"with --update: {MARKDOWN_HELP.format('ratios')}",
     )
     add_repository(p)
 
@@ -130,9 +129,7 @@ def _update(args: argparse.Namespace, kind: str) -> int:
     table = as_markdown(write_entry(args.file, kind, entry))
     print(table, end="")
     if args.markdown:
-        exists = args.markdown.exists()
-        page = args.markdown.read_text(encoding="utf-8") if exists else ""
-        write_text(args.markdown, with_section(page, "ratios", table))
+        write_section(args.markdown, "ratios", table)
     return 0
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import add_command, add_repository
+from xpnet.commands.report_files import (
+    add_report_files,
+    check_report_files,
+    write_report_files,
+)
 from xpnet.errors import UserError
-from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.paths import DEMO_CLIP
 from xpnet.serving.model_config import DEFAULT_MODEL
 
@@ -54,23 +58,14 @@ def add_graph_bench(commands: Any) -> None:
         default=DEMO_CLIP,
         help="scaled to each size in a temporary folder (default: the demo clip)",
     )
-    _add_backend_and_files(p)
+    _add_backend(p)
+    add_report_files(p, section="graph", plot=True)
 
 
-def _add_backend_and_files(p: argparse.ArgumentParser, plot: bool = True) -> None:
+def _add_backend(p: argparse.ArgumentParser) -> None:
     p.add_argument("--backend", default="triton", help="as of `xpnet run` (default: %(default)s)")
     p.add_argument("--model", default=DEFAULT_MODEL, help="(default: %(default)s)")
     add_repository(p)
-    p.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
-    p.add_argument(
-        "--markdown",
-        type=Path,
-        metavar="FILE",
-        help="write the tables; if FILE has lines <!-- bench NAME --> and <!-- end NAME -->, with "
-        "NAME graph or device, replace only what is between them",
-    )
-    if plot:
-        p.add_argument("--plot", type=Path, metavar="FILE", help="draw it: .png, .svg or .pdf")
 
 
 def graph(args: argparse.Namespace) -> int:
@@ -78,7 +73,7 @@ def graph(args: argparse.Namespace) -> int:
     from deepstream.bench.graph_bench import GraphBenchSettings, bench_graph
     from deepstream.bench.graph_report import as_markdown, draw
 
-    _check_files(args)
+    check_report_files(args, (args.clip,))
     report = bench_graph(
         GraphBenchSettings(
             seconds=args.seconds,
@@ -92,47 +87,8 @@ def graph(args: argparse.Namespace) -> int:
             only=tuple(args.only),
         )
     )
-    _write(args, report, as_markdown(report), "graph")
-    if args.plot:
-        draw(report, args.plot)
+    write_report_files(args, report, as_markdown(report), "graph", draw)
     return 0
-
-
-def _check_files(args: argparse.Namespace) -> None:
-    """Check the files to write, before any work is done."""
-    from xpnet.figures import check_figure
-
-    plot = getattr(args, "plot", None)
-    check_distinct((args.json, args.markdown, plot), (args.clip, *getattr(args, "scores", ())))
-    for path in (args.json, args.markdown):
-        if path:
-            check_writable(path)
-    if plot:
-        check_figure(plot)
-
-
-def _write(args: argparse.Namespace, report: dict[str, Any], table: str, name: str) -> None:
-    print(table, end="")
-    if args.json:
-        write_text(args.json, json.dumps(report, indent=2) + "\n")
-    if args.markdown:
-        exists = args.markdown.exists()
-        page = args.markdown.read_text(encoding="utf-8") if exists else ""
-        write_text(args.markdown, with_section(page, name, table))
-
-
-def with_section(page: str, name: str, table: str) -> str:
-    """Return a page with a table between the two lines of comments for it.
-
-    Args:
-        page: The page; without both lines, the table replaces all of it.
-        name: `graph` or `device`.
-        table: Markdown.
-    """
-    begin, end = f"<!-- bench {name} -->\n", f"<!-- end {name} -->"
-    before, found, rest = page.partition(begin)
-    _, found_end, after = rest.partition(end)
-    return f"{before}{begin}\n{table}\n{end}{after}" if found and found_end else table
 
 
 def add_device(commands: Any) -> None:
@@ -175,7 +131,8 @@ def add_device(commands: Any) -> None:
     p.add_argument(
         "--rounds", type=int, default=3, help="of runs with marks and without (default: 3)"
     )
-    _add_backend_and_files(p, plot=False)
+    _add_backend(p)
+    add_report_files(p, section="device")
 
 
 def device(args: argparse.Namespace) -> int:
@@ -184,7 +141,7 @@ def device(args: argparse.Namespace) -> int:
     from deepstream.bench.device_report import as_markdown
     from deepstream.bench.false_marks import BUILT_IN
 
-    _check_files(args)
+    check_report_files(args, (args.clip, *args.scores))
     report = bench_device(
         DeviceBenchSettings(
             scores=_scores(args),
@@ -198,7 +155,7 @@ def device(args: argparse.Namespace) -> int:
             repository=args.repository,
         )
     )
-    _write(args, report, as_markdown(report), "device")
+    write_report_files(args, report, as_markdown(report), "device")
     return 2 if report.get("pixels", {}).get("different_outside") else 0
 
 

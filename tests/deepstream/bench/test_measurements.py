@@ -13,7 +13,6 @@ from deepstream.bench.graph_bench import GraphBenchSettings
 from deepstream.bench.measured_probes import count_copies
 from deepstream.bench.tracer import read_tracer_log
 from deepstream.graph.description import Description, Link
-from xpnet.commands.bench_graph import with_section
 from xpnet.errors import UserError
 
 LINE = (
@@ -101,12 +100,3 @@ def test_wrong_settings_of_the_device_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         DeviceBenchSettings({}, **settings)  # type: ignore[arg-type]
-
-
-def test_table_replaces_its_section_only() -> None:
-    page = "# Page\n\n<!-- bench graph -->\nold\n<!-- end graph -->\n\nEnd.\n"
-    new = with_section(page, "graph", "| new |\n")
-    assert new == "# Page\n\n<!-- bench graph -->\n\n| new |\n\n<!-- end graph -->\n\nEnd.\n"
-    assert with_section(new, "graph", "| new |\n") == new
-    assert with_section(page, "device", "| new |\n") == "| new |\n"
-    assert with_section("", "graph", "| new |\n") == "| new |\n"

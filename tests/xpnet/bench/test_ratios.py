@@ -23,7 +23,7 @@ from xpnet.bench.ratios import (
     write_entry,
 )
 from xpnet.commands import bench_check
-from xpnet.commands.bench_graph import with_section
+from xpnet.commands.report_files import with_section
 from xpnet.errors import UserError
 from xpnet.host.cpu import machine_type
 from xpnet.paths import MODEL_REPOSITORY
