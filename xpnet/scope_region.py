@@ -127,7 +127,7 @@ def region_of(bright: NDArray[np.uint8]) -> Region:
     return Region(inside, (left / SIDE, top / SIDE, width / SIDE, height / SIDE))
 
 
-def agreement(one: Region, other: Region) -> float:
+def region_overlap(one: Region, other: Region) -> float:
     """Return the intersection over union of two regions, in [0, 1]."""
     union = int((one.inside | other.inside).sum())
     return int((one.inside & other.inside).sum()) / union if union else 1.0
@@ -159,7 +159,7 @@ class RegionFinder:
         self._brightest = bright if self._brightest is None else np.maximum(self._brightest, bright)
         self._frames += 1
         found = region_of(self._brightest)
-        same = self._last is not None and agreement(self._last, found) >= SAME
+        same = self._last is not None and region_overlap(self._last, found) >= SAME
         self._agreeing = self._agreeing + 1 if same else 1
         self._last = found
         if self._agreeing >= MIN_FRAMES and not self._is_used(found):
@@ -170,7 +170,7 @@ class RegionFinder:
 
     def _is_used(self, found: Region) -> bool:
         """Return whether the region in use is this one, or this one is a darker view of it."""
-        if agreement(self.region, found) >= SAME:
+        if region_overlap(self.region, found) >= SAME:
             return True
         within = (
             int((found.inside & ~self.region.inside & 1).sum()) <= (1 - SAME) * found.inside.sum()

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from deepstream.platforms.base import Model
 from deepstream.platforms.gstreamer_platform import BACKENDS, GStreamerSettings, open_inference
 from deepstream.probes.triton_probe import MODES
 from xpnet.errors import UserError
-from xpnet.host.cpu import describe_machine
+from xpnet.host.cpu import measured_here
 from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY
 from xpnet.serving.model_config import DEFAULT_MODEL
 
@@ -133,9 +132,7 @@ def describe_bench(backend: str, model: str) -> dict[str, Any]:
         model: A model of the repository.
     """
     return {
-        "machine": describe_machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "date": date.today().isoformat(),
+        **measured_here(),
         "load_before": round(os.getloadavg()[0], 2),
         "gstreamer": ".".join(map(str, Gst.version()[:3])),
         "backend": backend,

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import one_line
-from tests.integration.camera import free_tcp_port
+from xpnet.bench.camera import free_tcp_port
 from xpnet.serving.cpu_runtimes import best_runtime
 
 pytestmark = pytest.mark.integration

@@ -26,8 +26,8 @@ from deepstream.io.source import open_clip
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
 from tests.conftest import ffmpeg, one_line, video_frames
-from tests.integration.camera import Camera, free_tcp_port
 from tests.integration.signs import shows
+from xpnet.bench.camera import Camera, free_tcp_port
 from xpnet.errors import UserError
 from xpnet.frames import Segmentation
 from xpnet.signs import NO_SIGNAL

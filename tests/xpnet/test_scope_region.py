@@ -17,11 +17,11 @@ from xpnet.scope_region import (
     SIDE,
     WINDOW,
     RegionFinder,
-    agreement,
     brightness,
     cut,
     parse_region,
     region_of,
+    region_overlap,
     whole_frame,
 )
 
@@ -50,7 +50,7 @@ def test_octagon_is_found_beside_texts_and_map() -> None:
 def test_lumen_inside_the_picture_belongs_to_it() -> None:
     frame = octagon()
     cv2.circle(frame, (400, 250), 80, (5, 5, 5), -1)
-    assert agreement(region_of(brightness(frame)), region_of(brightness(octagon()))) > 0.99
+    assert region_overlap(region_of(brightness(frame)), region_of(brightness(octagon()))) > 0.99
 
 
 @pytest.mark.parametrize("frame", [np.zeros((44, 64, 3), np.uint8),
@@ -69,7 +69,7 @@ def test_region_is_used_after_several_frames_and_does_not_flicker() -> None:
     for frame in [dark] * WINDOW + [octagon()] * WINDOW:
         finder.update(frame)
     assert finder.changes == 1
-    assert agreement(finder.region, regions[-1]) > 0.99
+    assert region_overlap(finder.region, regions[-1]) > 0.99
 
 
 def test_region_follows_a_source_that_fills_the_frame() -> None:

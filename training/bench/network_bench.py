@@ -7,13 +7,11 @@ each of them once, and the median of the rounds counts.
 from __future__ import annotations
 
 import copy
-import os
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,7 @@ from training.models.zoo import MODEL_NAMES, NETWORKS, Network
 from xpnet.card import Card, new_card, read_card
 from xpnet.errors import UserError
 from xpnet.frames import Frame, frame_to_tensor
-from xpnet.host.cpu import describe_machine
+from xpnet.host.cpu import measured_here
 from xpnet.serving.cpu_runtimes import best_runtime, computes_bf16
 from xpnet.serving.model_config import onnx_name
 
@@ -100,9 +98,7 @@ def bench_network(
             _time(made, rounds)
             rows += [row for row, _ in made]
     return {
-        "machine": describe_machine(),
-        "date": date.today().isoformat(),
-        "cores": os.cpu_count(),
+        **measured_here(),
         "rounds": rounds,
         "rows": [asdict(row) for row in rows],
         "left_out": left_out,

@@ -16,7 +16,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -28,7 +27,7 @@ from xpnet.bench.triton_endpoint import Endpoint
 from xpnet.card import read_card
 from xpnet.errors import UserError
 from xpnet.frames import Frame, frame_to_tensor
-from xpnet.host.cpu import describe_machine
+from xpnet.host.cpu import measured_here
 from xpnet.host.gpu import describe_gpu
 from xpnet.host.nvidia_software import detect_nvidia_software
 from xpnet.paths import MODEL_REPOSITORY, card_path, plan_path
@@ -116,10 +115,8 @@ def bench_server(settings: BenchSettings) -> dict[str, Any]:
             with _started_server(settings, batching) as endpoint:
                 bench.measure(endpoint, batching)
     return {
-        "machine": describe_machine(),
-        "cores": os.cpu_count(),
+        **measured_here(),
         "load_before": load_before,
-        "date": date.today().isoformat(),
         "triton": bench.triton_version,
         "runtime": None if settings.url else served_runtime(),
         "perf_analyzer": program.version,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from xpnet.bench.live_run import LiveRun, live_run
 from xpnet.errors import UserError
 from xpnet.figures import new_figure, save_figure
-from xpnet.host.cpu import describe_machine
+from xpnet.host.cpu import measured_here
 from xpnet.host.processes import resident_bytes
 from xpnet.paths import DEMO_CLIP
 
@@ -120,9 +118,7 @@ def _report(
         "inference_ms": summary["inference_ms"],
         "rss_growth_mib": round(grown, 2),
         "server_restarts": summary["server_restarts"],
-        "machine": describe_machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "date": date.today().isoformat(),
+        **measured_here(),
         "samples": samples,
     }
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
 from itertools import groupby, islice, pairwise
 from pathlib import Path
 from statistics import mean, median
@@ -16,7 +14,7 @@ import numpy as np
 
 from xpnet.card import Card
 from xpnet.frames import Frame, Mask, ProbabilityMap, frame_to_tensor, probabilities_to_mask
-from xpnet.host.cpu import describe_machine
+from xpnet.host.cpu import measured_here
 from xpnet.images import clip_frames, frame_rate
 from xpnet.inference import Inference
 from xpnet.polyps import find_polyps
@@ -212,9 +210,7 @@ def report(sequences: list[Sequence], card: Card) -> dict[str, Any]:
     return {
         "model": card.name,
         "rows": rows,
-        "machine": describe_machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "date": date.today().isoformat(),
+        **measured_here(),
     }
 
 

@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +102,7 @@ def _say_what_to_do(worse: list[str], entry: dict[str, Any]) -> int:
 
 def _update(args: argparse.Namespace, kind: str) -> int:
     from xpnet.bench.ratios import as_markdown, with_tolerance, write_entry
-    from xpnet.host.cpu import describe_machine
+    from xpnet.host.cpu import measured_here
 
     check_distinct((args.file, args.markdown))
     for path in (args.file, args.markdown):
@@ -117,9 +116,7 @@ def _update(args: argparse.Namespace, kind: str) -> int:
             said = None if number else missing
             runs.append(_measure(args.repository, unet, said, args.rounds))
     entry = {
-        "machine": describe_machine(),
-        "cores": os.cpu_count(),
-        "date": date.today().isoformat(),
+        **measured_here(),
         "versions": _versions(),
         "rounds": args.rounds,
         "load_before": round(before, 2),

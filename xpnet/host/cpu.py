@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from datetime import date
 from pathlib import Path
 
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd")
@@ -17,6 +19,15 @@ def describe_machine() -> str:
     """Return architecture, processor and the instruction sets that determine a network's speed."""
     name = _cpuinfo("model name") or "unknown processor"
     return f"{platform.machine()}, {name}, {' '.join(_instruction_sets())}"
+
+
+def measured_here() -> dict[str, str | int]:
+    """Return what every report of a measurement states: `machine`, `cores` (usable), `date`."""
+    return {
+        "machine": describe_machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "date": date.today().isoformat(),
+    }
 
 
 def machine_type() -> str:

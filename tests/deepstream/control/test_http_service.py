@@ -20,20 +20,11 @@ from deepstream.control.http_service import ServiceSettings, running_service
 from deepstream.control.preview import Preview
 from deepstream.control.state import COUNTERS, GAUGES, RunState
 from deepstream.statistics import RunStatistics
+from xpnet.bench.faults.connection_faults import ROUTES
 from xpnet.bench.faults.random_messages import send_random_messages
 from xpnet.errors import UserError
 
 TOKEN = "0123456789abcdef"
-ROUTES = (
-    "/",
-    "/state",
-    "/health",
-    "/metrics",
-    "/preview.jpg",
-    "/still.png",
-    "/settings",
-    "/recorder",
-)
 
 
 class Pictures(Preview):
@@ -230,3 +221,12 @@ def test_silent_clients_do_not_keep_others_out(port: int) -> None:
     assert ask(port, "/state")[0] == 200
     for client in silent:
         client.close()
+
+
+def test_every_route_is_known_to_the_benchmark_of_faults(port: int) -> None:
+    known: list[str] = []
+    for method in ("GET", "POST"):
+        status, _, content = ask(port, "/no-such-route", method=method)
+        assert status == 404
+        known += json.loads(content)["error"].removeprefix("expected one of ").split(", ")
+    assert tuple(known) == ROUTES

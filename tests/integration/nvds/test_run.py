@@ -14,8 +14,8 @@ from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
 from deepstream.run_summary import format_summary
 from tests.conftest import ffmpeg, video_frames
-from tests.integration.camera import Camera, free_tcp_port
 from tests.integration.nvds.conftest import fail_inference, with_platform
+from xpnet.bench.camera import Camera, free_tcp_port
 from xpnet.errors import UserError
 from xpnet.serving.cpu_runtimes import best_runtime
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from xpnet.bench.camera import Camera
 from xpnet.bench.faults.injection import FaultSettings, Injection, seeded
 from xpnet.bench.faults.random_messages import send_random_messages
 from xpnet.bench.live_run import LiveRun, live_run
-from xpnet.errors import UserError
-from xpnet.host.processes import end_with_parent
 
 ROUTES = (
     "/",
@@ -35,7 +30,7 @@ class _Unplugged(Injection):
 
     is_noticed = staticmethod(lambda state: state["source"] == "lost")
 
-    def __init__(self, run: LiveRun, camera: _Camera) -> None:
+    def __init__(self, run: LiveRun, camera: Camera) -> None:
         super().__init__(run)
         self._camera = camera
 
@@ -47,33 +42,10 @@ class _Unplugged(Injection):
         self._camera.plug()
 
 
-class _Camera:
-    def __init__(self, clip: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.address, self._clip = f"rtsp://127.0.0.1:{self._port}/scope", clip
-        self.plug()
-
-    def plug(self) -> None:
-        command = [
-            sys.executable, "-m", "deepstream.io.file_camera", str(self._port), str(self._clip)
-        ]  # fmt: skip
-        self._process = subprocess.Popen(end_with_parent(command), stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        if not self._process.stdout.readline():
-            raise UserError("the RTSP camera does not start: apt install "
-                            "gir1.2-gst-rtsp-server-1.0")  # fmt: skip
-
-    def unplug(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
 @contextmanager
 def unplugged_camera(settings: FaultSettings) -> Iterator[Injection]:
     """Open a run of an RTSP camera that goes away."""
-    camera = _Camera(settings.clip)
+    camera = Camera(settings.clip)
     try:
         with live_run(camera.address, settings.size) as run:
             yield _Unplugged(run, camera)

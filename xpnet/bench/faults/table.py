@@ -7,17 +7,15 @@ run's state showed the fault, and the time from the end of the cause until masks
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
-from datetime import date
 from statistics import median
 from typing import Any
 
 from xpnet.bench.faults.injection import NOTICE_S, Fault, FaultSettings
 from xpnet.bench.live_run import LiveRun
 from xpnet.errors import UserError
-from xpnet.host.cpu import describe_machine
+from xpnet.host.cpu import measured_here
 
 log = logging.getLogger("xpnet.bench")
 
@@ -68,9 +66,7 @@ def bench_faults(settings: FaultSettings, known: list[Fault]) -> dict[str, Any]:
         "times": settings.times,
         "clip": settings.clip.name,
         "frame_size": [settings.height, settings.width],
-        "machine": describe_machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "date": date.today().isoformat(),
+        **measured_here(),
     }
 
 
