@@ -9,11 +9,12 @@ from typing import Any
 from deepstream.bench.measured_probes import AS_RUN
 from deepstream.bench.pixels import play_seen
 from deepstream.io.source import open_clip
+from xpnet.bench.mark_counter import MarkCounter
 from xpnet.errors import UserError
 from xpnet.frames import Segmentation
 from xpnet.inference import Inference
 from xpnet.paths import DEMO_CLIP
-from xpnet.polyps import CONFIRM_FRAMES, MATCH_IOU, MAX_LOST_S, find_polyps, overlap
+from xpnet.polyps import find_polyps
 
 BUILT_IN = f"{DEMO_CLIP}@0-5"
 """The first five seconds of the demo clip, in which no polyp is apparent."""
@@ -54,52 +55,6 @@ def parse_part(text: str) -> ClipPart:
     if not 0 <= part.start_s < float(last):
         raise UserError(f"{text}: expected an end behind the start")
     return part
-
-
-@dataclass
-class _Mark:
-    box: tuple[int, int, int, int]
-    last_s: float
-    frames: int = 1
-    counted: bool = False
-
-
-class MarkCounter:
-    """Counts marks that appear; a mark that moves, or is away for half a second, is the same one.
-
-    Attributes:
-        marks: Marks that appeared.
-        lasting: Marks that were shown in CONFIRM_FRAMES frames or more.
-        frames: Frames.
-        frames_with_mark: Frames with a mark, of any size.
-    """
-
-    def __init__(self) -> None:
-        self.marks = self.lasting = self.frames = self.frames_with_mark = 0
-        self._shown: list[_Mark] = []
-
-    def add(self, boxes: list[tuple[int, int, int, int]], time_s: float) -> None:
-        """Add a frame.
-
-        Args:
-            boxes: Box of each mark on it: left, top, width, height.
-            time_s: Its time in seconds.
-        """
-        self.frames += 1
-        self.frames_with_mark += bool(boxes)
-        self._shown = [mark for mark in self._shown if time_s - mark.last_s <= MAX_LOST_S]
-        free = list(self._shown)
-        for box in boxes:
-            best = max(free, key=lambda mark: overlap(box, mark.box), default=None)
-            if best is None or overlap(box, best.box) < MATCH_IOU:
-                self.marks += 1
-                self._shown.append(_Mark(box, time_s))
-                continue
-            free.remove(best)
-            best.box, best.last_s, best.frames = box, time_s, best.frames + 1
-            if best.frames >= CONFIRM_FRAMES and not best.counted:
-                best.counted = True
-                self.lasting += 1
 
 
 def count_false_marks(part: ClipPart, inference: Inference) -> dict[str, Any]:

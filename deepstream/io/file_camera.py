@@ -1,11 +1,14 @@
 """An RTSP camera that plays a file, in a process of its own: `python -m ... PORT FILE`.
 
-Benchmarks and tests stop and start it as one pulls and plugs a cable.
+Benchmarks and tests stop and start it as one pulls and plugs a cable. It ends when its standard
+input does, so that it does not outlive who started it.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 
 from deepstream.gstreamer import GLib, gi
 
@@ -31,8 +34,14 @@ def main(port: str, path: str) -> None:
     factory.set_launch(LAUNCH.format(path=path))
     server.get_mount_points().add_factory("/scope", factory)
     server.attach(None)
+    threading.Thread(target=_end_with_input, daemon=True).start()
     print(READY, flush=True)
     GLib.MainLoop().run()
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_running_server_and_the_frame_model_are_measured(
     xpnet, server: TritonServer, tmp_path: Path
 ) -> None:
     result = xpnet("bench", "server", "--url", server.grpc_url, "--http-url", server.http_url,
-                   "--full", "--models", "xpnet_frame", "--window-ms", 100, "--concurrency", 1,
+                   "--full", "--models", "xpnet_frame", "--window-ms", 500, "--concurrency", 1,
                    "--csv", tmp_path, "--json", tmp_path / "o.json")  # fmt: skip
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "o.json").read_text())

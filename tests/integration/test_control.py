@@ -8,10 +8,9 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,61 +21,30 @@ import pytest
 
 from tests.conftest import one_line
 from xpnet.bench.camera import free_tcp_port
+from xpnet.bench.live_run import LiveRun, live_run
 from xpnet.serving.cpu_runtimes import best_runtime
 
 pytestmark = pytest.mark.integration
 
 WAIT_S = 30
-
-
-class Run:
-    """A live run in a process of its own."""
-
-    def __init__(self, clip: Path, folder: Path, *options: str) -> None:
-        self.port, self.settings = free_tcp_port(), folder / "overlay.json"
-        self.log = (folder / "log").open("w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "xpnet.cli", "run", f"live:{clip}", "--output", "none",
-             "--mode", "latest", "--backend", best_runtime(), "--control", str(self.port),
-             "--settings", str(self.settings), *options],
-            stdout=subprocess.DEVNULL, stderr=self.log,
-        )  # fmt: skip
-        self.wait_for(lambda state: state["assistant"] != "starting")
-
-    def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-            content: bytes = answer.read()
-            return content
-
-    def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.get("/state"))
-        return found
-
-    def wait_for(self, condition: Any) -> dict[str, Any]:
-        """Return the first state that meets a condition."""
-        deadline = time.monotonic() + WAIT_S
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log.read()
-            with suppress(OSError):
-                state = self.state()
-                if condition(state):
-                    return state
-            time.sleep(0.05)
-        raise AssertionError("the state did not come")
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(WAIT_S)
+IN_PROCESS = ("--backend", best_runtime())
 
 
 @pytest.fixture
-def live(short_clip: Path, tmp_path: Path) -> Iterator[Run]:
-    folder = str(tmp_path / "recordings")
-    run = Run(short_clip, tmp_path, "--record", folder, "--record-reserve", "0")
-    yield run
-    if run.process.poll() is None:
-        run.process.kill()
-        run.process.wait()
+def live(short_clip: Path, tmp_path: Path) -> Iterator[LiveRun]:
+    options = (*IN_PROCESS, "--record", str(tmp_path / "recordings"), "--record-reserve", "0")
+    with live_run(f"live:{short_clip}", options) as run:
+        yield run
+
+
+def port_of(run: LiveRun) -> str:
+    return run.address.rpartition(":")[2]
+
+
+def wait_for(run: LiveRun, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Return a state after a condition was met."""
+    assert run.wait_until(condition, WAIT_S) is not None, run.last_line()
+    return run.state()
 
 
 def picture(data: bytes) -> np.ndarray:
@@ -86,32 +54,32 @@ def picture(data: bytes) -> np.ndarray:
 
 
 def test_run_is_watched_and_changed(
-    live: Run, xpnet: Any, short_clip: Path, tmp_path: Path
+    live: LiveRun, xpnet: Any, short_clip: Path, tmp_path: Path
 ) -> None:
-    state = live.wait_for(lambda s: s["assistant"] == "ready" and s["frames"] > 30)
+    state = wait_for(live, lambda s: s["assistant"] == "ready" and s["frames"] > 30)
     assert state["healthy"]
     assert (state["model"], state["mode"], state["output"]) == (
         "xpnet_lite_onnx", "latest", "none",
     )  # fmt: skip
     assert 20 < state["fps"] < 30
-    assert json.loads(live.get("/health"))["source"] == "connected"
-    assert b"xpnet_frames_total" in live.get("/metrics")
-    assert picture(live.get("/preview.jpg")).shape == (404, 720, 3)
-    assert picture(live.get("/still.png")).shape == (404, 720, 3)
-    changed = xpnet("run", "set", "--control", live.port, "enabled=false", "shape=corners")
+    assert json.loads(live.get("health"))["source"] == "connected"
+    assert b"xpnet_frames_total" in live.get("metrics")
+    assert picture(live.get("preview.jpg")).shape == (404, 720, 3)
+    assert picture(live.get("still.png")).shape == (404, 720, 3)
+    changed = xpnet("run", "set", "--control", port_of(live), "enabled=false", "shape=corners")
     assert changed.returncode == 0, changed.stderr
     assert json.loads(changed.stdout)["shape"] == "corners"
-    live.wait_for(lambda s: s["assistant"] == "off")
-    wrong = xpnet("run", "set", "--control", live.port, "opacity=2")
+    wait_for(live, lambda s: s["assistant"] == "off")
+    wrong = xpnet("run", "set", "--control", port_of(live), "opacity=2")
     assert "refuses: setting 'opacity': 2.0, expected a number from 0 to 1" in one_line(wrong)
-    assert live.stop() == 0
-    again = Run(short_clip, tmp_path)  # the choices survive a restart
-    try:
+    live.stop()
+    assert live.exit_code == 0
+    chosen = live.settings_file.read_text(encoding="utf-8")
+    with live_run(f"live:{short_clip}", IN_PROCESS, chosen) as again:  # they survive a restart
         assert again.state()["settings"]["shape"] == "corners"
-        again.wait_for(lambda s: s["assistant"] == "off")
-        assert again.stop() == 0
-    finally:
-        again.process.kill()
+        wait_for(again, lambda s: s["assistant"] == "off")
+        again.stop()
+        assert again.exit_code == 0
 
 
 def test_control_options_are_checked(xpnet: Any, tmp_path: Path) -> None:
@@ -184,8 +152,8 @@ def browser() -> Iterator[Browser]:
 @pytest.mark.skipif(
     shutil.which("chromedriver") is None, reason="needs the package chromium-driver"
 )
-def test_page_in_a_browser(live: Run, browser: Browser) -> None:
-    browser.do("url", {"url": f"http://127.0.0.1:{live.port}/"})
+def test_page_in_a_browser(live: LiveRun, browser: Browser) -> None:
+    browser.do("url", {"url": f"{live.address}/"})
     text = "document.getElementById('{}').textContent"
     browser.wait_for(f"{text.format('assistant')} === 'Assistant ready'")
     browser.wait_for("document.getElementById('picture').naturalWidth === 720")
@@ -194,19 +162,19 @@ def test_page_in_a_browser(live: Run, browser: Browser) -> None:
     browser.wait_for(f"{text.format('assistant')} === 'Assistant switched off'")
     assert live.state()["settings"]["enabled"] is False
     browser.click("#shape option[value=contour]")
-    live.wait_for(lambda s: s["settings"]["shape"] == "contour")
+    wait_for(live, lambda s: s["settings"]["shape"] == "contour")
     browser.script(
         "const o = document.getElementById('opacity'); o.value = 0.6;"
         "o.dispatchEvent(new Event('input')); o.dispatchEvent(new Event('change'));"
     )
-    live.wait_for(lambda s: s["settings"]["opacity"] == 0.6)
+    wait_for(live, lambda s: s["settings"]["opacity"] == 0.6)
     browser.click("#confirmation")
-    live.wait_for(lambda s: s["settings"]["confirmation"] is False)
+    wait_for(live, lambda s: s["settings"]["confirmation"] is False)
     browser.click("#record")
-    live.wait_for(lambda s: s["recorder"]["seconds"] > 0.3)
+    wait_for(live, lambda s: s["recorder"]["seconds"] > 0.3)
     browser.wait_for(f"{text.format('recording')} === 'The picture is recorded.'")
     browser.click("#record")
-    live.wait_for(lambda s: s["recorder"]["last_file"].startswith("recording-"))
+    wait_for(live, lambda s: s["recorder"]["last_file"].startswith("recording-"))
     browser.click("#save")
     browser.wait_for(f"{text.format('message')}.startsWith('Saved still-')")
     shot = picture(base64.b64decode(browser.do("screenshot")))

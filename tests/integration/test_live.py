@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -278,21 +279,25 @@ def test_polyps_are_written_only_on_request(frame_folder: Path, tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["o.mp4"]
 
 
-def stop_after(seconds: float) -> None:
-    """Press Ctrl-C later."""
-    threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-
-
-def stop_when(reached: Callable[[], bool], limit_s: float = 120.0) -> None:
-    """Press Ctrl-C once something is reached; after the limit in any case, so that a test ends."""
+@contextmanager
+def interrupted(reached: Callable[[], bool], limit_s: float = 120.0) -> Iterator[None]:
+    """Press Ctrl-C once something is reached, or after the limit; never after the `with` block."""
+    ended = threading.Event()
 
     def watch() -> None:
         deadline = time.monotonic() + limit_s
-        while not reached() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
+        while not ended.wait(0.05):
+            if reached() or time.monotonic() > deadline:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
 
-    threading.Thread(target=watch, daemon=True).start()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: Path) -> None:
@@ -310,11 +315,11 @@ def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: P
         """Return how many have a mask; their stamps go on from one to the next."""
         return len({stamp // clip_ns for stamp in list(marked)})
 
-    stop_when(lambda: len(marked) > 20 and repetitions() >= 3)
     settings = RunSettings(
         f"live:{short_clip}", tmp_path / "o.mkv", "latest", max_mask_age_s=1.0, **IN_PROCESS
     )
-    summary = run(settings, collect)
+    with interrupted(lambda: len(marked) > 20 and repetitions() >= 3):
+        summary = run(settings, collect)
     lasted = time.monotonic() - started
     assert summary["ending"] == "interrupted"
     frames = video_frames(tmp_path / "o.mkv")
@@ -333,17 +338,17 @@ def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: P
 
 
 def test_pattern_is_a_source(tmp_path: Path) -> None:
-    stop_after(2.5)
-    summary = run(RunSettings("testpattern", tmp_path / "o.mkv", "latest", **IN_PROCESS))
+    with interrupted(lambda: False, 2.5):
+        summary = run(RunSettings("testpattern", tmp_path / "o.mkv", "latest", **IN_PROCESS))
     frames = video_frames(tmp_path / "o.mkv")
     assert len(frames) == summary["frames"] > 25
     assert frames[0].shape == (202, 360, 3)
 
 
 def test_slow_source_is_not_lost(tmp_path: Path) -> None:
-    stop_after(3.5)
     output = tmp_path / "o.mkv"
-    summary = run(RunSettings("testpattern", output, "latest", fps=1.0, **IN_PROCESS))
+    with interrupted(lambda: False, 3.5):
+        summary = run(RunSettings("testpattern", output, "latest", fps=1.0, **IN_PROCESS))
     # Repetitions of a lost source would be twelve in each second.
     assert 2 <= summary["frames"] == len(video_frames(output)) < 10
 
@@ -363,10 +368,10 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
         return arrivals(self, pad, info)
 
     monkeypatch.setattr(LiveSource, "_on_arrival", hold)
-    stop_when(lambda: len(times) > 75)
     output = tmp_path / "o.mkv"
     settings = RunSettings(f"live:{short_clip}", output, "latest", max_mask_age_s=1.0, **IN_PROCESS)
-    summary = run(settings)
+    with interrupted(lambda: len(times) > 75):
+        summary = run(settings)
     frames = video_frames(output)
     notices = [shows(frame, NO_SIGNAL) for frame in frames]
     first = notices.index(True)

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from xpnet.errors import UserError
-from xpnet.host.processes import end_with_parent
 
 
 class Camera:
@@ -38,7 +37,9 @@ class Camera:
         command = [
             sys.executable, "-m", "deepstream.io.file_camera", str(self._port), str(self._clip)
         ]  # fmt: skip
-        self._process = subprocess.Popen(end_with_parent(command), stdout=subprocess.PIPE)
+        # Its input is closed when this process ends. `end_with_parent` would end it with the thread
+        # that plugs it in.
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         if not self._process.stdout.readline():
             raise UserError("the RTSP camera does not start: apt install "

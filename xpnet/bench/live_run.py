@@ -68,13 +68,18 @@ class LiveRun:
         """Whether its process has ended."""
         return self._process.poll() is not None
 
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code of its process; None while it runs."""
+        return self._process.poll()
+
     def state(self) -> dict[str, Any]:
         """Return its state, as GET /state gives it.
 
         Raises:
             UserError: It does not answer.
         """
-        return self._ask(f"{self.address}/state", 30)
+        return dict(json.loads(self.get("state")))
 
     def post(self, route: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Send values to its HTTP service and return the answer.
@@ -91,7 +96,18 @@ class LiveRun:
             json.dumps(values).encode(),
             {"Content-Type": "application/json"},
         )
-        return self._ask(request, 5)
+        return dict(json.loads(self._ask(request, 5)))
+
+    def get(self, route: str) -> bytes:
+        """Return what its HTTP service answers.
+
+        Args:
+            route: Such as `metrics`.
+
+        Raises:
+            UserError: It does not answer, or refuses.
+        """
+        return self._ask(f"{self.address}/{route}", 30)
 
     def wait_until(self, reached: Callable[[dict[str, Any]], bool], seconds: float) -> float | None:
         """Return after how many seconds its state is as wanted; None if not in time.
@@ -139,10 +155,10 @@ class LiveRun:
         lines = self.log().strip().splitlines()
         return lines[-1] if lines else "no output"
 
-    def _ask(self, request: str | urllib.request.Request, timeout_s: float) -> dict[str, Any]:
+    def _ask(self, request: str | urllib.request.Request, timeout_s: float) -> bytes:
         try:
             with open_directly(request, timeout_s) as answer:
-                return dict(json.loads(answer.read()))
+                return bytes(answer.read())
         except OSError as error:
             raise UserError(f"the run does not answer ({error}): {self.last_line()}") from error
 

@@ -24,7 +24,7 @@ NOTE = "Written by `xpnet bench check --update`. A larger ratio is worse."
 
 @dataclass(frozen=True)
 class Ratio:
-    """One ratio of two times: those of the works `above` and `below`, each the sum of its works."""
+    """One ratio of two times, each the sum of those of the workloads `above` and `below`."""
 
     name: str
     above: tuple[str, ...]
@@ -65,26 +65,27 @@ RATIOS = (
 
 
 def per_round(ratio: Ratio, times: dict[str, list[float]]) -> list[float] | None:
-    """Return the ratio of each round, or None if one of its works was not timed.
+    """Return the ratio of each round, or None if one of its workloads was not timed.
 
     Args:
         ratio: One of RATIOS.
-        times: Seconds of each work in each round.
+        times: Seconds of each workload in each round.
     """
-    if not all(work in times for work in (*ratio.above, *ratio.below)):
+    if not all(workload in times for workload in (*ratio.above, *ratio.below)):
         return None
     rounds = range(len(times[ratio.below[0]]))
     return [
-        sum(times[work][n] for work in ratio.above) / sum(times[work][n] for work in ratio.below)
+        sum(times[workload][n] for workload in ratio.above)
+        / sum(times[workload][n] for workload in ratio.below)
         for n in rounds
     ]
 
 
 def ratios_of(times: dict[str, list[float]]) -> dict[str, float]:
-    """Return the median over the rounds of every ratio whose works were timed.
+    """Return the median over the rounds of every ratio whose workloads were timed.
 
     Args:
-        times: Seconds of each work in each round.
+        times: Seconds of each workload in each round.
     """
     found = {ratio.name: per_round(ratio, times) for ratio in RATIOS}
     return {name: statistics.median(values) for name, values in found.items() if values}

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from xpnet.bench.mark_counter import MarkCounter
 from xpnet.card import Card
 from xpnet.frames import Frame, Mask, ProbabilityMap, frame_to_tensor, probabilities_to_mask
 from xpnet.host.cpu import measured_here
@@ -149,7 +150,7 @@ def _figures(sequence: Sequence, raw: list[Mask], masks: list[Mask]) -> dict[str
     result = {
         "frames": len(masks),
         "frames_marked": sum(marked),
-        "marks_a_minute": round(60 * _marks(masks) / seconds, 1),
+        "marks_a_minute": round(60 * _marks(masks, sequence.fps) / seconds, 1),
         "flickers_a_second": round(_flickers(marked, sequence.fps) / seconds, 3),
         "area_change_percent": round(100 * sum(changes) / sum(areas), 2) if any(areas) else 0.0,
         "lag_frames": round(median(appearances), 1) if appearances else None,
@@ -169,18 +170,12 @@ def _flickers(marked: Iterable[bool], fps: float) -> int:
     return sum(length < FLASH_S * fps for length in lengths[1:-1])
 
 
-def _marks(masks: list[Mask]) -> int:
-    """Return how often a mark appears: areas of a frame that touch none of the frame before."""
-    count = 0
-    before: Mask = np.zeros((SIDE, SIDE), np.uint8)
-    for mask in masks:
-        grown: Mask = np.asarray(cv2.dilate(before, np.ones((9, 9), np.uint8)), dtype=np.uint8)
-        for polyp in find_polyps(mask):
-            left, top, width, height = polyp.box
-            box = np.s_[top : top + height, left : left + width]
-            count += not (grown[box] & mask[box]).any()
-        before = mask
-    return count
+def _marks(masks: list[Mask], fps: float) -> int:
+    """Return how many marks appear, each area counting, however small."""
+    counter = MarkCounter()
+    for number, mask in enumerate(masks):
+        counter.add([polyp.box for polyp in find_polyps(mask, smallest=0.0)], number / fps)
+    return counter.marks
 
 
 def _lags(raw: list[bool], shown: list[bool], fps: float) -> Iterator[int]:

@@ -134,13 +134,13 @@ def _measure(
     repository: Path, unet: Path | None, missing: str | None, rounds: int
 ) -> dict[str, float]:
     """Load everything anew, time it and return the ratios; say what is missing, unless None."""
-    from xpnet.bench.ratio_works import Works, time_works
+    from xpnet.bench.ratio_workloads import Workloads, time_workloads
     from xpnet.bench.ratios import RATIOS, ratios_of
 
-    works = Works(repository, unet)
-    found = ratios_of(time_works(works, rounds))
+    workloads = Workloads(repository, unet)
+    found = ratios_of(time_workloads(workloads, rounds))
     if missing is not None:
-        lacks = [*([missing] if missing else []), *works.missing]
+        lacks = [*([missing] if missing else []), *workloads.missing]
         if lacks:
             left_out = [ratio.name for ratio in RATIOS if ratio.name not in found]
             print(f"skipped: {', '.join(left_out)}; missing here: {'; '.join(lacks)}")
@@ -165,7 +165,7 @@ def _unet() -> Iterator[tuple[Path | None, str]]:
 
         from training.export.onnx_export import export_onnx
         from training.models.zoo import MODEL_NAMES, NETWORKS
-        from xpnet.bench.ratio_works import UNET_SIZE
+        from xpnet.bench.ratio_workloads import UNET_SIZE
         from xpnet.card import new_card
         from xpnet.images import sample_frames
         from xpnet.paths import DEMO_CLIP

@@ -21,7 +21,7 @@ from xpnet.diagnostics.check_context import (
     last_line,
 )
 from xpnet.diagnostics.reference_masks import (
-    MASK_COLOUR,
+    MASKS_ALONE,
     frame_mask,
     masks_dice,
     read_changed_masks,
@@ -95,7 +95,7 @@ def check_deepstream_graph(context: CheckContext) -> CheckResult:
         raise CheckSkipped("pyds is not installed: scripts/install_pyds.sh installs it")
     summary = context.run_graph(
         "deepstream", DEMO_CLIP, "--platform", "deepstream", "--model", DEFAULT_PLAN,
-        *_repository_option(context), "--colour", MASK_COLOUR, "--opacity", 1,
+        *_repository_option(context), *MASKS_ALONE,
     )  # fmt: skip
     how = f"xpnet run --platform deepstream, {DEFAULT_PLAN}"
     context.add_measured("the graph on DeepStream", summary["fps"], "fps", how)

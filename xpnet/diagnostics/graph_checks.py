@@ -10,7 +10,7 @@ from typing import Any
 
 from xpnet.diagnostics.check_context import CheckContext, CheckResult
 from xpnet.diagnostics.model_checks import served_min_dice
-from xpnet.diagnostics.reference_masks import MASK_COLOUR, masks_dice, read_drawn_masks
+from xpnet.diagnostics.reference_masks import MASKS_ALONE, masks_dice, read_drawn_masks
 from xpnet.errors import UserError
 from xpnet.images import frame_count
 from xpnet.paths import DEMO_CLIP
@@ -19,8 +19,6 @@ from xpnet.serving.triton_server import ServerSettings, running_server
 
 VIDEO_DICE_LOSS = 0.02
 """Dice that may be lost by reading masks back from a video: compression moves their edges."""
-RAW_MASKS = ("--no-smoothing", "--no-confirmation", "--region", "full")
-"""The reference masks are those of single frames."""
 MAX_RATE_LOSS = 0.02
 """Share of the clip's frame rate by which the graph may be slower."""
 START_TIMEOUT_S = 60
@@ -91,9 +89,7 @@ def _run_graph(context: CheckContext) -> dict[str, Any]:
     """Run the graph on the clip once, in mode `every`, and return its summary."""
 
     def run() -> dict[str, Any]:
-        summary = context.run_graph(
-            "graph", DEMO_CLIP, "--colour", MASK_COLOUR, "--opacity", 1, *RAW_MASKS
-        )
+        summary = context.run_graph("graph", DEMO_CLIP, *MASKS_ALONE)
         _files_after_graph(context)
         how = f"xpnet run, {summary['model']}, each frame with its own mask, not steadied"
         latency_ms = summary["latency_ms"]

@@ -38,6 +38,11 @@ REFERENCE_FRAMES = (40, 120, 200, 280)
 """Frames of the clip with reference masks, counted from 0; each shows a polyp."""
 MASK_COLOUR = "ff00ff"
 """Colour for `xpnet run --colour` that no tissue has, so that masks can be read from the video."""
+MASKS_ALONE = (
+    "--colour", MASK_COLOUR, "--opacity", "1", "--no-smoothing", "--no-confirmation",
+    "--region", "full",
+)  # fmt: skip
+"""Options of `xpnet run` that draw the mask of each frame by itself, as the reference masks are."""
 MIN_MAGENTA = 64
 """Levels by which red and blue exceed green in a pixel of MASK_COLOUR."""
 MIN_CHANGE = 30

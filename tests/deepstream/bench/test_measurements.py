@@ -8,7 +8,7 @@ import pytest
 
 from deepstream.bench.clips import parse_size
 from deepstream.bench.device_bench import DeviceBenchSettings
-from deepstream.bench.false_marks import MarkCounter, parse_part
+from deepstream.bench.false_marks import parse_part
 from deepstream.bench.graph_bench import GraphBenchSettings
 from deepstream.bench.measured_probes import count_copies
 from deepstream.bench.tracer import read_tracer_log
@@ -44,22 +44,6 @@ def test_copies_are_counted_where_the_address_changes() -> None:
     }
     found = count_copies(memory, graph)
     assert found == {"frames": 2, "copies": 1.5, "where": {"input": 1.0, "overlay": 0.5}}
-
-
-def test_mark_that_moves_or_flickers_counts_once() -> None:
-    counter = MarkCounter()
-    for number, boxes in enumerate(
-        [
-            [(0, 0, 100, 100)],
-            [(10, 0, 100, 100), (400, 400, 50, 50)],
-            [],
-            [(20, 0, 100, 100)],
-        ]
-    ):
-        counter.add(boxes, number * 0.04)
-    counter.add([(20, 0, 100, 100)], 2.0)  # away for longer: a new one
-    assert (counter.marks, counter.lasting) == (3, 1)
-    assert (counter.frames, counter.frames_with_mark) == (5, 4)
 
 
 def test_parts_of_clips_and_sizes() -> None:

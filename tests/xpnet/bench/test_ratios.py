@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from xpnet.bench.ratio_works import Works
+from xpnet.bench.ratio_workloads import Workloads
 from xpnet.bench.ratios import (
     LEAST_TOLERANCE,
     RATIOS,
@@ -45,7 +45,7 @@ def test_ratio_is_the_median_of_the_quotients_within_rounds() -> None:
         "lite fp32": [4.0, 40.0, 4.0],
         "copy": [1.0, 1.0, 1.0],
     }
-    # The slow round counts as the others; a ratio with a work that was not timed is left out
+    # The slow round counts as the others; a ratio with a workload that was not timed is left out
     assert ratios_of(times) == {"pre + post / inference": 0.5}
 
 
@@ -99,17 +99,17 @@ def test_page_has_the_ratios_of_the_file() -> None:
 
 
 def test_everything_that_a_ratio_needs_can_be_timed() -> None:
-    works = Works(MODEL_REPOSITORY, None)
-    needed = {work for ratio in RATIOS for work in (*ratio.above, *ratio.below)}
-    assert needed - works.calls.keys() == {"unet fp32"}
-    for call in works.calls.values():
+    workloads = Workloads(MODEL_REPOSITORY, None)
+    needed = {workload for ratio in RATIOS for workload in (*ratio.above, *ratio.below)}
+    assert needed - workloads.calls.keys() == {"unet fp32"}
+    for call in workloads.calls.values():
         call()
 
 
 def test_missing_model_is_named_and_the_rest_is_there(tmp_path: Path) -> None:
-    works = Works(tmp_path, None)
-    assert works.calls.keys() == {"copy", "outline", "overlay"}
-    assert all("no such ONNX file" in line for line in works.missing)
+    workloads = Workloads(tmp_path, None)
+    assert workloads.calls.keys() == {"copy", "outline", "overlay"}
+    assert all("no such ONNX file" in line for line in workloads.missing)
 
 
 @pytest.fixture

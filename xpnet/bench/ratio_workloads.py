@@ -25,18 +25,18 @@ from xpnet.overlay import OverlayStyle, Plane, draw_on_planes, outline_of
 from xpnet.paths import DEMO_CLIP, onnx_path
 from xpnet.serving.cpu_runtimes import open_model
 
-Work = Callable[[], Any]
+Workload = Callable[[], Any]
 FULL_HD = (1080, 1920)
 UNET_SIZE = 256
 SHORTEST_S = 0.03
-"""A work is repeated within a round until it takes as long: the clock of a process is coarse."""
+"""A workload is repeated in a round until it takes as long: the clock of a process is coarse."""
 CLIP_FRAMES = 5
-"""Frames of the clip that one call of the work `clip to masks` handles."""
+"""Frames of the clip that one call of the workload `clip to masks` handles."""
 AREA = (960, 540), (330, 260)
 """Centre and half axes of the drawn mask in pixels: about an eighth of the frame, a large polyp."""
 
 
-class Works:
+class Workloads:
     """Everything that can be timed here: seconds a frame are those of a call over `frames`.
 
     Attributes:
@@ -56,7 +56,7 @@ class Works:
         Raises:
             UserError: The clip cannot be read.
         """
-        self.calls: dict[str, Work] = {}
+        self.calls: dict[str, Workload] = {}
         self.frames: dict[str, int] = {}
         self.missing: list[str] = []
         frame = sample_frames(clip, 3)[1]
@@ -146,24 +146,24 @@ class Works:
         self.calls["overlay"] = lambda: draw_on_planes(planes, mask, style, outline)
 
 
-def time_works(works: Works, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of processor time a frame of each work in each round.
+def time_workloads(workloads: Workloads, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of processor time a frame of each workload in each round.
 
-    Every round runs each work once, every second round in reverse order, so that a slower phase of
-    the machine affects all alike.
+    Every round runs each workload once, every second round in reverse order, so that a slower phase
+    of the machine affects all alike.
 
     Args:
-        works: What to time.
+        workloads: What to time.
         rounds: Number of rounds; one before them is a warm-up.
     """
-    names = list(works.calls)
+    names = list(workloads.calls)
     times: dict[str, list[float]] = {name: [] for name in names}
     with one_thread():
-        repeats = {name: _repeats(works.calls[name]) for name in names}
+        repeats = {name: _repeats(workloads.calls[name]) for name in names}
         for number in range(rounds):
             for name in names if number % 2 else reversed(names):
-                seconds = _processor_time(works.calls[name], repeats[name])
-                times[name].append(seconds / repeats[name] / works.frames.get(name, 1))
+                seconds = _processor_time(workloads.calls[name], repeats[name])
+                times[name].append(seconds / repeats[name] / workloads.frames.get(name, 1))
     return times
 
 
@@ -178,14 +178,14 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def _repeats(call: Work) -> int:
-    """Return how often to call a work in a round; the first calls also warm it up."""
+def _repeats(call: Workload) -> int:
+    """Return how often to call a workload in a round; the first calls also warm it up."""
     call()
     seconds = min(_processor_time(call, 1) for _ in range(2))
     return max(1, round(SHORTEST_S / max(seconds, 1e-6)))
 
 
-def _processor_time(call: Work, times: int) -> float:
+def _processor_time(call: Workload, times: int) -> float:
     started = time.process_time()
     for _ in range(times):
         call()
