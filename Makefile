@@ -20,7 +20,8 @@ demo: setup
 test:
 	@scripts/setup.sh --dev
 	@$(MAKE) --no-print-directory lint
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	@# A worker that dies would let pytest-xdist wait for ever if it were replaced.
+	.venv/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 lint:
 	.venv/bin/ruff check .

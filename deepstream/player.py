@@ -254,8 +254,12 @@ class _Player:
 
     def _count_arrivals(self) -> None:
         statistics, live = self.probes.statistics, self.graph.live
-        statistics.frames_in = live.arrived if live is not None else statistics.frames
-        statistics.frames_lost = live.lost if live is not None else 0
+        if live is None:
+            statistics.frames_in = statistics.frames
+            return
+        # Frames that wait when the run is stopped are neither shown nor lost.
+        statistics.frames_in = live.settled
+        statistics.frames_lost = live.lost
 
     def _check_progress(self, bar: Any) -> None:
         frames, now = self.probes.statistics.frames, time.monotonic()

@@ -57,7 +57,7 @@ class RunStatistics:
     """
 
     frames: int = 0
-    frames_in: int = 0  # that a live source delivered
+    frames_in: int = 0  # that a live source delivered, without those that wait for the graph
     frames_lost: int = 0  # of these, dropped because the graph was slower
     frames_with_polyp: int = 0
     frames_without_mask: int = 0  # shown, but without a result of inference

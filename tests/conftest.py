@@ -67,6 +67,13 @@ def ffmpeg(*arguments: str) -> None:
     subprocess.run(["ffmpeg", "-y", "-loglevel", "error", *arguments], check=True)
 
 
+def repeated(clip: Path, times: int) -> Path:
+    """Return a clip repeated several times, without audio."""
+    longer = clip.parent / f"{times}-times.mp4"
+    ffmpeg("-stream_loop", str(times - 1), "-i", str(clip), "-c", "copy", "-an", str(longer))
+    return longer
+
+
 def video_frames(path: Path) -> list[np.ndarray]:
     """Return the frames of a clip, H x W x 3 uint8 BGR."""
     clip, frames = cv2.VideoCapture(str(path)), []

@@ -7,12 +7,10 @@ its standard input, so that several runs start together, and prints its result a
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +35,9 @@ from deepstream.io.source import open_source
 from deepstream.platforms.base import Model
 from deepstream.platforms.gstreamer_platform import GStreamerSettings, open_inference
 from deepstream.player import play
-from deepstream.statistics import percentiles_ms
+from deepstream.statistics import RunStatistics, percentiles_ms
 from xpnet.errors import UserError
+from xpnet.host.interrupts import interrupted_when
 from xpnet.paths import MODEL_REPOSITORY
 from xpnet.platforms import GSTREAMER
 from xpnet.serving.model_config import DEFAULT_MODEL
@@ -65,7 +64,7 @@ class Job:
         url: HOST:PORT of a running Triton, or empty.
         model: A model of the repository.
         repository: The model repository.
-        seconds: When to stop a live source.
+        seconds: When to stop a live source, counted from its first frame.
         chain: For `glass`, OVERLAY or NETWORK.
         enabled: Whether masks are drawn.
         signs: Whether signs are drawn; None: in mode `latest`.
@@ -115,7 +114,8 @@ def run_job(job: Job, wait: Any = None) -> dict[str, Any]:
 
         if wait is not None:
             wait()
-        with _receiving(port, probes), _stopping(job.seconds if live else 0):
+        live_s = job.seconds if live else 0.0
+        with _receiving(port, probes), _stopping(live_s, probes.statistics):
             outcome = play(source, output, probes, describe)
     if probes.statistics.probe_errors:
         raise UserError(f"the measurement failed: {probes.statistics.probe_error}")
@@ -164,21 +164,11 @@ def _receiving(port: int, probes: Measuring) -> Iterator[None]:
         pipeline.set_state(Gst.State.NULL)
 
 
-@contextmanager
-def _stopping(seconds: float) -> Iterator[None]:
-    """Interrupt this process, as Ctrl-C does, after some time of the `with` block; 0: never."""
+def _stopping(seconds: float, statistics: RunStatistics) -> AbstractContextManager[None]:
+    """Interrupt the run of the `with` block some time after its first frame; 0: never."""
     if not seconds:
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        signal.signal(signal.SIGINT, previous)
+        return nullcontext()
+    return interrupted_when(lambda: 0 < statistics.first_frame_s < time.monotonic() - seconds)
 
 
 def _wait_for_line() -> None:

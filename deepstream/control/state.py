@@ -18,7 +18,7 @@ ALIVE_S = 2.0
 """A run whose last frame is older is not healthy."""
 COUNTERS = {
     "frames": "Frames shown.",
-    "frames_in": "Frames that a live source delivered.",
+    "frames_in": "Frames that a live source delivered, without those that wait for the graph.",
     "frames_lost": "Frames of a live source that were dropped because the graph was slower.",
     "frames_with_polyp": "Frames with a mask of a polyp.",
     "frames_without_mask": "Frames shown without a result of inference.",

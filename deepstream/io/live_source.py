@@ -41,7 +41,6 @@ class LiveSource:
         self._elements = [pipeline.get_by_name(name) for name in names if name != PACING]
         self._reconnects = RECONNECTS in description.element(names[0]).properties
         self._last_ns = -MAX_OVERLAP_NS
-        self._losses = QueueLosses()
         self._finished = False
         self._pipeline, self._shift_ns = pipeline, 0
         kinds = Gst.PadProbeType.BUFFER | Gst.PadProbeType.EVENT_DOWNSTREAM
@@ -50,6 +49,7 @@ class LiveSource:
         if pacing is not None:
             pacing.get_static_pad("sink").add_probe(kinds, self._shift)
         fresh = pipeline.get_by_name("leaky")
+        self._losses = QueueLosses(fresh.props.max_size_buffers)
         fresh.get_static_pad("sink").add_probe(kinds, self._on_arrival)
         fresh.get_static_pad("src").add_probe(kinds, self._on_departure)
 
@@ -62,6 +62,11 @@ class LiveSource:
     def lost(self) -> int:
         """Number of them that the queue dropped, because the graph was slower."""
         return self._losses.lost
+
+    @property
+    def settled(self) -> int:
+        """Number of them that no longer wait in the queue; `finish` lets those go unseen."""
+        return self._losses.settled
 
     def finish(self) -> None:
         """Let nothing of the source pass any more; call it before the end of stream is sent.

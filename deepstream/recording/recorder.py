@@ -85,7 +85,8 @@ class Recorder:
         self._writer: FileWriter | None = None
         self._started_s = 0.0
         self._failure, self._failures, self._left_out = "", 0, 0
-        self._last_file, self._losses = "", QueueLosses()
+        self._last_file = ""
+        self._queues: list[QueueLosses] = []  # one for each graph
         self._valve: Any = None
         self._encoder: Any = None
         self._statistics = RunStatistics()
@@ -105,7 +106,9 @@ class Recorder:
         self._valve = pipeline.get_by_name("recorded_valve")
         self._encoder = pipeline.get_by_name("recorded_encoder")
         queue = pipeline.get_by_name("recorded_queue")
-        for pad, count in (("sink", self._losses.arrive), ("src", self._losses.leave)):
+        losses = QueueLosses(queue.props.max_size_buffers)
+        self._queues.append(losses)
+        for pad, count in (("sink", losses.arrive), ("src", losses.leave)):
             queue.get_static_pad(pad).add_probe(Gst.PadProbeType.BUFFER, _counting(count))
         pipeline.get_by_name("recorded_frames").connect("new-sample", self._take)
         self._show()
@@ -175,7 +178,7 @@ class Recorder:
                 "recording": running,
                 "seconds": round(seconds, 1),
                 "ring_seconds": self.settings.ring_s,
-                "frames_left_out": self._left_out + self._losses.lost,
+                "frames_left_out": self._left_out + sum(q.lost for q in self._queues),
                 "failure": self._failure,
                 "failures": self._failures,
                 "last_file": self._last_file,

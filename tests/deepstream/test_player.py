@@ -18,7 +18,7 @@ def test_ctrl_c_while_a_clip_starts_again_ends_the_run_as_usual() -> None:
         raise KeyboardInterrupt
 
     pipeline, ended = Gst.Pipeline.new("graph"), []
-    live = SimpleNamespace(repeats=True, arrived=0, lost=0, restart=interrupted)
+    live = SimpleNamespace(repeats=True, arrived=0, settled=0, lost=0, restart=interrupted)
     source = SimpleNamespace(fps=25.0, is_live=True)
     graph: Any = SimpleNamespace(
         pipeline=pipeline, live=live, source=source, end=lambda *_: ended.append(True)

@@ -17,7 +17,7 @@ from xpnet.serving.triton_server import ServerSettings, TritonServer, running_se
 
 pytestmark = pytest.mark.integration
 
-SHORT = ("--window-ms", 100, "--concurrency", 2, "--transports", "grpc", "grpc+system")
+SHORT = ("--window-ms", 500, "--concurrency", 2, "--transports", "grpc", "grpc+system")
 
 
 def test_model_is_measured_with_and_without_batching(xpnet, tmp_path: Path) -> None:

@@ -23,8 +23,10 @@ def test_table_of_faults(xpnet, tmp_path: Path) -> None:
     written, page = tmp_path / "faults.json", tmp_path / "faults.md"
     result = xpnet(
         "bench", "faults", "--times", 1, "--only", "wrong answer", "--only", "random messages",
-        "--height", 202, "--width", 360, "--json", written, "--markdown", page,
+        "--height", 202, "--width", 360, "--max-mask-age", 1000,
+        "--json", written, "--markdown", page,
     )  # fmt: skip
+    assert written.is_file(), result.stderr
     report = json.loads(written.read_text())
     wrong, messages = report["rows"]
     assert (wrong["fault"], wrong["injected"]) == ("wrong answer", 1)

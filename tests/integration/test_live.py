@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import os
+import math
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,12 @@ from deepstream.io.live_source import LiveSource
 from deepstream.io.source import open_clip
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
-from tests.conftest import ffmpeg, one_line, video_frames
+from tests.conftest import one_line, repeated, video_frames
 from tests.integration.signs import shows
 from xpnet.bench.camera import Camera, free_tcp_port
 from xpnet.errors import UserError
 from xpnet.frames import Segmentation
+from xpnet.host.interrupts import interrupted_when
 from xpnet.signs import NO_SIGNAL
 
 gi.require_version("GstRtspServer", "1.0")
@@ -38,14 +38,9 @@ from gi.repository import GstRtspServer  # noqa: E402
 
 pytestmark = pytest.mark.integration
 
+LIMIT_S = 120.0
+"""After this time a run is interrupted in any case, and the test fails."""
 IN_PROCESS = {"platform": GStreamerSettings("onnxruntime"), "height": 202, "width": 360}
-
-
-def repeated(clip: Path, times: int) -> Path:
-    """Return a clip repeated several times, without audio."""
-    longer = clip.parent / f"{times}-times.mp4"
-    ffmpeg("-stream_loop", str(times - 1), "-i", str(clip), "-c", "copy", "-an", str(longer))
-    return longer
 
 
 @pytest.fixture
@@ -279,25 +274,17 @@ def test_polyps_are_written_only_on_request(frame_folder: Path, tmp_path: Path) 
     assert [p.name for p in tmp_path.iterdir()] == ["o.mp4"]
 
 
-@contextmanager
-def interrupted(reached: Callable[[], bool], limit_s: float = 120.0) -> Iterator[None]:
-    """Press Ctrl-C once something is reached, or after the limit; never after the `with` block."""
-    ended = threading.Event()
+class Started:
+    """Given to `run` as `on_mask`: when a run had its first mask."""
 
-    def watch() -> None:
-        deadline = time.monotonic() + limit_s
-        while not ended.wait(0.05):
-            if reached() or time.monotonic() > deadline:
-                os.kill(os.getpid(), signal.SIGINT)
-                return
+    def __init__(self) -> None:
+        self.first_s = math.inf
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+    def __call__(self, _: Segmentation) -> None:
+        self.first_s = min(self.first_s, time.monotonic())
+
+    def ago(self, seconds: float) -> bool:
+        return time.monotonic() - self.first_s > seconds
 
 
 def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: Path) -> None:
@@ -318,7 +305,7 @@ def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: P
     settings = RunSettings(
         f"live:{short_clip}", tmp_path / "o.mkv", "latest", max_mask_age_s=1.0, **IN_PROCESS
     )
-    with interrupted(lambda: len(marked) > 20 and repetitions() >= 3):
+    with interrupted_when(lambda: len(marked) > 20 and repetitions() >= 3, LIMIT_S):
         summary = run(settings, collect)
     lasted = time.monotonic() - started
     assert summary["ending"] == "interrupted"
@@ -338,8 +325,10 @@ def test_file_is_played_as_if_live_again_and_again(short_clip: Path, tmp_path: P
 
 
 def test_pattern_is_a_source(tmp_path: Path) -> None:
-    with interrupted(lambda: False, 2.5):
-        summary = run(RunSettings("testpattern", tmp_path / "o.mkv", "latest", **IN_PROCESS))
+    settings = RunSettings("testpattern", tmp_path / "o.mkv", "latest", **IN_PROCESS)
+    started = Started()
+    with interrupted_when(lambda: started.ago(2.0), LIMIT_S):
+        summary = run(settings, started)
     frames = video_frames(tmp_path / "o.mkv")
     assert len(frames) == summary["frames"] > 25
     assert frames[0].shape == (202, 360, 3)
@@ -347,8 +336,12 @@ def test_pattern_is_a_source(tmp_path: Path) -> None:
 
 def test_slow_source_is_not_lost(tmp_path: Path) -> None:
     output = tmp_path / "o.mkv"
-    with interrupted(lambda: False, 3.5):
-        summary = run(RunSettings("testpattern", output, "latest", fps=1.0, **IN_PROCESS))
+    settings = RunSettings(
+        "testpattern", output, "latest", fps=1.0, max_mask_age_s=3.0, **IN_PROCESS
+    )
+    started = Started()
+    with interrupted_when(lambda: started.ago(3.0), LIMIT_S):
+        summary = run(settings, started)
     # Repetitions of a lost source would be twelve in each second.
     assert 2 <= summary["frames"] == len(video_frames(output)) < 10
 
@@ -370,7 +363,7 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
     monkeypatch.setattr(LiveSource, "_on_arrival", hold)
     output = tmp_path / "o.mkv"
     settings = RunSettings(f"live:{short_clip}", output, "latest", max_mask_age_s=1.0, **IN_PROCESS)
-    with interrupted(lambda: len(times) > 75):
+    with interrupted_when(lambda: len(times) > 75, LIMIT_S):
         summary = run(settings)
     frames = video_frames(output)
     notices = [shows(frame, NO_SIGNAL) for frame in frames]

@@ -46,6 +46,8 @@ CSV_COLUMNS = {
 }
 """Field of `Measurement` by CSV column."""
 COMPUTE_INPUT_OUTPUT_COLUMNS = ("Server Compute Input", "Server Compute Output")
+ONE_REQUEST = "only one request"
+"""Part of its error for a window that is too short for the model."""
 NETWORK_COLUMNS = ("Client Send", "Network+Server Send/Recv", "Client Recv")
 
 
@@ -252,6 +254,9 @@ def _parse_row(row: dict[str, str]) -> Measurement:
 
 def _failure_reason(result: subprocess.CompletedProcess[str]) -> str:
     """Return the first line that mentions an error, otherwise the first line of the output."""
-    lines = [x.strip() for x in (result.stderr + result.stdout).splitlines() if x.strip()]
+    output = result.stderr + result.stdout
+    if ONE_REQUEST in output:
+        return "one request only ended in a measurement window: expected a longer --window-ms"
+    lines = [x.strip() for x in output.splitlines() if x.strip()]
     errors = [x.partition("rror: ")[2] or x for x in lines if re.search(r"error|failed", x, re.I)]
     return (errors or lines or [f"exit code {result.returncode}, no output"])[0]

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from xpnet.commands.options import add_command, add_repository
+from xpnet.commands.options import add_command, add_max_mask_age, add_repository
 from xpnet.commands.report_files import (
     add_report_files,
     check_report_files,
@@ -77,6 +77,7 @@ def add_faults(commands: Any) -> None:
     p.add_argument("--clip", type=Path, default=DEMO_CLIP, help="(default: the demo clip)")
     p.add_argument("--height", type=int, default=720, help="of the frames (default: %(default)s)")
     p.add_argument("--width", type=int, default=1280, help="of the frames (default: %(default)s)")
+    add_max_mask_age(p)
     add_report_files(p, section="faults")
 
 
@@ -88,7 +89,10 @@ def faults(args: argparse.Namespace) -> int:
 
     check_report_files(args, (args.clip,))
     report = bench_faults(
-        FaultSettings(args.times, tuple(args.only), args.clip, args.height, args.width), FAULTS
+        FaultSettings(
+            args.times, tuple(args.only), args.clip, args.height, args.width, args.max_mask_age
+        ),
+        FAULTS,
     )
     write_report_files(args, report, as_markdown(report), "faults")
     return 2 if any(row["frames_lost"] for row in report["rows"]) else 0

@@ -95,3 +95,15 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="of a live source's frames (default: 1920; live:FILE: the file's own)",
     )
+
+
+def add_max_mask_age(parser: argparse.ArgumentParser) -> None:
+    """Add `--max-mask-age`, in milliseconds."""
+    parser.add_argument(
+        "--max-mask-age",
+        type=float,
+        default=150.0,
+        metavar="MS",
+        help="mode latest: milliseconds by which a mask may be older than its frame "
+        "(default: %(default)g)",
+    )

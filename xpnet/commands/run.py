@@ -16,7 +16,12 @@ from xpnet.commands.control import (
     control_settings,
     record_settings,
 )
-from xpnet.commands.options import add_command, add_graph_options, add_repository
+from xpnet.commands.options import (
+    add_command,
+    add_graph_options,
+    add_max_mask_age,
+    add_repository,
+)
 from xpnet.errors import UserError
 from xpnet.files import check_distinct, check_writable, replacing, write_text
 from xpnet.platforms import GRAPHS, GSTREAMER, JETSON
@@ -103,14 +108,7 @@ def add_drawing_options(p: argparse.ArgumentParser) -> None:
         default=0.18,
         help="opacity of the fill, 0 to 1 (default: %(default)s)",
     )
-    p.add_argument(
-        "--max-mask-age",
-        type=float,
-        default=150.0,
-        metavar="MS",
-        help="mode latest: milliseconds by which a mask may be older than its frame "
-        "(default: %(default)g)",
-    )
+    add_max_mask_age(p)
     p.add_argument(
         "--signs",
         action=argparse.BooleanOptionalAction,

@@ -75,6 +75,10 @@ def test_missing_program_gives_the_install_command(
             "echo error: connection refused >&2; exit 2",
             "m at host:8001 over grpc: connection refused",
         ),
+        (
+            "echo Pass [1] throughput; echo Error: Pass contained only one request; exit 2",
+            "one request only ended in a measurement window: expected a longer --window-ms",
+        ),
         ("true", "exit code 0, no output"),  # ends without an error, but writes no CSV
     ],
 )

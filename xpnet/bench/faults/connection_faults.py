@@ -47,7 +47,7 @@ def unplugged_camera(settings: FaultSettings) -> Iterator[Injection]:
     """Open a run of an RTSP camera that goes away."""
     camera = Camera(settings.clip)
     try:
-        with live_run(camera.address, settings.size) as run:
+        with live_run(camera.address, settings.options) as run:
             yield _Unplugged(run, camera)
     finally:
         camera.unplug()
@@ -74,5 +74,5 @@ class _RandomMessages(Injection):
 @contextmanager
 def random_messages(settings: FaultSettings) -> Iterator[Injection]:
     """Open a run that gets random messages."""
-    with live_run(settings.source, settings.size) as run:
+    with live_run(settings.source, settings.options) as run:
         yield _RandomMessages(run)

@@ -34,6 +34,7 @@ class FaultSettings:
         clip: What the live source plays.
         height: Height of the frames in pixels.
         width: Width of the frames in pixels.
+        max_mask_age_ms: As of `xpnet run`; a slow machine has no masks younger than the default.
 
     Raises:
         UserError: Not once.
@@ -44,6 +45,7 @@ class FaultSettings:
     clip: Path = DEMO_CLIP
     height: int = 720
     width: int = 1280
+    max_mask_age_ms: float = 150
 
     def __post_init__(self) -> None:
         if self.times < 1:
@@ -55,9 +57,10 @@ class FaultSettings:
         return f"live:{self.clip}"
 
     @property
-    def size(self) -> tuple[str, ...]:
-        """The frame size as options of `xpnet run`."""
-        return ("--height", str(self.height), "--width", str(self.width))
+    def options(self) -> tuple[str, ...]:
+        """Frame size and age of masks as options of `xpnet run`."""
+        size = ("--height", str(self.height), "--width", str(self.width))
+        return (*size, "--max-mask-age", str(self.max_mask_age_ms))
 
 
 def has_no_masks(state: dict[str, Any]) -> bool:
@@ -129,6 +132,6 @@ def run_with_server(
         repository, (DEFAULT_MODEL,), http_port=0, grpc_port=0, metrics_port=0
     )  # fmt: skip
     with running_server(served) as server:
-        options = (*settings.size, "--url", server.grpc_url, *options)
+        options = (*settings.options, "--url", server.grpc_url, *options)
         with live_run(settings.source, options, environ=environ) as run:
             yield run, server

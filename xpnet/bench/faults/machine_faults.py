@@ -61,7 +61,7 @@ def full_disk(settings: FaultSettings) -> Iterator[Injection]:
     with tempfile.TemporaryDirectory(prefix="xpnet-disk-") as folder:
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=True)
         try:
-            options = (*settings.size, "--record", folder, "--record-reserve", "0")
+            options = (*settings.options, "--record", folder, "--record-reserve", "0")
             with live_run(settings.source, options) as run:
                 yield _DiskFull(run, Path(folder))
         finally:
@@ -101,7 +101,7 @@ class _CorruptSettings(Injection):
 def corrupt_settings(settings: FaultSettings) -> Iterator[Injection]:
     """Open a run that starts with a corrupt settings file."""
     noise = seeded().randbytes(200).decode("latin-1")
-    with live_run(settings.source, settings.size, noise) as run:
+    with live_run(settings.source, settings.options, noise) as run:
         yield _CorruptSettings(run)
 
 

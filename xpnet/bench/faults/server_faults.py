@@ -89,7 +89,7 @@ def own_server(harm: signal.Signals) -> Opened:
 
     @contextmanager
     def opened(settings: FaultSettings) -> Iterator[Injection]:
-        with live_run(settings.source, settings.size) as run:
+        with live_run(settings.source, settings.options) as run:
             yield _OwnServer(run, harm)
 
     return opened
