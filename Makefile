@@ -1,13 +1,14 @@
 # Shortcuts for development; `make help` lists them. `demo` and `test` install what is missing.
 XPNET := .venv/bin/xpnet
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint wheel-proof clean
 
 help:
 	@echo "make demo    install XP-Net if needed and draw masks on the demo clip: build/demo.mp4"
 	@echo "make test    install the development packages if needed, then lint and run all tests"
 	@echo "make setup   install what 'xpnet run' and 'xpnet serve' need"
 	@echo "make lint    check format, types, shell scripts, Dockerfiles and compose files"
+	@echo "make wheel-proof  build wheel and sdist, run the demo from them in a clean venv"
 	@echo "make clean   remove build/"
 
 setup:
@@ -33,6 +34,9 @@ lint:
 		compose.yaml compose.cart.yaml jetson/compose.yaml
 	.venv/bin/docker-compose -f compose.yaml -f compose.cart.yaml --profile "*" config --quiet
 	.venv/bin/docker-compose -f jetson/compose.yaml config --quiet
+
+wheel-proof: setup
+	.venv/bin/python scripts/prove_wheel.py
 
 clean:
 	rm -rf build

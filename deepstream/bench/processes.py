@@ -17,7 +17,7 @@ from deepstream.bench.jobs import Job
 from deepstream.platforms.gstreamer_platform import TRITON
 from xpnet.errors import UserError
 from xpnet.host.processes import end_with_parent
-from xpnet.paths import ROOT
+from xpnet.paths import PACKAGES
 from xpnet.serving.triton_server import ServerSettings, running_server
 
 
@@ -76,7 +76,7 @@ def _start(
 
 def _python_path() -> str:
     """Return a path on which the child finds this repository, wherever it was started."""
-    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    return os.pathsep.join(filter(None, (str(PACKAGES), os.environ.get("PYTHONPATH", ""))))
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:

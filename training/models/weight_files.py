@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from training.models.zoo import NETWORKS, Network
+from xpnet import __version__
 from xpnet.card import Card, read_card
 from xpnet.errors import UserError
 from xpnet.files import write_bytes
-from xpnet.paths import ROOT
+from xpnet.paths import IN_CHECKOUT, ROOT
 
 log = logging.getLogger("xpnet.training")
 
@@ -88,9 +89,14 @@ def pack_weights(weights: Path, output: Path) -> None:
 
 
 def git_commit() -> str:
-    """Return the commit of the code: XPNET_GIT_COMMIT, else of the checkout, or 'unknown'."""
+    """Return the commit of the code: XPNET_GIT_COMMIT, else of the checkout, or 'unknown'.
+
+    Code of an installed wheel is named by its version, which contains the commit.
+    """
     if stated := os.environ.get("XPNET_GIT_COMMIT"):
         return stated
+    if not IN_CHECKOUT:
+        return f"xpnet {__version__}"
     command = ["git", "rev-parse", "HEAD"]
     try:
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

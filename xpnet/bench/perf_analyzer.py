@@ -120,8 +120,8 @@ class PerfAnalyzer:
         program = Path(on_path) if on_path else BUNDLED_DIR / "perf_analyzer"
         if not program.is_file():
             raise UserError(
-                "perf_analyzer is not installed: run scripts/setup.sh --bench; on a target with "
-                "DeepStream, put perf_analyzer of NVIDIA's Triton SDK container on PATH"
+                "perf_analyzer is not installed: run scripts/setup.sh --bench in a checkout; on a "
+                "target with DeepStream, put that of NVIDIA's Triton SDK container on PATH"
             )
         self._program = str(program)
         self._environment = dict(os.environ)

@@ -13,7 +13,7 @@ from xpnet.commands.report_files import (
     write_report_files,
 )
 from xpnet.errors import UserError, not_installed
-from xpnet.paths import ROOT
+from xpnet.paths import BUILD, ROOT
 
 SHORT_BENCH: dict[str, Any] = {
     "models": ("xpnet_lite_onnx",), "transports": ("grpc", "grpc+system"), "batching": ("on",),
@@ -145,7 +145,7 @@ def add_server(commands: Any) -> None:
     p.add_argument(
         "--csv",
         type=Path,
-        default=ROOT / "build" / "perf_analyzer",
+        default=BUILD / "perf_analyzer",
         metavar="DIR",
         help="folder for perf_analyzer's files (default: build/perf_analyzer)",
     )

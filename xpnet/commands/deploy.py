@@ -10,7 +10,7 @@ from typing import Any
 
 from xpnet.commands.options import add_command, add_repository
 from xpnet.errors import UserError
-from xpnet.paths import ROOT, plan_path
+from xpnet.paths import BUILD, plan_path
 from xpnet.platforms import TARGETS
 
 log = logging.getLogger("xpnet.deploy")
@@ -67,7 +67,7 @@ def add_deploy(commands: Any) -> None:
     p.add_argument(
         "--output",
         type=Path,
-        default=ROOT / "build" / "deepstream",
+        default=BUILD / "deepstream",
         metavar="DIR",
         help="folder for the files (default: build/deepstream)",
     )

@@ -10,7 +10,10 @@ from typing import Any
 from xpnet.commands.options import add_command, add_repository
 from xpnet.errors import UserError
 from xpnet.files import check_writable
-from xpnet.paths import ROOT
+from xpnet.paths import BUILD, IN_CHECKOUT
+
+GSTREAMER_HINT = "apt packages and a venv with --system-site-packages: docs/install.md"
+"""For an installed wheel; in a checkout scripts/setup.sh installs GStreamer."""
 
 
 def add_info(commands: Any) -> None:
@@ -57,7 +60,7 @@ def doctor(args: argparse.Namespace) -> int:
     """Run `xpnet doctor`: 1 where something is missing that the demo needs."""
     from xpnet.host.installation import Check, as_json, checks
 
-    needed, how = "xpnet run", "scripts/setup.sh"
+    needed, how = "xpnet run", "scripts/setup.sh" if IN_CHECKOUT else GSTREAMER_HINT
     try:
         from deepstream.gstreamer import Gst, missing_elements
 
@@ -82,7 +85,7 @@ def add_verify(commands: Any) -> None:
     p.add_argument(
         "--output",
         type=Path,
-        default=ROOT / "build" / "verification.md",
+        default=BUILD / "verification.md",
         metavar="FILE.md",
         help="report; also written as JSON beside it (default: build/verification.md)",
     )
@@ -116,7 +119,7 @@ def verify(args: argparse.Namespace) -> int:
         return 0
     if args.output.suffix != ".md":
         raise UserError(f"{args.output}: expected a name that ends in .md")
-    if args.output.parent == ROOT / "build":
+    if args.output.parent == BUILD:
         args.output.parent.mkdir(exist_ok=True)
     check_writable(args.output)
     found = verify_claims(args.repository, tuple(args.only))

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY
+from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY, setup_command
 
-TRAIN_HINT = "scripts/setup.sh --train"
+TRAIN_HINT = setup_command("train")
 """The command that installs the packages of training, export and panels."""
 
 
@@ -64,7 +64,7 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
         help="a video file, a folder of images, rtsp://..., /dev/video0, decklink:0, live:FILE (a "
-        "file as if it were live), or testpattern",
+        "file as if it were live), testpattern, or (xpnet run) demo: the demo clip",
     )
     parser.add_argument(
         "--mode",

@@ -24,10 +24,13 @@ from xpnet.commands.options import (
 )
 from xpnet.errors import UserError
 from xpnet.files import check_distinct, check_writable, replacing, write_text
+from xpnet.paths import DEMO_CLIP
 from xpnet.platforms import GRAPHS, GSTREAMER, JETSON
 from xpnet.serving.cpu_runtimes import RUNTIMES
 from xpnet.serving.model_config import DEFAULT_MODEL, DEFAULT_PLAN
 
+DEMO = "demo"
+"""Input that names the demo clip."""
 PICTURES = (".svg", ".png", ".pdf")
 """Formats that `xpnet run graph --picture` writes."""
 
@@ -150,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
     gc.freeze()
     summary = run_graph(
         RunSettings(
-            input=args.input,
+            input=input_of(args),
             output=args.output,
             mode=args.mode,
             model=args.model or "",
@@ -176,6 +179,12 @@ def run(args: argparse.Namespace) -> int:
     if failure:
         print(f"xpnet: {failure}", file=sys.stderr)
     return 2 if failure else 0
+
+
+def input_of(args: argparse.Namespace) -> str:
+    """Return the input; `demo` is the clip that comes with the project, in a wheel too."""
+    is_demo = args.input == DEMO and not Path(DEMO).exists()
+    return str(DEMO_CLIP) if is_demo else str(args.input)
 
 
 def platform_settings(args: argparse.Namespace) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from xpnet.commands.options import TRAIN_HINT, add_command
 from xpnet.errors import is_rank_zero, not_installed
 from xpnet.files import check_distinct, check_writable, write_text
-from xpnet.paths import ROOT
+from xpnet.paths import BUILD
 
 JOBS = ("teacher1", "teacher2", "teacher3", "unet", "student", "lite")
 
@@ -70,7 +70,7 @@ def add_ablation(commands: Any) -> None:
         metavar="NAME=DIR[:SPLIT]",
         help="a data set to score on; may be repeated",
     )
-    p.add_argument("--output", type=Path, default=ROOT / "build" / "ablation",
+    p.add_argument("--output", type=Path, default=BUILD / "ablation",
                    help="folder (default: build/ablation)")  # fmt: skip
     p.add_argument(
         "--only",

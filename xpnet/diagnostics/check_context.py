@@ -24,7 +24,7 @@ from xpnet.errors import UserError
 from xpnet.frames import Frame
 from xpnet.host.gpu import describe_gpu
 from xpnet.host.nvidia_software import detect_nvidia_software
-from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY, ROOT, card_path, onnx_path, plan_path
+from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY, PACKAGES, card_path, onnx_path, plan_path
 from xpnet.serving.model_config import DEFAULT_MODEL, FRAME_MODEL, onnx_name
 from xpnet.serving.triton_server import (
     ServerSettings,
@@ -185,7 +185,7 @@ class CheckContext:
 
     def start_xpnet(self, *arguments: object) -> subprocess.Popen[str]:
         """Start `xpnet ARGUMENTS` in the work folder and return the process."""
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.Popen(
             [sys.executable, "-m", "xpnet.cli", *map(str, arguments)],
             cwd=self.work_dir,

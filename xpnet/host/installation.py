@@ -11,11 +11,19 @@ from typing import Any
 
 from xpnet.errors import UserError
 from xpnet.host.nvidia_software import NvidiaSoftware, detect_nvidia_software, find_mismatches
-from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY
-from xpnet.serving.cpu_runtimes import best_runtime
+from xpnet.paths import (
+    BUNDLED_TRITON,
+    IN_CHECKOUT,
+    MODEL_REPOSITORY,
+    server_command,
+    setup_command,
+)
+from xpnet.serving.cpu_runtimes import OPENVINO_HINT, best_runtime
 from xpnet.serving.triton_server import find_tritonserver, servable_models
 
-SETUP = "scripts/setup.sh"
+SETUP, TRAIN_SETUP = setup_command(), setup_command("train")
+
+MODELS_FIX = "git checkout triton_models" if IN_CHECKOUT else "pip install --force-reinstall xpnet"
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,11 @@ def checks() -> list[Check]:
         _package("onnxruntime", "onnxruntime", graph, SETUP),
         _openvino(),
         _package("tritonclient", "tritonclient", "inference through Triton", SETUP),
-        _guarded("tritonserver", _tritonserver, "xpnet serve, and run's default", SETUP),
-        _guarded("models", _models, "xpnet serve, run, evaluate", "git checkout triton_models"),
-        _package("torch", "torch", export, f"{SETUP} --train", required=False),
-        _package("albumentations", "albumentations", export, f"{SETUP} --train", required=False),
-        _package("onnx", "onnx", export, f"{SETUP} --train", required=False),
+        _server(),
+        _guarded("models", _models, "xpnet serve, run, evaluate", MODELS_FIX),
+        _package("torch", "torch", export, TRAIN_SETUP, required=False),
+        _package("albumentations", "albumentations", export, TRAIN_SETUP, required=False),
+        _package("onnx", "onnx", export, TRAIN_SETUP, required=False),
         *target_checks(detect_nvidia_software()),
     ]
 
@@ -94,9 +102,16 @@ def _package(module: str, package: str, needed: str, how: str, required: bool = 
 
 def _openvino() -> Check:
     needed = "bfloat16 on CPUs that have it; ONNX Runtime computes instead"
-    check = _package("openvino", "openvino", needed, SETUP, required=False)
+    check = _package("openvino", "openvino", needed, OPENVINO_HINT, required=False)
     serves = f"{check.found}; {best_runtime()} serves on this CPU"
     return replace(check, found=serves) if check.ok else check
+
+
+def _server() -> Check:
+    """Check Triton. A wheel comes without it: `xpnet run --backend` then infers in its process."""
+    how = SETUP if IN_CHECKOUT else server_command()
+    check = _guarded("tritonserver", _tritonserver, "xpnet serve, and run's default", how)
+    return replace(check, required=IN_CHECKOUT)
 
 
 def _guarded(name: str, look: Callable[[], str], needed: str, how: str) -> Check:

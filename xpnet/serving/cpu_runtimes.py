@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from xpnet.errors import UserError, not_installed
 from xpnet.host.cpu import cpu_flags
+from xpnet.paths import IN_CHECKOUT, setup_command
 
 RUNTIMES = ("onnxruntime", "openvino")
 AUTO = "auto"
 """Selects the runtime that `best_runtime` returns."""
 BF16_FLAGS = ("avx512_bf16", "amx_bf16")
-HINT = "scripts/setup.sh"
+HINT = setup_command()
+OPENVINO_HINT = HINT if IN_CHECKOUT else setup_command("openvino")
 FATAL = 4
 """Severity of ONNX Runtime's log; nothing below it is printed."""
 NOISE = (
@@ -132,7 +134,7 @@ class _OpenVino:
         try:
             import openvino
         except ImportError as error:
-            raise not_installed("openvino", "this runtime", HINT) from error
+            raise not_installed("openvino", "this runtime", OPENVINO_HINT) from error
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],

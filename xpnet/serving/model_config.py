@@ -12,6 +12,7 @@ from typing import Any
 
 from xpnet.card import MAX_BATCH, Card
 from xpnet.errors import UserError, not_installed
+from xpnet.paths import setup_command
 from xpnet.serving.cpu_runtimes import AUTO
 
 DEFAULT_MODEL = "xpnet_lite_onnx"
@@ -148,5 +149,5 @@ def _proto() -> Any:
     try:
         from tritonclient.grpc import model_config_pb2
     except ImportError as error:
-        raise not_installed("tritonclient", "the model repository", "scripts/setup.sh") from error
+        raise not_installed("tritonclient", "the model repository", setup_command()) from error
     return model_config_pb2

@@ -7,6 +7,7 @@ from typing import Any
 from xpnet.addresses import check_server, is_loopback
 from xpnet.card import Card
 from xpnet.errors import UserError, not_installed
+from xpnet.paths import setup_command
 
 DATATYPES = {"float32": "FP32"}
 """Triton's name of the type of a card's tensors."""
@@ -27,7 +28,7 @@ def connect(url: str) -> Any:
     try:
         from tritonclient import grpc
     except ImportError as error:
-        raise not_installed("tritonclient", "Triton inference", "scripts/setup.sh") from error
+        raise not_installed("tritonclient", "Triton inference", setup_command()) from error
     return grpc.InferenceServerClient(url, channel_args=_channel_args(url))
 
 

@@ -24,7 +24,7 @@ from typing import IO
 from xpnet.addresses import open_directly
 from xpnet.errors import UserError
 from xpnet.host.processes import end_with_parent
-from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY
+from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY, server_command
 from xpnet.serving.model_repository import servable_models, weights_path
 from xpnet.tensorrt.plan_check import check_plan
 
@@ -231,7 +231,7 @@ def find_tritonserver() -> tuple[Path, Path]:
     binary = BUNDLED_TRITON / "bin" / "tritonserver"
     if binary.is_file():
         return binary, BUNDLED_TRITON / "backends"
-    raise UserError("tritonserver is not installed: run scripts/setup.sh")
+    raise UserError(f"tritonserver is not installed: {server_command()}")
 
 
 def port_of(url: str) -> int:
