@@ -21,7 +21,7 @@ MADE_ON_A_TARGET = ("*.plan", "triton_models/*/1/card.json", "*.cache", "*.pyc",
 
 
 class BuildWithFiles(build_py):
-    """Also copies FOLDERS and FILES into the wheel; an installation in place uses the checkout's own."""
+    """Also copies FOLDERS and FILES into the wheel; a checkout has its own."""
 
     def run(self) -> None:
         """Build the packages, then copy the files."""
