@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from training.data.readers import DataSet, read_data_set
-from training.evaluation.scored_sets import ScoredSet, score
+from training.evaluation.scored_sets import ScoredSet, score_weights
 from training.jobs import train
-from training.models.torch_inference import TorchInference
 from training.settings import TrainSettings, read_settings
 from xpnet.errors import UserError
 from xpnet.files import check_writable, write_text
@@ -161,21 +160,10 @@ def _score_variant(
     row = {
         "minutes": round(sum(v["seconds"] for v in validations) / 60, 1),
         "epochs": validations[-1]["epoch"],
-        "scores": _read_results(results).get(variant.name, {}).get("scores", {}),
     }
-    for scored_set in sets:
-        folder = str(scored_set.folder.resolve())
-        if row["scores"].get(scored_set.name, {}).get("of") == folder:
-            continue
-        scores = score(TorchInference(weights), data_sets[scored_set.name], scored_set.split)
-        row["scores"][scored_set.name] = {
-            "of": folder,
-            "frames": scores["frames"],
-            "dice": scores["dice"],
-            "interval": scores["intervals"]["dice"],
-            "iou": scores["iou"],
-            "polyps": scores["polyps"]["all"],
-        }
+    known = _read_results(results).get(variant.name, {}).get("scores", {})
+    for scores in score_weights(weights, sets, data_sets, known):
+        row["scores"] = scores
         # Read the file again: another process may have added rows.
         rows = {**_read_results(results), variant.name: row}
         write_text(results, json.dumps(rows, indent=2) + "\n")

@@ -36,8 +36,18 @@ def train(settings: TrainSettings) -> Path:
     """Train a network, from its checkpoint if there is one, and return the path of its weights.
 
     Raises:
-        UserError: A device is not available, the data set cannot be used, the checkpoint belongs
-            to another run, a loss is not finite, or a file cannot be written.
+        UserError: As `prepare`; the checkpoint belongs to another run, a loss is not finite, or
+            the disk is full.
+    """
+    return prepare(settings).run()
+
+
+def prepare(settings: TrainSettings) -> Trainer:
+    """Return a training that is ready to run.
+
+    Raises:
+        UserError: A device is not available, the data set cannot be used, or the output folder
+            cannot be written.
     """
     fabric = make_fabric(settings)
     fabric.launch()
@@ -65,7 +75,7 @@ def train(settings: TrainSettings) -> Path:
     steps = steps_per_epoch(len(train_set.epoch_frames), settings.batch, fabric.world_size)
     method = make_method(fabric, settings, network, steps)
     method.provenance |= provenance
-    return Trainer(fabric, settings, method, train_set, val_set).run()
+    return Trainer(fabric, settings, method, train_set, val_set)
 
 
 def make_method(

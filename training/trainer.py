@@ -126,7 +126,7 @@ class Trainer:
         s = self.settings
         bar.set_description(f"epoch {self.step // self.steps + 1}/{s.epochs}")
         saved = shown = last = time.monotonic()
-        for frames, masks in self._batches():
+        for frames, masks in self.batches():
             if self._decide_on_rank_zero(time.monotonic() - saved > s.checkpoint_minutes * 60):
                 self._check_finite()
                 self._write_on_rank_zero(self._write_checkpoint)
@@ -151,7 +151,7 @@ class Trainer:
                 bar.set_postfix(loss=f"{float(losses['loss']):.3f}")
         self._check_finite()
 
-    def _batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
         """Return the batches of the rest of the current epoch."""
         epoch, done = divmod(self.step, self.steps)
         s, fabric = self.settings, self.fabric

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training.data.readers import DataSet
 from training.evaluation.scoring import evaluate
+from training.models.torch_inference import TorchInference
 from xpnet.errors import UserError
 from xpnet.inference import Inference
 
@@ -36,3 +38,41 @@ def score(model: Inference, source: DataSet, split: str | None) -> dict[str, Any
         return evaluate(model, source, split, sweep=False)[0]
     finally:
         model.close()
+
+
+def score_weights(
+    weights: Path,
+    sets: list[ScoredSet],
+    data_sets: dict[str, DataSet],
+    known: dict[str, Any],
+) -> Iterator[dict[str, Any]]:
+    """Score weights on the sets that have no score yet.
+
+    Args:
+        weights: A safetensors file with its card.
+        sets: The sets.
+        data_sets: Their content by name.
+        known: Scores by name of the set, as this yields them.
+
+    Yields:
+        After each set, the scores by name: `of` (the folder), `frames`, `dice`, its 95 %
+        `interval`, `iou` and `polyps`.
+
+    Raises:
+        UserError: A set or the weights cannot be read.
+    """
+    scores = dict(known)
+    for scored_set in sets:
+        folder = str(scored_set.folder.resolve())
+        if scores.get(scored_set.name, {}).get("of") == folder:
+            continue
+        found = score(TorchInference(weights), data_sets[scored_set.name], scored_set.split)
+        scores[scored_set.name] = {
+            "of": folder,
+            "frames": found["frames"],
+            "dice": found["dice"],
+            "interval": found["intervals"]["dice"],
+            "iou": found["iou"],
+            "polyps": found["polyps"]["all"],
+        }
+        yield scores

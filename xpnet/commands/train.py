@@ -1,4 +1,4 @@
-"""`xpnet train`, `train check-data` and `train ablation`: from frames to weights."""
+"""`xpnet train`, `train check-data`, `ablation` and `table`: from frames to weights."""
 
 from __future__ import annotations
 
@@ -82,6 +82,43 @@ def add_ablation(commands: Any) -> None:
     add_settings(p, "ablation")
 
 
+def add_table(commands: Any) -> None:
+    """Add `xpnet train table`."""
+    p = add_command(
+        commands,
+        "train table",
+        "train every network of the paper's Table 1 and of the ablation within a given time",
+        "xpnet train table data=DIR --config gpu --minutes 600 --score val=DIR:val",
+        table,
+    )
+    p.add_argument(
+        "--minutes",
+        type=float,
+        required=True,
+        help="time for all trainings and scores; the epochs follow from it",
+    )
+    p.add_argument(
+        "--score",
+        action="append",
+        required=True,
+        metavar="NAME=DIR[:SPLIT]",
+        help="a data set to score on; may be repeated",
+    )
+    p.add_argument(
+        "--seeds", type=int, default=3, help="of the rows that decide (default: %(default)s)"
+    )
+    p.add_argument("--output", type=Path, default=BUILD / "table",
+                   help="folder; the same command resumes it (default: build/table)")  # fmt: skip
+    p.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="ROW",
+        help="this row of the table; may be repeated (default: all)",
+    )
+    add_settings(p, "ablation")
+
+
 def add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
     """Add the options that all trainings share: settings file and overrides."""
     p.add_argument(
@@ -140,6 +177,25 @@ def ablation(args: argparse.Namespace) -> int:
         overrides["skip_bad"] = True
     sets = [parse_set(word) for word in args.score]
     print(run_ablation(args.config, overrides, args.teacher, sets, args.output, args.only), end="")
+    return 0
+
+
+def table(args: argparse.Namespace) -> int:
+    """Run `xpnet train table`."""
+    try:
+        from training.evaluation.scored_sets import parse_set
+        from training.settings import parse_overrides
+        from training.table_run import run_table
+    except ImportError as error:
+        raise not_installed(str(error.name), "training", TRAIN_HINT) from error
+    overrides: dict[str, Any] = {**parse_overrides(args.override)}
+    if args.skip_bad:
+        overrides["skip_bad"] = True
+    sets = [parse_set(word) for word in args.score]
+    text = run_table(
+        args.config, overrides, sets, args.output, args.minutes, args.seeds, args.only
+    )  # fmt: skip
+    print(text, end="")
     return 0
 
 
