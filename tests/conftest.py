@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,11 @@ import pytest
 from xpnet.errors import UserError
 from xpnet.host.gpu import describe_gpu
 from xpnet.host.nvidia_software import detect_nvidia_software
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # PyTorch reads it when it is imported. Two test processes whose threads wait for each other's
+    # cores take many times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 CLIP = ROOT / "docs" / "demo" / "colonoscopy.mp4"

@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import math
-import signal
 import socket
 import threading
 import time
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deepstream.graph.pipeline import WAITING
 from deepstream.gstreamer import GLib, Gst, gi
 from deepstream.io.held_frame import LOST_S, STEP_S
 from deepstream.io.live_source import LiveSource
@@ -67,7 +67,8 @@ def camera(short_clip: Path) -> Iterator[str]:
 @pytest.mark.parametrize("mode", ["every", "latest"])
 def test_an_rtsp_camera_is_recorded_with_masks(camera: str, tmp_path: Path, mode: str) -> None:
     output = tmp_path / "o.mp4"
-    summary = run(RunSettings(camera, output, mode, **IN_PROCESS))
+    settings = RunSettings(camera, output, mode, max_mask_age_s=2.0, **IN_PROCESS)
+    summary = run(settings)
     assert summary["ending"] == "complete", summary
     # A live source that is faster than inference loses frames.
     assert 5 < summary["frames"] <= 120
@@ -140,12 +141,12 @@ def test_unplugged_scope_is_reconnected(
 ) -> None:  # fmt: skip
     monkeypatch.setattr("deepstream.player.STALL_S", 4.0)
     monkeypatch.setattr("deepstream.player.RETRY_S", 1.0)
-    camera = Camera(short_clip)
+    camera = Camera(repeated(short_clip, 3))
     seen: list[int] = []
 
-    def unplug_at_the_tenth(segmentation: Segmentation) -> None:
+    def unplug_at_the_fifth(segmentation: Segmentation) -> None:
         seen.append(segmentation.timestamp_ns or 0)
-        if len(seen) == 10:
+        if len(seen) == 5:
             camera.unplug()
             threading.Timer(6.0, camera.plug).start()
 
@@ -155,12 +156,12 @@ def test_unplugged_scope_is_reconnected(
                 RunSettings(
                     camera.address, tmp_path / "o.mkv", mode, max_mask_age_s=1.0, **IN_PROCESS
                 ),
-                unplug_at_the_tenth,
+                unplug_at_the_fifth,
             )
     finally:
         camera.unplug()
     assert summary["ending"] == "complete", summary
-    assert len(seen) > 15
+    assert len(seen) > 8
     assert seen == sorted(seen)
     assert max(b - a for a, b in itertools.pairwise(seen)) > 5e9  # the stream's time continued
     messages = [record.getMessage() for record in caplog.records]
@@ -171,20 +172,23 @@ def test_unplugged_scope_is_reconnected(
 def test_recording_is_complete_if_stopped_while_disconnected(
     short_clip: Path, tmp_path: Path
 ) -> None:
-    camera = Camera(short_clip)
+    camera = Camera(repeated(short_clip, 3))
     seen: list[Segmentation] = []
+    unplugged_s = math.inf
 
-    def unplug_at_the_tenth(segmentation: Segmentation) -> None:
+    def unplug_at_the_fifth(segmentation: Segmentation) -> None:
+        nonlocal unplugged_s
         seen.append(segmentation)
-        if len(seen) == 10:
+        if len(seen) == 5:
             camera.unplug()
-            threading.Timer(3.0, signal.raise_signal, (signal.SIGINT,)).start()
+            unplugged_s = time.monotonic()
 
     settings = RunSettings(camera.address, tmp_path / "o.mp4", **IN_PROCESS)
-    summary = run(settings, unplug_at_the_tenth)
+    with interrupted_when(lambda: time.monotonic() - unplugged_s > 3, LIMIT_S):
+        summary = run(settings, unplug_at_the_fifth)
     assert summary["ending"] == "interrupted", summary
     made = cv2.VideoCapture(str(tmp_path / "o.mp4"))
-    assert made.get(cv2.CAP_PROP_FRAME_COUNT) == summary["frames"] >= 10
+    assert made.get(cv2.CAP_PROP_FRAME_COUNT) == summary["frames"] >= 5
 
 
 @pytest.mark.parametrize(
@@ -377,4 +381,5 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
     assert all(notices[first : last + 1])
     assert last < len(frames) - 10  # the notice is gone when frames arrive again
     assert summary["reconnects"] == 0  # the source did not fail, it only paused
-    assert len(frames) > 90
+    # Of the 75 that arrived before the interrupt, some still waited; the notices are added.
+    assert len(frames) >= 75 - WAITING + (last - first)

@@ -19,7 +19,7 @@ def test_rows_are_planned_trained_scored_and_not_repeated(
 ) -> None:
     output = tmp_path / "t"
     only = [word for name in CHOSEN for word in ("--only", name)]
-    call = ("train", "table", "--minutes", 1, "--seeds", 2, "--score", f"discs={discs}:val",
+    call = ("train", "table", "--minutes", 0.5, "--seeds", 2, "--score", f"discs={discs}:val",
             "--output", output, *only, f"data={discs}", *TINY)  # fmt: skip
     result = xpnet(*call)
     assert result.returncode == 0, result.stderr

@@ -46,6 +46,8 @@ def bench_gpu(names: list[str], sizes: list[int], batches: list[int]) -> dict[st
     wrong = [size for size in sizes if size < STRIDE or size % STRIDE]
     if wrong:
         raise UserError(f"size {wrong[0]}: expected a multiple of {STRIDE}")
+    if min(batches) < 1:
+        raise UserError(f"--batches {min(batches)}: expected at least 1")
     if not torch.cuda.is_available():
         raise UserError("device cuda: no NVIDIA GPU found; expected one with its driver")
     torch.backends.cudnn.benchmark = True

@@ -6,207 +6,130 @@ each of them once, and the median of the rounds counts.
 
 from __future__ import annotations
 
-import copy
-import statistics
+import logging
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from tqdm import tqdm
 
-from training.bench.network_runtimes import ALL_RUNTIMES, Run, onnx_run, torch_run
-from training.export.layer_forms import Forms, apply_forms, included_forms
-from training.export.onnx_export import export_onnx
-from training.export.precision import convert
-from training.models.weight_files import load_network
-from training.models.zoo import MODEL_NAMES, NETWORKS, Network
-from xpnet.card import Card, new_card, read_card
+from training.bench.network_candidates import Row, candidates, check_networks, open_subject
+from training.bench.network_runtimes import ALL_RUNTIMES, Run
+from training.bench.peak import measure_peak
+from training.export.layer_forms import Forms
 from xpnet.errors import UserError
-from xpnet.frames import Frame, frame_to_tensor
+from xpnet.frames import Frame
 from xpnet.host.cpu import measured_here
-from xpnet.serving.cpu_runtimes import best_runtime, computes_bf16
-from xpnet.serving.model_config import onnx_name
+from xpnet.host.versions import package_versions
 
-BATCH = 1
-"""A live frame does not wait for others."""
+log = logging.getLogger("xpnet.bench")
 
-
-@dataclass
-class Row:
-    """A network in one form; `shipped` marks the form that is served on a CPU."""
-
-    network: str
-    graph: str  # trained (torch), exported, or tuned (in the forms of `xpnet export tune`)
-    runtime: str
-    precision: str
-    size: int
-    batch: int
-    median_ms: float
-    shipped: bool
+PACKAGES = ("torch", "onnxruntime", "openvino", "monai")
 
 
-def bench_network(
-    names: list[str],
-    sizes: list[int],
-    rounds: int,
-    frames: list[Frame],
-    weights: Path,
-    repository: Path,
-    forms: dict[str, Forms],
-    runtimes: list[str],
-) -> dict[str, Any]:
-    """Time networks at each size; see `Row`.
+@dataclass(frozen=True)
+class NetworkBench:
+    """What is timed.
 
-    Args: names: Keys of NETWORKS. sizes: Heights and widths in pixels. rounds: Number of rounds.
-        frames: Real frames, H x W x 3 uint8 RGB. weights: Folder of weights; a network without
-        weights gets fresh ones, which take the same time. repository: The Triton model repository.
-        forms: Layer forms by network; without an entry, the included ones are timed. runtimes: Some
-        of training.bench.network_runtimes.
-
-    Returns:
-        The machine, its cores, the date, `rounds`, `rows`, and `left_out` with reasons.
+    Attributes:
+        names: Keys of training.models.zoo.NETWORKS or of training.bench.peers.PEERS.
+        sizes: Heights and widths in pixels.
+        batches: Frames of one call.
+        rounds: Number of rounds.
+        frames: Real frames, H x W x 3 uint8 RGB.
+        weights: Folder of weights.
+        repository: The Triton model repository.
+        runtimes: Some of training.bench.network_runtimes.
+        forms: Layer forms by network; without an entry, the included ones are timed.
 
     Raises:
-        UserError: An unknown network, or a size that is not a multiple of 16.
+        UserError: An unknown network or runtime, or no round or batch.
     """
-    unknown = [name for name in names if name not in NETWORKS]
-    if unknown:
-        raise UserError(f"network '{unknown[0]}': expected some of {', '.join(NETWORKS)}")
-    foreign = [name for name in runtimes if name not in ALL_RUNTIMES]
-    if foreign:
-        raise UserError(f"runtime '{foreign[0]}': expected some of {', '.join(ALL_RUNTIMES)}")
+
+    names: list[str]
+    sizes: list[int]
+    batches: list[int]
+    rounds: int
+    frames: list[Frame]
+    weights: Path
+    repository: Path
+    runtimes: list[str]
+    forms: dict[str, Forms] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_networks(self.names)
+        foreign = [name for name in self.runtimes if name not in ALL_RUNTIMES]
+        if foreign:
+            raise UserError(f"runtime '{foreign[0]}': expected some of {', '.join(ALL_RUNTIMES)}")
+        if self.rounds < 1:
+            raise UserError(f"--rounds {self.rounds}: expected at least 1")
+        for batch in self.batches:
+            if batch < 1:
+                raise UserError(f"--batches {batch}: expected at least 1")
+
+
+def bench_network(bench: NetworkBench) -> dict[str, Any]:
+    """Time networks at each size; see training.bench.network_candidates.Row.
+
+    Args:
+        bench: What is timed.
+
+    Returns:
+        The machine, its cores, the date, `versions`, `peak` as `measure_peak` returns it, `rounds`,
+        `rows`, and `left_out` with reasons. A row also has `peak_share`: its arithmetic as a share
+        of the highest measured rate in its precision; null for uint8.
+
+    Raises:
+        UserError: A size is not a multiple of 16, or an export fails.
+    """
+    peak = measure_peak()
     rows: list[Row] = []
     left_out: list[str] = []
-    for size in sizes:
+    for size in bench.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            made: list[tuple[Row, Run]] = []
-            for name in names:
-                network, card = _network(name, size, weights)
-                for row, build in _candidates(
-                    network, card, frames, Path(folder), repository, _forms(forms, name)
-                ):
-                    if row.runtime not in runtimes:
-                        continue
-                    try:
-                        made.append((row, build()))
-                    except UserError as error:
-                        left_out.append(f"{name}, {row.runtime}, {row.precision}: {error}")
-            _time(made, rounds)
+            made = _prepare(bench, size, Path(folder), left_out)
+            _time(made, bench.rounds)
             rows += [row for row, _ in made]
     return {
         **measured_here(),
-        "rounds": rounds,
-        "rows": [asdict(row) for row in rows],
-        "left_out": left_out,
+        "versions": {n: v for n, v in package_versions(PACKAGES).items() if v},
+        "peak": peak,
+        "rounds": bench.rounds,
+        "rows": [{**asdict(row), "peak_share": _peak_share(row, peak)} for row in rows],
+        "left_out": list(dict.fromkeys(left_out)),
     }
 
 
-def as_markdown(found: dict[str, Any]) -> str:
-    """Return the rows as a table, with the speed relative to the U-Net in FP32 on ONNX Runtime."""
-    base = {
-        row["size"]: row["median_ms"]
-        for row in found["rows"]
-        if (row["network"], row["graph"], row["runtime"], row["precision"])
-        == ("unet", "exported", "onnxruntime", "fp32")
-    }
-    lines = [
-        "| network | graph | runtime | precision | size | median ms | times the U-Net |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in found["rows"]:
-        ratio = f"{base[row['size']] / row['median_ms']:.2f}" if row["size"] in base else ""
-        mark = " **shipped**" if row["shipped"] else ""
-        lines.append(
-            f"| {row['network']} | {row['graph']} | {row['runtime']}{mark} | {row['precision']} "
-            f"| {row['size']} | {row['median_ms']:.1f} | {ratio} |"
-        )
-    lines += ["", f"{found['machine']}, {found['cores']} cores, {found['date']}"]
-    return "\n".join([*lines, *(f"Left out: {reason}" for reason in found["left_out"])]) + "\n"
-
-
-def _forms(given: dict[str, Forms], name: str) -> Forms:
-    return given[name] if name in given else included_forms(name, "fp32")
-
-
-def _network(name: str, size: int, weights: Path) -> tuple[Network, Card]:
-    trained = weights / f"{name}.safetensors"
-    if trained.is_file():
-        network, card = load_network(trained)
-        return network, card.at_size(size, size)
-    torch.manual_seed(1)
-    network = NETWORKS[name]().eval()
-    count = sum(p.numel() for p in network.parameters())
-    card = new_card(
-        MODEL_NAMES[name], name, count, size, licence="none", data=(), git_commit="none"
-    )
-    return network, card.at_size(size, size)
-
-
-def _candidates(
-    network: Network,
-    card: Card,
-    frames: list[Frame],
-    folder: Path,
-    repository: Path,
-    forms: Forms,
-) -> Iterator[tuple[Row, Any]]:
-    """Return rows without a time, and what prepares each of them."""
-    size = card.input.height
-    tensor = frame_to_tensor(frames[0], size, size)
-    served = _served(repository, card)
-    floats = ["fp32", *(["bf16"] if computes_bf16() else [])]
-
-    def row(graph: str, runtime: str, precision: str) -> Row:
-        shipped = (graph, runtime, precision) == served
-        return Row(card.network, graph, runtime, precision, size, BATCH, 0.0, shipped)
-
-    for kind in floats:
-        yield (
-            row("trained", "torch.compile", kind),
-            lambda kind=kind: torch_run(copy.deepcopy(network), tensor, kind),
-        )
-    for graph, own in [("exported", {}), *([("tuned", forms)] if forms else [])]:
-        exported = folder / f"{card.network}.{graph}.onnx"
-        _export(network, card, frames, exported, own)
-        quantised = exported.with_suffix(".uint8.onnx")
-        # Every convolution in INT8: keeping a few in float would cost little.
-        convert(exported, card, frames, "uint8", quantised, agreement=0.0)
-        made: list[tuple[Path, str, str, str | None]]
-        made = [(exported, "onnxruntime", "fp32", None), (quantised, "onnxruntime", "uint8", None)]
-        made += [(exported, "openvino", kind, kind) for kind in floats]
-        made += [(quantised, "openvino", "uint8", None)]
-        for path, runtime, precision, asked in made:
-            yield (
-                row(graph, runtime, precision),
-                lambda path=path, runtime=runtime, asked=asked: onnx_run(
-                    path, card, tensor, runtime, asked
-                ),
-            )
-
-
-def _export(network: Network, card: Card, frames: list[Frame], path: Path, forms: Forms) -> None:
-    """Export as `xpnet export`, but compare with the rewritten network: only speed matters."""
-    export_onnx(apply_forms(network, forms), card, frames[:1], path)
-
-
-def _served(repository: Path, card: Card) -> tuple[str, str, str] | None:
-    """Return graph, runtime and precision in which this machine serves a network, or None."""
-    path = repository / onnx_name(card) / "card.json"
-    if not path.is_file():
-        return None
-    graph, runtime = read_card(path).graph, best_runtime()
-    precision = graph.get("precision", "fp32")
-    if precision == "fp32" and runtime == "openvino":
-        precision = "bf16"  # best_runtime returns OpenVINO for bf16 only
-    return ("tuned" if graph.get("forms") else "exported", runtime, precision)
+def _prepare(
+    bench: NetworkBench, size: int, folder: Path, left_out: list[str]
+) -> list[tuple[Row, Run]]:
+    """Return the rows of one size with their runs; add to `left_out` what this machine lacks."""
+    made = []
+    for name in bench.names:
+        try:
+            subject = open_subject(name, size, bench.weights, bench.forms)
+        except UserError as error:
+            if "does not import" not in str(error):
+                raise
+            left_out.append(f"{name}: {error}")
+            continue
+        log.info("%s at %d pixels", name, size)
+        found = candidates(name, subject, bench.frames, bench.batches, folder, bench.repository)
+        for row, build in found:
+            if row.runtime not in bench.runtimes:
+                continue
+            try:
+                made.append((row, build()))
+            except UserError as error:
+                left_out.append(f"{name}, {row.runtime}, {row.precision}: {error}")
+    return made
 
 
 def _time(made: list[tuple[Row, Run]], rounds: int) -> None:
-    """Fill in `median_ms`; the first round is a warm-up and does not count."""
+    """Fill in the times; the first round is a warm-up and does not count."""
     times: list[list[float]] = [[] for _ in made]
     for _ in tqdm(range(rounds + 1), "rounds", disable=None):
         for (_, run), own in zip(made, times, strict=True):
@@ -214,4 +137,13 @@ def _time(made: list[tuple[Row, Run]], rounds: int) -> None:
             run()
             own.append((time.perf_counter() - start) * 1000)
     for (row, _), own in zip(made, times, strict=True):
-        row.median_ms = round(float(statistics.median(own[1:])), 2)
+        found = [round(float(p), 2) for p in np.percentile(own[1:], (10, 50, 90))]
+        row.p10_ms, row.median_ms, row.p90_ms = found
+
+
+def _peak_share(row: Row, peak: dict[str, float]) -> float | None:
+    rate = peak.get(f"{row.precision}_gflops")
+    if rate is None:
+        return None
+    gflops = 2 * row.multiply_adds * row.batch / row.median_ms / 1e6
+    return round(gflops / rate, 4)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from training.models.zoo import Network
 from xpnet.card import Card
 from xpnet.errors import UserError
 from xpnet.serving.cpu_runtimes import RUNTIMES, open_model
@@ -39,7 +39,7 @@ def onnx_run(
     return lambda: model.run([card.output.name], {card.input.name: tensor})
 
 
-def torch_run(network: Network, tensor: NDArray[np.float32], precision: str) -> Run:
+def torch_run(network: nn.Module, tensor: NDArray[np.float32], precision: str) -> Run:
     """Run a network with torch.compile, channels last.
 
     Args:

@@ -149,8 +149,11 @@ def make_data(folder: Path, clip: Path) -> Path:
         (folder / name).mkdir(parents=True)
     rows = ["stem,split"]
     for number, frame in enumerate(sample_frames(clip, MADE_FRAMES)):
-        mask = np.zeros(frame.shape[:2], np.uint8)
-        cv2.circle(mask, (mask.shape[1] // 2, mask.shape[0] // 2), min(mask.shape) // 5, 255, -1)
+        height, width = frame.shape[:2]
+        rows_away, columns_away = np.ogrid[:height, :width]
+        radius = min(height, width) // 5
+        distance = (rows_away - height // 2) ** 2 + (columns_away - width // 2) ** 2
+        mask = np.where(distance < radius**2, 255, 0).astype(np.uint8)
         cv2.imwrite(str(folder / "images" / f"{number}.jpg"), frame[..., ::-1])
         cv2.imwrite(str(folder / "masks" / f"{number}.png"), mask)
         rows.append(f"{number},{'val' if number % 6 == 5 else 'train'}")

@@ -67,14 +67,18 @@ def add_network(commands: Any) -> None:
         choices=("cpu", "cuda"),
         default="cpu",
         help="cuda: time each form of the networks in half precision on an NVIDIA GPU, with CUDA "
-        "graphs; only --networks, --sizes and --json apply to it (default: cpu)",
+        "graphs; --rounds, --runtimes, --forms and --plot do not apply to it (default: cpu)",
     )
     net.add_argument("--sizes", type=int, nargs="+", default=[512], help="pixels (default: 512)")
+    net.add_argument(
+        "--batches", type=int, nargs="+", default=[1], help="frames of one call (default: 1)"
+    )
     net.add_argument(
         "--networks",
         nargs="+",
         default=["unet", "teacher", "student", "lite"],
-        help="(default: unet teacher student lite)",
+        help="also peers: basicunet, flexibleunet-resnet34 and others, which an unknown name lists "
+        "(default: unet teacher student lite)",
     )
     net.add_argument(
         "--runtimes",
@@ -91,7 +95,7 @@ def add_network(commands: Any) -> None:
         metavar="NETWORK=FILE",
         help="file of `xpnet export tune`: also time that form of the network",
     )
-    add_report_files(net)
+    add_report_files(net, section="network", plot=True)
     add_repository(net)
     add_frames(net)
 
@@ -204,32 +208,35 @@ def network(args: argparse.Namespace) -> int:
     """Run `xpnet bench network`."""
     try:
         from training.bench.gpu_bench import bench_gpu, gpu_table
-        from training.bench.network_bench import as_markdown, bench_network
+        from training.bench.network_bench import NetworkBench, bench_network
+        from training.bench.network_report import as_markdown, draw
         from training.export.layer_forms import read_forms
         from training.settings import parse_overrides
         from xpnet.images import sample_frames
     except ImportError as error:
         raise not_installed(str(error.name), "timing networks", TRAIN_HINT) from error
-    if args.rounds < 1:
-        raise UserError(f"--rounds {args.rounds}: expected at least 1")
     check_report_files(args)
     if args.device == "cuda":
-        found = bench_gpu(args.networks, args.sizes, batches=[1, 8])
-        table = gpu_table(found)
-    else:
-        named = parse_overrides(args.forms)
-        found = bench_network(
+        if args.plot:
+            raise UserError("--plot: not with --device cuda")
+        found = bench_gpu(args.networks, args.sizes, args.batches)
+        write_report_files(args, found, gpu_table(found), "network")
+        return 0
+    named = parse_overrides(args.forms)
+    found = bench_network(
+        NetworkBench(
             args.networks,
             args.sizes,
+            args.batches,
             args.rounds,
             sample_frames(args.frames, 4),  # scales of INT8 hardly matter to its speed
             ROOT / "training" / "weights",
             args.repository,
-            {name: read_forms(Path(path)) for name, path in named.items()},
             args.runtimes,
+            {name: read_forms(Path(path)) for name, path in named.items()},
         )
-        table = as_markdown(found)
-    write_report_files(args, found, table)
+    )
+    write_report_files(args, found, as_markdown(found), "network", draw)
     return 0
 
 

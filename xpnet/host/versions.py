@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,22 @@ PACKAGES = (
 def versions() -> dict[str, str | None]:
     """Return the versions of XP-Net, Python, PACKAGES and the server; None if not installed."""
     found: dict[str, str | None] = {"xpnet": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
+    return {**found, **package_versions(PACKAGES), "tritonserver": _tritonserver()}
+
+
+def package_versions(names: Sequence[str]) -> dict[str, str | None]:
+    """Return the versions of packages; None if not installed.
+
+    Args:
+        names: Names of the packages.
+    """
+    found: dict[str, str | None] = {}
+    for name in names:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = None
-    return {**found, "tritonserver": _tritonserver()}
+    return found
 
 
 def _tritonserver() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import torch
 
 from tests.conftest import one_line
 from training.bench.gpu_bench import merged_forms
-from training.bench.network_bench import as_markdown
+from training.bench.network_report import as_markdown
+from training.bench.peers import PEERS, make_peer
 from training.export.layer_forms import apply_forms, find_parts
 from training.models.zoo import NETWORKS
+from xpnet.errors import UserError
 from xpnet.serving.cpu_runtimes import computes_bf16
 
 
@@ -57,20 +60,61 @@ def test_wrong_use_gives_one_line(xpnet) -> None:
     assert "runtime 'tvm': expected some of" in one_line(
         xpnet("bench", "network", "--runtimes", "tvm")
     )
+    assert "--batches 0: expected at least 1" in one_line(xpnet("bench", "network", "--batches", 0))
     assert "--rounds 0" in one_line(xpnet("bench", "network", "--rounds", 0))
 
 
 def test_table_has_the_speedup_over_the_unet() -> None:
-    def row(network: str, ms: float, shipped: bool = False) -> dict[str, object]:
+    def row(network: str, ms: float, batch: int = 1, shipped: bool = False) -> dict[str, object]:
         return {"network": network, "graph": "exported", "runtime": "onnxruntime",
-                "precision": "fp32", "size": 512, "batch": 1, "median_ms": ms,
-                "shipped": shipped}  # fmt: skip
+                "precision": "fp32", "size": 512, "batch": batch, "median_ms": ms, "p10_ms": ms - 1,
+                "p90_ms": ms + 1, "peak_share": 0.25, "parameters": 1234567,
+                "multiply_adds": 5e9, "shipped": shipped}  # fmt: skip
 
-    found = {"machine": "m", "cores": 2, "date": "d", "left_out": ["teacher: why"],
-             "rows": [row("unet", 500.0), row("lite", 62.5, True)]}  # fmt: skip
+    found = {"machine": "m", "cores": 2, "date": "d", "left_out": ["teacher: why"], "rounds": 3,
+             "versions": {"torch": "2"}, "peak": {"fp32_gflops": 100.0, "copy_gb_per_s": 9.0},
+             "rows": [row("unet", 500.0), row("lite", 62.5, shipped=True),
+                      row("lite", 99.0, batch=4)]}  # fmt: skip
     lines = as_markdown(found).splitlines()
-    assert lines[3] == "| lite | exported | onnxruntime **shipped** | fp32 | 512 | 62.5 | 8.00 |"
-    assert lines[-1] == "Left out: teacher: why"
+    assert lines[2] == "| unet | 512 | 1,234,567 | 5.00 |"
+    start = "| lite | exported | onnxruntime **shipped** | fp32 | 512 | 1 | 62.5 | 61.5 to 63.5 |"
+    assert f"{start} 25% | 8.00 |" in lines
+    assert any(line.endswith("| 4 | 99.0 | 98.0 to 100.0 | 25% |  |") for line in lines)
+    assert lines[-1] == "- Left out: teacher: why"
+
+
+def test_batches_are_timed_and_drawn(xpnet, tmp_path: Path) -> None:
+    file, page, plot = (tmp_path / f"n.{suffix}" for suffix in ("json", "md", "png"))
+    result = xpnet("bench", "network", "--sizes", 64, "--networks", "lite", "basicunet",
+                   "--batches", 1, 3, "--rounds", 2, "--runtimes", "onnxruntime",
+                   "--json", file, "--markdown", page, "--plot", plot)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    found = json.loads(file.read_text())
+    fp32 = [r for r in found["rows"] if r["precision"] == "fp32"]
+    assert [(r["network"], r["batch"]) for r in fp32] == [
+        ("lite", 1), ("lite", 3), ("basicunet", 1), ("basicunet", 3)
+    ]  # fmt: skip
+    assert all(0 < r["peak_share"] < 2 for r in fp32)
+    assert all(r["p10_ms"] <= r["median_ms"] <= r["p90_ms"] for r in fp32)
+    assert [r["peak_share"] for r in found["rows"] if r["precision"] == "uint8"] == [None] * 4
+    assert not any(r["shipped"] for r in fp32 if r["batch"] > 1)
+    assert page.read_text() == result.stdout
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", [n for n, (package, _) in PEERS.items() if package == "monai"])
+def test_peers_give_probabilities_of_the_frame(name: str) -> None:
+    network = make_peer(name)
+    with torch.inference_mode():
+        found = network(torch.rand(1, 3, 64, 64))
+    assert found.shape == (1, 1, 64, 64)
+    assert 0 <= found.min() <= found.max() <= 1
+
+
+def test_peer_without_its_package_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(UserError, match=r"torchvision does not import: .*torchvision"):
+        make_peer("lraspp-mobilenet-v3")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -1,0 +1,86 @@
+"""Networks that others use to segment polyps, from their published packages, for comparison.
+
+They are timed with fresh weights, which take the same time as trained ones. A package that is not
+installed, or does not import, is named, and the others are timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from xpnet.errors import UserError
+
+
+class _Probabilities(nn.Module):
+    """A peer whose output is a map of probabilities of the frame's size, as our networks have."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> Tensor:
+        found: Any = self.network(frames)
+        logits: Tensor = found["out"] if isinstance(found, dict) else found
+        if logits.shape[-2:] != frames.shape[-2:]:
+            logits = F.interpolate(logits, frames.shape[-2:], mode="bilinear", align_corners=False)
+        return torch.sigmoid(logits)
+
+
+def _basic_unet() -> nn.Module:
+    from monai.networks.nets.basic_unet import BasicUNet
+
+    return BasicUNet(spatial_dims=2, in_channels=3, out_channels=1)
+
+
+def _flexible_unet(backbone: str) -> nn.Module:
+    from monai.networks.nets.flexible_unet import FlexibleUNet
+
+    return FlexibleUNet(in_channels=3, out_channels=1, backbone=backbone, pretrained=False)
+
+
+def _smp_unet(encoder: str) -> nn.Module:
+    from segmentation_models_pytorch import Unet
+
+    return Unet(encoder, encoder_weights=None, in_channels=3, classes=1)
+
+
+def _lraspp() -> nn.Module:
+    from torchvision.models.segmentation import lraspp_mobilenet_v3_large
+
+    return lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=1)
+
+
+PEERS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
+    # name: the package, and what makes the network
+    "basicunet": ("monai", _basic_unet),
+    "flexibleunet-efficientnet-b0": ("monai", lambda: _flexible_unet("efficientnet-b0")),
+    "flexibleunet-resnet34": ("monai", lambda: _flexible_unet("resnet34")),
+    "smp-unet-mobilenet-v2": ("segmentation-models-pytorch", lambda: _smp_unet("mobilenet_v2")),
+    "smp-unet-efficientnet-lite0": (
+        "segmentation-models-pytorch", lambda: _smp_unet("timm-tf_efficientnet_lite0")
+    ),
+    "smp-unet-resnet34": ("segmentation-models-pytorch", lambda: _smp_unet("resnet34")),
+    "lraspp-mobilenet-v3": ("torchvision", _lraspp),
+}  # fmt: skip
+
+
+def make_peer(name: str) -> nn.Module:
+    """Return a peer with fresh weights, whose output is probabilities N x 1 x H x W.
+
+    Args:
+        name: A key of PEERS.
+
+    Raises:
+        UserError: Its package is missing or does not import.
+    """
+    package, make = PEERS[name]
+    try:
+        return _Probabilities(make()).eval()
+    except (ImportError, RuntimeError, AttributeError) as error:  # a torchvision of another torch
+        reason = str(error).strip().splitlines() or [repr(error)]
+        raise UserError(f"{package} does not import: {reason[0]}") from error
