@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 import pytest
 
-from deepstream.graph.pipeline import WAITING
 from deepstream.gstreamer import GLib, Gst, gi
 from deepstream.io.held_frame import LOST_S, STEP_S
 from deepstream.io.live_source import LiveSource
@@ -381,5 +380,3 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
     assert all(notices[first : last + 1])
     assert last < len(frames) - 10  # the notice is gone when frames arrive again
     assert summary["reconnects"] == 0  # the source did not fail, it only paused
-    # Of the 75 that arrived before the interrupt, some still waited; the notices are added.
-    assert len(frames) >= 75 - WAITING + (last - first)
