@@ -41,6 +41,7 @@ ADDERS = (
     evaluate.add_panel,
     evaluate.add_table,
     evaluate.add_curves,
+    evaluate.add_reflexes,
     train.add_train,
     train.add_check_data,
     train.add_ablation,

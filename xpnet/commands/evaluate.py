@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_command, add_repository
+from xpnet.commands.report_files import add_report_files, check_report_files, write_report_files
 from xpnet.errors import UserError, not_installed
 from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.serving.cpu_runtimes import AUTO, RUNTIMES
@@ -109,6 +111,23 @@ def add_panel(commands: Any) -> None:
     p.add_argument("--worst", type=int, default=0, help="draw the N worst of the last model")
 
 
+def add_reflexes(commands: Any) -> None:
+    """Add `xpnet evaluate reflexes`."""
+    p = add_command(
+        commands,
+        "evaluate reflexes",
+        "count the marked areas that are mostly specular reflexes, false and true ones",
+        "xpnet evaluate reflexes --data DIR --json build/reflexes.json",
+        reflexes,
+    )
+    _add_data(p)
+    p.add_argument(
+        "--model", default=DEFAULT_MODEL, help="model of the repository (default: %(default)s)"
+    )
+    add_report_files(p, section="reflexes")
+    add_repository(p)
+
+
 def _add_data(p: argparse.ArgumentParser) -> None:
     p.add_argument("--data", type=Path, required=True, help="data set in one of the known layouts")
     p.add_argument("--split", help="this split only: train, val or test (default: all frames)")
@@ -155,6 +174,23 @@ def evaluate(args: argparse.Namespace) -> int:
         record_scores(scores, args.card, args.name)
     if args.choose_threshold:
         _set_threshold(args.card, best_threshold(scored))
+    return 0
+
+
+def reflexes(args: argparse.Namespace) -> int:
+    """Run `xpnet evaluate reflexes`."""
+    try:
+        from training.data.readers import read_data_set
+        from training.evaluation.reflexes import as_markdown, count_reflexes
+        from xpnet.paths import onnx_path
+        from xpnet.serving.onnx_inference import OnnxInference
+    except ImportError as error:
+        raise not_installed(str(error.name), "scoring", TRAIN_HINT) from error
+    data_set = read_data_set(args.data)
+    check_report_files(args, data_set.files)
+    with closing(OnnxInference(onnx_path(args.repository / args.model))) as inference:
+        found = count_reflexes(inference, data_set.in_split(args.split))
+    write_report_files(args, found, as_markdown(found), "reflexes")
     return 0
 
 
