@@ -1,0 +1,47 @@
+"""Picture of docs/how-it-works.md: the way of a frame through `xpnet run`."""
+
+from __future__ import annotations
+
+from scripts.pages.svg import BLUE, GREEN, GREY, ORANGE, Drawing
+
+
+def run() -> str:
+    """Draw mode `latest` on plain GStreamer: the picture does not wait for inference.
+
+    Returns:
+        SVG.
+    """
+    drawing = Drawing(1000, 440, "The picture's branch and the branch of inference of xpnet run")
+    top, height = 60, 64
+    for x, width, lines, fill in (
+        (20, 130, ("source", "decode, scale"), GREY),
+        (190, 90, ("tee", "two ways"), GREY),
+        (470, 200, ("overlay probe", "newest mask, signs"), ORANGE),
+        (710, 110, ("encode", "or convert"), GREY),
+        (850, 140, ("output", "screen, file, RTSP"), GREY),
+    ):
+        drawing.box((x, top), (width, height), lines, fill)
+    middle = top + height / 2
+    for start, end in ((150, 190), (280, 470), (670, 710), (820, 850)):
+        drawing.arrow([(start, middle), (end, middle)])
+    drawing.text((375, middle - 10), "every frame", size=13)
+    low = 250
+    for x, width, lines, fill in (
+        (60, 130, ("queue", "one frame"), GREY),
+        (230, 200, ("inference probe", "frame_to_tensor"), BLUE),
+        (470, 200, ("Inference", "Triton by gRPC and", "shared memory, or", "in process"), GREEN),
+        (710, 210, ("mask", "threshold, confirmation,", "smoothing, region"), BLUE),
+    ):
+        drawing.box((x, low), (width, 90), lines, fill)
+    drawing.arrow([(235, top + height), (235, 190), (125, 190), (125, low)])
+    for start, end in ((190, 230), (430, 470), (670, 710)):
+        drawing.arrow([(start, low + 45), (end, low + 45)])
+    drawing.arrow([(815, low), (815, 190), (570, 190), (570, top + height)])
+    drawing.text((580, 180), "newest mask, with its time", anchor="start", size=13)
+    drawing.text((135, 182), "newest frame", anchor="start", size=13)
+    for number, text in enumerate((
+        "If inference fails, stalls or is absent, the upper row goes on: the overlay probe has no recent mask, and says so.",
+        "In mode every a frame waits for its own mask. On DeepStream nvinferserver takes the place of the lower row.",
+    )):  # fmt: skip
+        drawing.text((20, 390 + number * 22), text, anchor="start", size=13)
+    return drawing.as_svg()
