@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from xpnet.errors import UserError
@@ -33,9 +32,10 @@ def with_sections(page: str, sections: dict[str, list[str]]) -> str:
         UserError: The page lacks a section.
     """
     for name, lines in sections.items():
-        pattern = re.compile(rf"(<!-- made: {name} -->\n).*?(<!-- end: {name} -->)", re.DOTALL)
-        if not pattern.search(page):
-            raise UserError(f"no lines <!-- made: {name} --> and <!-- end: {name} --> in the page")
-        text = "\n" + "\n".join(lines) + "\n\n"
-        page = pattern.sub(lambda m, text=text: f"{m[1]}{text}{m[2]}", page)
+        begin, end = f"<!-- made: {name} -->\n", f"<!-- end: {name} -->"
+        before, found, rest = page.partition(begin)
+        _, found_end, after = rest.partition(end)
+        if not (found and found_end):
+            raise UserError(f"no lines <!-- made: {name} --> and {end} in the page")
+        page = "".join((before, begin, "\n", "\n".join(lines), "\n\n", end, after))
     return page

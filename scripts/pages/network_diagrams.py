@@ -6,8 +6,8 @@ from scripts.pages.svg import BLUE, GREEN, GREY, ORANGE, Drawing
 from training.models.discriminators import HierarchicalDiscriminator
 from training.models.networks import BOTTLENECK, TAPS, WIDTHS
 
-STEP = 76
-"""Distance of two levels of the U-Net, in pixels."""
+TOP, STEP = 16, 76
+"""Top of the first level of the U-Net and distance of two levels, in pixels."""
 
 
 def networks() -> str:
@@ -17,10 +17,10 @@ def networks() -> str:
         SVG; the channels are those of training.models.networks.
     """
     levels = len(WIDTHS)
-    drawing = Drawing(900, 230 + levels * STEP, "U-Net with four levels, EPSA in encoder 1")
+    drawing = Drawing(900, 166 + levels * STEP, "U-Net with four levels, EPSA in encoder 1")
     width, height = 180, 50
     for level, channels in enumerate(WIDTHS):
-        y, shift = 40 + level * STEP, level * 34
+        y, shift = TOP + level * STEP, level * 34
         size = "full size" if level == 0 else f"1/{2**level}"
         for side, x in (("encoder", 60 + shift), ("decoder", 660 - shift)):
             name = f"{side}{level + 1}"
@@ -34,20 +34,20 @@ def networks() -> str:
         if level < levels - 1:
             drawing.arrow([(90 + shift + 60, y + height), (90 + shift + 60, below)])
             drawing.arrow([(810 - shift - 60, below), (810 - shift - 60, y + height)])
-    bottom = 40 + levels * STEP
+    bottom = TOP + levels * STEP
     drawing.box((345, bottom), (210, height),
                 ("bottleneck", f"{BOTTLENECK} channels, 1/{2**levels}"))  # fmt: skip
-    last = 40 + (levels - 1) * STEP + height
+    last = TOP + (levels - 1) * STEP + height
     drawing.arrow([(260, last), (260, bottom + 25), (345, bottom + 25)])
     drawing.arrow([(555, bottom + 25), (640, bottom + 25), (640, last)])
-    drawing.arrow([(14, 65), (60, 65)])
-    drawing.text((14, 54), "frame", anchor="start", size=13)
-    drawing.arrow([(840, 65), (892, 65)])
-    drawing.text((846, 54), "map", anchor="start", size=13)
+    drawing.arrow([(14, TOP + 25), (60, TOP + 25)])
+    drawing.text((14, TOP + 14), "frame", anchor="start", size=13)
+    drawing.arrow([(840, TOP + 25), (892, TOP + 25)])
+    drawing.text((846, TOP + 14), "map", anchor="start", size=13)
     legend = bottom + height + 30
     for number, text in enumerate((
         "Orange: features that distillation compares. Dashed: skip connections.",
-        "U-Net, 7.76 M: two 3x3 convolutions in each box, no EPSA. Teacher, 7.77 M: the same with EPSA.",
+        "U-Net, 7.76 M: two 3x3 convolutions in each box, no EPSA. Teacher, 7.77 M: with EPSA.",
         "Student, 1.84 M: 1x1 and grouped (1, 5) and (5, 1) convolutions, with EPSA.",
     )):  # fmt: skip
         drawing.text((60, legend + number * 22), text, anchor="start")
@@ -75,8 +75,8 @@ def training() -> str:
     drawing.arrow([(95, 230), (95, 365), (250, 365)])
     drawing.text((105, 355), "loss on the masks", anchor="start", size=13)
     widths = ", ".join(map(str, HierarchicalDiscriminator.WIDTHS))
-    drawing.box((560, 60), (250, 90),
-                ("hierarchical discriminator", f"{widths} channels", "teacher or student, by pixel"))  # fmt: skip
+    lines = ("hierarchical discriminator", f"{widths} channels", "teacher or student, by pixel")
+    drawing.box((560, 60), (250, 90), lines)
     drawing.box((560, 205), (250, 70), ("cross-entropy", "to the teacher's map"))
     for y in (60, 150, 240):
         for end in (105, 240):

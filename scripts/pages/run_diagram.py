@@ -11,8 +11,8 @@ def run() -> str:
     Returns:
         SVG.
     """
-    drawing = Drawing(1000, 440, "The picture's branch and the branch of inference of xpnet run")
-    top, height = 60, 64
+    drawing = Drawing(1000, 380, "The picture's branch and the branch of inference of xpnet run")
+    top, height = 16, 64
     for x, width, lines, fill in (
         (20, 130, ("source", "decode, scale"), GREY),
         (190, 90, ("tee", "two ways"), GREY),
@@ -25,7 +25,7 @@ def run() -> str:
     for start, end in ((150, 190), (280, 470), (670, 710), (820, 850)):
         drawing.arrow([(start, middle), (end, middle)])
     drawing.text((375, middle - 10), "every frame", size=13)
-    low = 250
+    low = 206
     for x, width, lines, fill in (
         (60, 130, ("queue", "one frame"), GREY),
         (230, 200, ("inference probe", "frame_to_tensor"), BLUE),
@@ -33,15 +33,15 @@ def run() -> str:
         (710, 210, ("mask", "threshold, confirmation,", "smoothing, region"), BLUE),
     ):
         drawing.box((x, low), (width, 90), lines, fill)
-    drawing.arrow([(235, top + height), (235, 190), (125, 190), (125, low)])
+    drawing.arrow([(235, top + height), (235, 146), (125, 146), (125, low)])
     for start, end in ((190, 230), (430, 470), (670, 710)):
         drawing.arrow([(start, low + 45), (end, low + 45)])
-    drawing.arrow([(815, low), (815, 190), (570, 190), (570, top + height)])
-    drawing.text((580, 180), "newest mask, with its time", anchor="start", size=13)
-    drawing.text((135, 182), "newest frame", anchor="start", size=13)
+    drawing.arrow([(815, low), (815, 146), (570, 146), (570, top + height)])
+    drawing.text((580, 136), "newest mask, with its time", anchor="start", size=13)
+    drawing.text((135, 138), "newest frame", anchor="start", size=13)
     for number, text in enumerate((
-        "If inference fails, stalls or is absent, the upper row goes on: the overlay probe has no recent mask, and says so.",
-        "In mode every a frame waits for its own mask. On DeepStream nvinferserver takes the place of the lower row.",
+        "If inference fails or stalls, the upper row goes on: there is no recent mask, and a sign.",
+        "In mode every, a frame waits for its own mask. On DeepStream nvinferserver infers.",
     )):  # fmt: skip
-        drawing.text((20, 390 + number * 22), text, anchor="start", size=13)
+        drawing.text((20, 340 + number * 22), text, anchor="start", size=13)
     return drawing.as_svg()

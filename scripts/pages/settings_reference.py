@@ -12,7 +12,6 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from deepstream.control.appearance import Appearance, check_value
@@ -29,10 +28,11 @@ INTRO = """# Settings
 
 ## Trainings
 
-`xpnet train JOB key=value` and `xpnet distill --model MODEL key=value` take these settings, and so do
-the sections of a file for `--config` ([training](../training.md#settings)). An unknown key or a value
-out of range ends the command with one line. The files of the project are `training/configs/*.yaml`;
-a default here is that of a setting which neither the file nor the command line names.
+`xpnet train JOB key=value` and `xpnet distill --model MODEL key=value` take these settings, and so
+do the sections of a file for `--config` ([training](../training.md#settings)). An unknown key or a
+value out of range ends the command with one line. The files of the project are
+`training/configs/*.yaml`. A default here is that of a setting which neither the file nor the
+command line names.
 """
 RUN = """## A run
 
@@ -41,15 +41,15 @@ What the options of [`xpnet run`](commands.md#xpnet-run) set, by their names in 
 """
 SAVED = """## A run's saved settings
 
-`~/.config/xpnet/overlay.json`, or the file of `--settings`: a JSON object with these keys. The page,
-keys of the window, `POST /settings` and `xpnet run set` change them ([control](../control.md)). The
-defaults of a run are those of the options of `xpnet run`.
+`~/.config/xpnet/overlay.json`, or the file of `--settings`: a JSON object with these keys. The
+page, keys of the window, `POST /settings` and `xpnet run set` change them
+([control](../control.md)). The defaults of a run are those of the options of `xpnet run`.
 """
 CARD = """## The model card
 
-`card.json` beside a model, the JSON file beside weights, and the key `xpnet_card` in the metadata of
-an ONNX file. `xpnet.card` checks a card when it is read: a missing or unknown field, or a value that
-contradicts another one, is an error.
+`card.json` beside a model, the JSON file beside weights, and the key `xpnet_card` in the metadata
+of an ONNX file. `xpnet.card` checks a card when it is read: a missing or unknown field, or a value
+that contradicts another one, is an error.
 """
 
 
@@ -69,12 +69,12 @@ def settings_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _title(kind: type[BaseModel]) -> str:
+def _title(kind: type[TrainSettings]) -> str:
     return {TrainSettings: "All trainings", Pix2PixSettings: "Only pix2pix (teacher 2)",
             DistillSettings: "Only distillation"}[kind]  # fmt: skip
 
 
-def _training(kind: type[BaseModel]) -> list[str]:
+def _training(kind: type[TrainSettings]) -> list[str]:
     """Return the table of the settings that a class defines itself."""
     meanings = field_comments(kind)
     rows = [

@@ -74,7 +74,7 @@ def add_network(commands: Any) -> None:
         "--networks",
         nargs="+",
         default=["unet", "teacher", "student", "lite"],
-        help="(default: unet teacher student lite)",
+        help="what to time (default: unet teacher student lite)",
     )
     net.add_argument(
         "--runtimes",
@@ -83,7 +83,9 @@ def add_network(commands: Any) -> None:
         help="some of onnxruntime, openvino and torch.compile, which takes minutes to compile "
         "(default: all three)",
     )
-    net.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
+    net.add_argument(
+        "--rounds", type=int, default=15, help="each times everything once (default: %(default)s)"
+    )
     net.add_argument(
         "--forms",
         action="append",
@@ -113,7 +115,8 @@ def add_server(commands: Any) -> None:
     p.add_argument(
         "--models",
         nargs="+",
-        help="(default: xpnet_lite_onnx; with --full or --url all that can be served)",
+        help="of the repository (default: xpnet_lite_onnx; with --full or --url all that can be "
+        "served)",
     )
     p.add_argument(
         "--transports",
@@ -132,7 +135,12 @@ def add_server(commands: Any) -> None:
         type=int,
         help="1 to so many requests at a time (default: 2; with --full 8)",
     )
-    p.add_argument("--window-ms", type=int, default=2000, help="(default: %(default)s)")
+    p.add_argument(
+        "--window-ms",
+        type=int,
+        default=2000,
+        help="length of a measurement of perf_analyzer (default: %(default)s)",
+    )
     p.add_argument(
         "--rounds",
         type=int,
