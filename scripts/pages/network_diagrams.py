@@ -75,8 +75,12 @@ def training() -> str:
     drawing.arrow([(95, 230), (95, 365), (250, 365)])
     drawing.text((105, 355), "loss on the masks", anchor="start", size=13)
     widths = ", ".join(map(str, HierarchicalDiscriminator.WIDTHS))
-    lines = ("hierarchical discriminator", f"{widths} channels", "teacher or student, by pixel")
-    drawing.box((560, 60), (250, 90), lines)
+    discriminator = (
+        "hierarchical discriminator",
+        f"{widths} channels",
+        "teacher or student, by pixel",
+    )
+    drawing.box((560, 60), (250, 90), discriminator)
     drawing.box((560, 205), (250, 70), ("cross-entropy", "to the teacher's map"))
     for y in (60, 150, 240):
         for end in (105, 240):

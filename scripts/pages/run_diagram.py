@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from scripts.pages.svg import BLUE, GREEN, GREY, ORANGE, Drawing
 
+Box = tuple[int, int, tuple[str, ...], str]
+"""Left and width in pixels, lines of text, and fill."""
+UPPER: tuple[Box, ...] = (
+    (20, 130, ("source", "decode, scale"), GREY),
+    (190, 90, ("tee", "two ways"), GREY),
+    (470, 200, ("overlay probe", "newest mask, signs"), ORANGE),
+    (710, 110, ("encode", "or convert"), GREY),
+    (850, 140, ("output", "screen, file, RTSP"), GREY),
+)
+"""The way of the picture."""
+LOWER: tuple[Box, ...] = (
+    (60, 130, ("queue", "one frame"), GREY),
+    (230, 200, ("inference probe", "frame_to_tensor"), BLUE),
+    (470, 200, ("Inference", "Triton by gRPC and", "shared memory, or", "in process"), GREEN),
+    (710, 210, ("mask", "threshold, confirmation,", "smoothing, region"), BLUE),
+)
+"""The way of a mask."""
+
 
 def run() -> str:
     """Draw mode `latest` on plain GStreamer: the picture does not wait for inference.
@@ -13,25 +31,14 @@ def run() -> str:
     """
     drawing = Drawing(1000, 380, "The picture's branch and the branch of inference of xpnet run")
     top, height = 16, 64
-    for x, width, lines, fill in (
-        (20, 130, ("source", "decode, scale"), GREY),
-        (190, 90, ("tee", "two ways"), GREY),
-        (470, 200, ("overlay probe", "newest mask, signs"), ORANGE),
-        (710, 110, ("encode", "or convert"), GREY),
-        (850, 140, ("output", "screen, file, RTSP"), GREY),
-    ):
+    for x, width, lines, fill in UPPER:
         drawing.box((x, top), (width, height), lines, fill)
     middle = top + height / 2
     for start, end in ((150, 190), (280, 470), (670, 710), (820, 850)):
         drawing.arrow([(start, middle), (end, middle)])
     drawing.text((375, middle - 10), "every frame", size=13)
     low = 206
-    for x, width, lines, fill in (
-        (60, 130, ("queue", "one frame"), GREY),
-        (230, 200, ("inference probe", "frame_to_tensor"), BLUE),
-        (470, 200, ("Inference", "Triton by gRPC and", "shared memory, or", "in process"), GREEN),
-        (710, 210, ("mask", "threshold, confirmation,", "smoothing, region"), BLUE),
-    ):
+    for x, width, lines, fill in LOWER:
         drawing.box((x, low), (width, 90), lines, fill)
     drawing.arrow([(235, top + height), (235, 146), (125, 146), (125, low)])
     for start, end in ((190, 230), (430, 470), (670, 710)):
