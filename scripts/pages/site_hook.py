@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+from pymdownx.slugs import slugify
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md",
@@ -20,6 +21,12 @@ ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md",
 """Pages at the repository's root, and their names in the site."""
 LINK = re.compile(r"(!?)\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]\(([^()\s]+)\)")
 """A link or an image: its mark, text and target."""
+
+
+def on_config(config: Any) -> Any:
+    """Make the anchors of headings as GitHub makes them."""
+    config.mdx_configs["toc"]["slugify"] = slugify(case="lower")
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:
