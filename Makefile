@@ -1,13 +1,15 @@
 # Shortcuts for development; `make help` lists them. `demo` and `test` install what is missing.
 XPNET := .venv/bin/xpnet
 
-.PHONY: help setup demo test lint wheel-proof clean
+.PHONY: help setup demo test lint docs pages wheel-proof clean
 
 help:
 	@echo "make demo    install XP-Net if needed and draw masks on the demo clip: build/demo.mp4"
 	@echo "make test    install the development packages if needed, then lint and run all tests"
 	@echo "make setup   install what 'xpnet run' and 'xpnet serve' need"
 	@echo "make lint    check format, types, shell scripts, Dockerfiles and compose files"
+	@echo "make docs    install MkDocs if needed and build the site of docs/: build/site/index.html"
+	@echo "make pages   write the generated pages and pictures of docs/ again"
 	@echo "make wheel-proof  build wheel and sdist, run the demo from them in a clean venv"
 	@echo "make clean   remove build/"
 
@@ -34,6 +36,14 @@ lint:
 		compose.yaml compose.cart.yaml jetson/compose.yaml
 	.venv/bin/docker-compose -f compose.yaml -f compose.cart.yaml --profile "*" config --quiet
 	.venv/bin/docker-compose -f jetson/compose.yaml config --quiet
+
+docs:
+	@scripts/setup.sh --docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict --quiet
+
+pages:
+	@scripts/setup.sh --train
+	.venv/bin/python -m scripts.pages
 
 wheel-proof: setup
 	.venv/bin/python scripts/prove_wheel.py

@@ -34,12 +34,12 @@ class TensorSpec:
         colours: Order of the channels, `RGB` for a frame; empty for a probability map.
     """
 
-    name: str
-    shape: tuple[int, int, int, int]
-    dtype: str = "float32"
-    layout: str = "NCHW"
-    value_range: tuple[float, float] = (0.0, 1.0)
-    colours: str = ""
+    name: str  # of the tensor: `frames` or `probabilities`
+    shape: tuple[int, int, int, int]  # frames, channels, height, width; -1: any number of frames
+    dtype: str = "float32"  # always float32
+    layout: str = "NCHW"  # always NCHW
+    value_range: tuple[float, float] = (0.0, 1.0)  # smallest and largest value, always 0 and 1
+    colours: str = ""  # order of the channels: `RGB`, or empty for a probability map
 
     @property
     def height(self) -> int:
@@ -56,37 +56,37 @@ class TensorSpec:
 class DataSource:
     """A data set that a model was trained on, with its terms of use."""
 
-    name: str
-    split: str
-    frames: int
-    licence: str
-    reference: str
+    name: str  # of the data set, and which part of it
+    split: str  # that was trained on
+    frames: int  # number of frames in this split
+    licence: str  # its terms of use
+    reference: str  # its publication
 
 
 @dataclass(frozen=True)
 class Card:
     """What later stages need to know about a model; checked when it is created.
 
-    Attributes: training: Settings, epochs and machine of the training. graph: How an ONNX file or a
-        plan was made: its `precision` and the effect of it, and the `forms` of the network's layers
-        (training.export.layer_forms). scores: The metrics of `xpnet evaluate` by data set, with the
-        size and file they were measured with.
-
     Raises:
         UserError: A field contradicts another one or is out of range.
     """
 
-    name: str
-    network: str
-    parameters: int
-    input: TensorSpec
-    output: TensorSpec
-    threshold: float
-    licence: str
-    data: tuple[DataSource, ...]
-    git_commit: str
+    name: str  # of the model
+    network: str  # a key of training.models.zoo.NETWORKS
+    parameters: int  # number of trained values
+    input: TensorSpec  # the frames
+    output: TensorSpec  # the probability maps
+    threshold: float  # probability above which a pixel is polyp
+    licence: str  # of the weights
+    data: tuple[DataSource, ...]  # what the weights were trained on
+    git_commit: str  # of the code that trained them
+    # settings, epoch, date and machine of the training; its teachers; `before`: the training that
+    # it started from
     training: dict[str, Any] = field(default_factory=dict)
+    # how an ONNX file or a plan was made: its `precision` and the effect of it, and the `forms` of
+    # the network's layers (training.export.layer_forms)
     graph: dict[str, Any] = field(default_factory=dict)
+    # the metrics of `xpnet evaluate` by data set, with the size they were measured with
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

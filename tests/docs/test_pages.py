@@ -27,13 +27,14 @@ from xpnet.bench.server_report import comparison_table
 from xpnet.bench.soak import as_lines as soak_lines
 from xpnet.bench.steadiness import as_markdown as steadiness_table
 from xpnet.card import Card, read_card
-from xpnet.cli import build_parser, command_names
+from xpnet.cli import build_parser, command_names, parse
 from xpnet.commands.report_files import with_section
+from xpnet.host.watchdog import INTERVAL_S, TIMEOUT_S
 from xpnet.paths import MODEL_REPOSITORY, card_path
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted(
-    path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
+    path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 )
 
 
@@ -198,3 +199,19 @@ def test_commands_of_pages_exist(page: Path) -> None:
     for line in re.findall(r"^\$ (?:\S*/)?xpnet (.*)$", text, re.MULTILINE):
         words = line.split()
         assert words[0] in names or " ".join(words[:2]) in names or words[0] == "--help", line
+
+
+def test_page_of_the_service_agrees_with_its_files() -> None:
+    page = (ROOT / "docs" / "cart.md").read_text(encoding="utf-8")
+    settings = (ROOT / "jetson" / "cart.conf").read_text(encoding="utf-8")
+    names = re.findall(r"^#?([A-Z_]+)=", settings, re.MULTILINE)
+    rows = re.findall(r"^\| (`[A-Z_`, ]+`) \|", page, re.MULTILINE)
+    assert re.findall(r"`([A-Z_]+)`", " ".join(rows)) == names
+    unit = (ROOT / "jetson" / "xpnet-cart.service").read_text(encoding="utf-8")
+    assert "ReadWritePaths=-@ROOT@/build /dev/shm\n" in unit
+    assert re.search(r"^RestartSec=(\d+)$", unit, re.M)[1] == "3"  # type: ignore[index]
+    assert re.search(r"^TimeoutStopSec=(\d+)$", unit, re.M)[1] == "15"  # type: ignore[index]
+    assert (TIMEOUT_S, INTERVAL_S) == (20, 2)
+    options = re.search(r"^XPNET_OPTIONS=(.*)$", page, re.MULTILINE)
+    assert options is not None
+    assert parse(["run", "/dev/video0", "--output", "screen", *options[1].split()]).control

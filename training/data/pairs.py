@@ -17,7 +17,7 @@ from xpnet.images import decode, is_turned, list_images, read_image, stored_size
 MAX_EMPTY_JPEG_VALUE = 16
 """Largest value of an empty JPEG mask: the compression leaves small values. In a lossless file the
 same values are labels."""
-SPLITS = ("train", "val", "test", "")
+SPLITS = ("train", "val", "test", "external", "")
 """Splits of an index; empty if its rows only list the frames."""
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
@@ -208,9 +208,10 @@ def read_index(index: Path) -> list[dict[str, str]]:
     seen = set()
     for row in rows:
         stem, split = row["stem"], row["split"] or ""
-        if split not in SPLITS:
+        if split.rpartition("-")[2] not in SPLITS:
             raise UserError(
-                f"{index}: split '{split}' of '{stem}', expected {', '.join(filter(None, SPLITS))}"
+                f"{index}: split '{split}' of '{stem}', expected {', '.join(filter(None, SPLITS))}, "
+                "or one of these with a prefix, such as medico-val"
             )
         if stem in seen:
             raise UserError(f"{index}: two rows of '{stem}', expected one")

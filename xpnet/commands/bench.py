@@ -77,8 +77,8 @@ def add_network(commands: Any) -> None:
         "--networks",
         nargs="+",
         default=["unet", "teacher", "student", "lite"],
-        help="also peers: basicunet, flexibleunet-resnet34 and others, which an unknown name lists "
-        "(default: unet teacher student lite)",
+        help="what to time; also peers, such as basicunet and flexibleunet-resnet34: an unknown "
+        "name lists all (default: unet teacher student lite)",
     )
     net.add_argument(
         "--runtimes",
@@ -87,7 +87,9 @@ def add_network(commands: Any) -> None:
         help="some of onnxruntime, openvino and torch.compile, which takes minutes to compile "
         "(default: all three)",
     )
-    net.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
+    net.add_argument(
+        "--rounds", type=int, default=15, help="each times everything once (default: %(default)s)"
+    )
     net.add_argument(
         "--forms",
         action="append",
@@ -117,7 +119,8 @@ def add_server(commands: Any) -> None:
     p.add_argument(
         "--models",
         nargs="+",
-        help="(default: xpnet_lite_onnx; with --full or --url all that can be served)",
+        help="of the repository (default: xpnet_lite_onnx; with --full or --url all that can be "
+        "served)",
     )
     p.add_argument(
         "--transports",
@@ -136,7 +139,12 @@ def add_server(commands: Any) -> None:
         type=int,
         help="1 to so many requests at a time (default: 2; with --full 8)",
     )
-    p.add_argument("--window-ms", type=int, default=2000, help="(default: %(default)s)")
+    p.add_argument(
+        "--window-ms",
+        type=int,
+        default=2000,
+        help="length of a measurement of perf_analyzer (default: %(default)s)",
+    )
     p.add_argument(
         "--rounds",
         type=int,

@@ -36,7 +36,9 @@ def add_check(commands: Any) -> None:
         default=RATIOS_FILE,
         help="with the ratios of known machines (default: docs/data/bench-ratios.json)",
     )
-    p.add_argument("--rounds", type=int, default=15, help="(default: %(default)s)")
+    p.add_argument(
+        "--rounds", type=int, default=15, help="each times everything once (default: %(default)s)"
+    )
     p.add_argument(
         "--update",
         action="store_true",

@@ -37,7 +37,10 @@ def add_graph_bench(commands: Any) -> None:
         help="720p, 1080p, 4k or WIDTHxHEIGHT (default: 720p 1080p 4k)",
     )
     p.add_argument(
-        "--modes", nargs="+", default=["every", "latest"], help="(default: every latest)"
+        "--modes",
+        nargs="+",
+        default=["every", "latest"],
+        help="of `xpnet run` (default: every latest)",
     )
     p.add_argument(
         "--streams",
@@ -64,7 +67,9 @@ def add_graph_bench(commands: Any) -> None:
 
 def _add_backend(p: argparse.ArgumentParser) -> None:
     p.add_argument("--backend", default="triton", help="as of `xpnet run` (default: %(default)s)")
-    p.add_argument("--model", default=DEFAULT_MODEL, help="(default: %(default)s)")
+    p.add_argument(
+        "--model", default=DEFAULT_MODEL, help="of the repository (default: %(default)s)"
+    )
     add_repository(p)
 
 
@@ -119,7 +124,9 @@ def add_device(commands: Any) -> None:
         help="clip without a polyp, or the seconds of one; repeat (default: the first five seconds "
         "of the demo clip, which is short)",
     )
-    p.add_argument("--clip", type=Path, default=DEMO_CLIP, help="(default: the demo clip)")
+    p.add_argument(
+        "--clip", type=Path, default=DEMO_CLIP, help="video to show (default: the demo clip)"
+    )
     p.add_argument(
         "--size",
         default="1080p",

@@ -26,7 +26,9 @@ def add_soak(commands: Any) -> None:
         "xpnet bench soak --minutes 60 --json build/soak.json --plot build/soak.png",
         soak,
     )
-    p.add_argument("--minutes", type=float, default=60, help="(default: %(default)g)")
+    p.add_argument(
+        "--minutes", type=float, default=60, help="length of the run (default: %(default)g)"
+    )
     p.add_argument(
         "--clip",
         type=Path,
@@ -74,7 +76,9 @@ def add_faults(commands: Any) -> None:
     p.add_argument(
         "--only", action="append", default=[], metavar="FAULT", help="a fault of the table; repeat"
     )
-    p.add_argument("--clip", type=Path, default=DEMO_CLIP, help="(default: the demo clip)")
+    p.add_argument(
+        "--clip", type=Path, default=DEMO_CLIP, help="video to segment (default: the demo clip)"
+    )
     p.add_argument("--height", type=int, default=720, help="of the frames (default: %(default)s)")
     p.add_argument("--width", type=int, default=1280, help="of the frames (default: %(default)s)")
     add_max_mask_age(p)
@@ -107,8 +111,12 @@ def add_steadiness(commands: Any) -> None:
         "xpnet bench steadiness --json build/steadiness.json --markdown build/steadiness.md",
         steadiness,
     )
-    p.add_argument("--model", default=DEFAULT_MODEL, help="(default: %(default)s)")
-    p.add_argument("--clip", type=Path, default=DEMO_CLIP, help="(default: the demo clip)")
+    p.add_argument(
+        "--model", default=DEFAULT_MODEL, help="of the repository (default: %(default)s)"
+    )
+    p.add_argument(
+        "--clip", type=Path, default=DEMO_CLIP, help="video to segment (default: the demo clip)"
+    )
     p.add_argument(
         "--without-polyp",
         type=float,

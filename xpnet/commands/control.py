@@ -161,7 +161,11 @@ def add_record(commands: Any) -> None:
         "xpnet run record start --control 8080",
         record,
     )
-    p.add_argument("action", choices=("start", "stop", "keep", "still"))
+    p.add_argument(
+        "action",
+        choices=("start", "stop", "keep", "still"),
+        help="start or stop a recording; keep the last seconds of --ring as a file; save one frame",
+    )
     _add_service_options(p)
 
 

@@ -25,7 +25,12 @@ def add_check_data(commands: Any) -> None:
         check_data,
     )
     p.add_argument("folder", type=Path, help="a data set in one of the known layouts")
-    p.add_argument("--split", choices=("groups", "random"), default="groups")
+    p.add_argument(
+        "--split",
+        choices=("groups", "random"),
+        default="groups",
+        help="groups: by clip, or as in the index; random: 95 %% train, 5 %% val (default: groups)",
+    )
     p.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
 
 

@@ -1,0 +1,95 @@
+"""Tables of docs/model-card.md from the cards of the model repository."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scripts.pages.markdown import table
+from training.evaluation.lesions import SIZES
+from training.evaluation.score_table import SETS
+from xpnet.card import Card, read_model_card
+from xpnet.paths import MODEL_REPOSITORY
+
+MODELS = ("xpnet_lite_onnx", "xpnet_onnx")
+
+
+def model_cards() -> list[Card]:
+    """Return the cards of the models that the page describes."""
+    return [read_model_card(MODEL_REPOSITORY, name) for name in MODELS]
+
+
+def facts() -> list[str]:
+    """Return the table of what each model is."""
+    cards = model_cards()
+    rows: list[tuple[str, ...]] = [
+        ("network", *(f"`{card.network}`" for card in cards)),
+        ("parameters", *(f"{card.parameters:,}" for card in cards)),
+        ("input", *(_tensor(card) for card in cards)),
+        ("threshold", *(f"{card.threshold:g}" for card in cards)),
+        ("trained on", *("; ".join(_data(card)) for card in cards)),
+        ("training ended", *(str(card.training["date"]) for card in cards)),
+        ("machine", *(str(card.training["machine"]) for card in cards)),
+        ("commit of the code", *(f"`{card.git_commit[:12]}`" for card in cards)),
+        ("licence of the weights", *(card.licence for card in cards)),
+    ]
+    return table(("", *(f"`{card.name}`" for card in cards)), rows)
+
+
+def _tensor(card: Card) -> str:
+    return f"{card.input.height} x {card.input.width} pixels, RGB, float32, 0 to 1"
+
+
+def _data(card: Card) -> list[str]:
+    return [f"{data.name}, {data.split}, {data.frames:,} frames ({data.licence})"
+            for data in card.data]  # fmt: skip
+
+
+def by_data_set() -> list[str]:
+    """Return the table of the scores on each data set."""
+    rows = []
+    for card in model_cards():
+        for name, score in card.scores.items():
+            low, high = score["intervals"]["dice"]
+            polyps, false = score["polyps"]["all"], score["false_alarm"]
+            rows.append((
+                f"`{card.name}`", SETS[name], f"{score['frames']:,}",
+                f"{score['dice']:.3f} ({low:.3f} to {high:.3f})", f"{score['iou']:.3f}",
+                f"{polyps['found']} of {polyps['polyps']}", f"{polyps['false_areas']:.2f}",
+                _marked(false, score["false_alarm_frames"]),
+            ))  # fmt: skip
+    head = ("model", "data set", "frames", "Dice (95 % interval)", "IoU", "polyps found",
+            "false positives per frame", "frames without a polyp that are marked")  # fmt: skip
+    return table(head, rows)
+
+
+def _marked(share: float | None, frames: int) -> str:
+    return "" if share is None else f"{round(share * frames)} of {frames}"
+
+
+def by_centre() -> list[str]:
+    """Return the table of the scores of each centre of PolypGen."""
+    rows = []
+    for card in model_cards():
+        for score in card.scores.values():
+            rows += [
+                (f"`{card.name}`", centre, str(row["frames"]), f"{row['dice']:.3f}",
+                 f"{row['found']} of {row['polyps']}", f"{row['false_areas']:.2f}")
+                for centre, row in score["by_centre"].items()
+            ]  # fmt: skip
+    head = ("model", "centre", "frames", "Dice", "polyps found", "false positives per frame")
+    return table(head, rows)
+
+
+def by_size() -> list[str]:
+    """Return the table of the polyps found, by their size and the data set."""
+    rows = [
+        (f"`{card.name}`", SETS[name], *(_found(score["polyps"][size]) for size in SIZES))
+        for card in model_cards()
+        for name, score in card.scores.items()
+    ]
+    return table(("model", "data set", *SIZES), rows)
+
+
+def _found(row: dict[str, Any]) -> str:
+    share = "" if row["sensitivity"] is None else f" ({row['sensitivity']:.0%})"
+    return f"{row['found']} of {row['polyps']}{share}"
