@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deepstream.control.controls import default_settings_file
 from xpnet.paths import ROOT
 
 
@@ -86,3 +87,14 @@ def test_path_with_special_characters_is_rejected(tmp_path: Path, name: str) -> 
     message = "path of the checkout contains other characters than letters"
     assert f"{machine.checkout}: {message}" in result.stderr
     assert not list((machine.etc / "systemd" / "system").iterdir())
+
+
+def test_choices_of_a_run_are_saved_where_the_service_may_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unit = (ROOT / "jetson" / "xpnet-cart.service").read_text(encoding="utf-8").splitlines()
+    values = dict(line.split("=", 1) for line in unit if "=" in line)
+    state = Path("/var/lib")  # %S of a service of the system
+    environment = dict(word.split("=", 1) for word in values["Environment"].split())
+    monkeypatch.setenv("XDG_CONFIG_HOME", environment["XDG_CONFIG_HOME"].replace("%S", str(state)))
+    assert default_settings_file().parent == state / values["StateDirectory"]

@@ -18,7 +18,8 @@ MAX_EMPTY_JPEG_VALUE = 16
 """Largest value of an empty JPEG mask: the compression leaves small values. In a lossless file the
 same values are labels."""
 SPLITS = ("train", "val", "test", "external", "")
-"""Splits of an index; empty if its rows only list the frames."""
+"""Splits of an index, each also with a prefix and a hyphen, for a split of other work; empty if its
+rows only list the frames."""
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
@@ -209,9 +210,10 @@ def read_index(index: Path) -> list[dict[str, str]]:
     for row in rows:
         stem, split = row["stem"], row["split"] or ""
         if split.rpartition("-")[2] not in SPLITS:
+            known = ", ".join(filter(None, SPLITS))
             raise UserError(
-                f"{index}: split '{split}' of '{stem}', expected {', '.join(filter(None, SPLITS))}, "
-                "or one of these with a prefix, such as medico-val"
+                f"{index}: split '{split}' of '{stem}', expected {known}, or one of these with a "
+                "prefix, such as medico-val"
             )
         if stem in seen:
             raise UserError(f"{index}: two rows of '{stem}', expected one")

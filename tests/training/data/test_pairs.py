@@ -79,6 +79,14 @@ def test_index_of_a_spreadsheet_is_read(data: Path, content: str) -> None:
     assert [p.stem for p in found.pairs] == ["c"]
 
 
+def test_split_of_other_work_has_a_prefix(data: Path) -> None:
+    (data / "index.csv").write_text("stem,split\nb,medico-train\nc,external\n")
+    index = data / "index.csv"
+    found = find_pairs(data / "images", data / "masks", index, "medico-train")
+    assert [p.stem for p in found.pairs] == ["b"]
+    assert len(find_pairs(data / "images", data / "masks", index).pairs) == 2
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
