@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 
 from xpnet import __version__
 from xpnet.commands import (
+    archive,
     bench,
     bench_check,
     bench_graph,
@@ -33,6 +34,7 @@ from xpnet.host.interrupts import interrupt
 ADDERS = (
     run.add_run,
     run.add_graph,
+    archive.add_archive,
     control.add_set,
     control.add_record,
     serve.add_serve,
