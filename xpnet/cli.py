@@ -14,6 +14,7 @@ from xpnet import __version__
 from xpnet.commands import (
     archive,
     bench,
+    bench_archive,
     bench_check,
     bench_graph,
     bench_live,
@@ -62,6 +63,7 @@ ADDERS = (
     bench.add_tegrastats,
     bench_graph.add_graph_bench,
     bench_graph.add_device,
+    bench_archive.add_archive_bench,
     bench_check.add_check,
     doctor.add_doctor,
     doctor.add_info,

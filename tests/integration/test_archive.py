@@ -20,7 +20,7 @@ from deepstream.archive.ray_session import PREFIX
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
 from tests.conftest import CLIP, ffmpeg, video_frames
-from xpnet.host.processes import children
+from xpnet.host.processes import descendants
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs scripts/setup.sh --archive")
 pytest.importorskip("ray", reason="needs scripts/setup.sh --archive")
@@ -66,11 +66,6 @@ def wait(reached: Callable[[], object], process: subprocess.Popen[str]) -> None:
     while not reached():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
-
-
-def descendants(process: int) -> list[int]:
-    found = children(process)
-    return found + [number for child in found for number in descendants(child)]
 
 
 def listening(processes: list[int]) -> set[str]:
