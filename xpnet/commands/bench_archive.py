@@ -39,7 +39,8 @@ def add_archive_bench(commands: Any) -> None:
 
 def bench(args: argparse.Namespace) -> int:
     """Run `xpnet bench archive`; return 2 if a clip was done twice."""
-    from deepstream.bench.archive_bench import ArchiveBenchSettings, as_markdown, bench_archive
+    from deepstream.bench.archive_bench import ArchiveBenchSettings, bench_archive
+    from deepstream.bench.archive_report import as_markdown
 
     check_report_files(args, (args.clip,))
     report = bench_archive(ArchiveBenchSettings(args.clips, args.seconds, args.workers, args.clip))
