@@ -81,27 +81,30 @@ def format_summary(summary: dict[str, Any]) -> tuple[list[str], str]:
     if summary["server_restarts"]:
         times = summary["server_restarts"]
         lines.append(f"tritonserver was started again {times} time{'s' if times > 1 else ''}")
-    return lines, _failure(summary)
+    failed = failure(summary)
+    if not failed:
+        return lines, ""
+    broken = summary["ending"] in (Ending.BROKEN_INPUT.value, Ending.BROKEN_GRAPH.value)
+    subject = f"{summary['input']}: " if summary["ending"] == Ending.BROKEN_INPUT.value else ""
+    state = "contains them" if broken else "is complete"
+    return lines, f"{subject}{failed}; {summary['output']} {state}"
 
 
-def _failure(summary: dict[str, Any]) -> str:
-    output, frames = summary["output"], summary["frames"]
+def failure(summary: dict[str, Any]) -> str:
+    """Return what failed in a run, without the names of its input and output; empty if nothing did.
+
+    Args:
+        summary: The result of `summarize`.
+    """
+    frames, reason = summary["frames"], summary["reason"]
     if summary["ending"] == Ending.BROKEN_INPUT.value:
-        return (
-            f"{summary['input']}: broken after {frames} frames ({summary['reason']}); "
-            f"{output} contains them"
-        )
+        return f"broken after {frames} frames ({reason})"
     if summary["ending"] == Ending.BROKEN_GRAPH.value:
-        return f"{summary['reason']}: stopped after {frames} frames; {output} contains them"
-    reason = summary["inference_failure"] or summary["probe_error"]
-    if reason:
-        return (
-            f"{reason}: {summary['frames_without_mask']} of {frames} frames have no mask; "
-            f"{output} is complete"
-        )
+        return f"{reason}: stopped after {frames} frames"
+    failed = summary["inference_failure"] or summary["probe_error"]
+    if failed:
+        return f"{failed}: {summary['frames_without_mask']} of {frames} frames have no mask"
     if summary["polyps_errors"]:
-        return (
-            f"{summary['polyps_error']}: polyps of {summary['polyps_errors']} frames were not "
-            f"written; {output} is complete"
-        )
+        count = summary["polyps_errors"]
+        return f"{summary['polyps_error']}: polyps of {count} frames were not written"
     return ""

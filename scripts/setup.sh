@@ -8,7 +8,8 @@ cd "$root"
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/setup.sh [--bench] [--train] [--engines] [--docs] [--dev] [--deepstream] [--step STEP]
+Usage: scripts/setup.sh [--bench] [--train] [--engines] [--archive] [--docs] [--dev] [--deepstream]
+                        [--step STEP]
 
   (no option)   GStreamer, Python packages and the Triton server: enough for `xpnet run` and
                 `xpnet serve`
@@ -16,8 +17,9 @@ Usage: scripts/setup.sh [--bench] [--train] [--engines] [--docs] [--dev] [--deep
                 because perf_analyzer is part of NVIDIA's Triton SDK container there
   --train       also PyTorch and the packages of training and export
   --engines     also the packages for FP16 graphs and TensorRT-RTX engines; includes --train
+  --archive     also Ray and Arrow, for `xpnet archive`
   --docs        also MkDocs, which builds the site of docs/: `make docs`
-  --dev         also tests and linters; includes --engines, --bench and --docs; x86_64 only
+  --dev         also tests and linters; includes all options above; x86_64 only
   --deepstream  for a machine with NVIDIA DeepStream: uses its Triton server, installs pyds
                 (scripts/install_pyds.sh) and numpy 1, which pyds requires; .venv stores this
                 choice, and later runs use it, too
@@ -35,8 +37,9 @@ while [ $# -gt 0 ]; do
     --bench) extras+=(bench) ;;
     --train) extras+=(train) ;;
     --engines) extras+=(train engines) ;;
+    --archive) extras+=(archive) ;;
     --docs) extras+=(docs) ;;
-    --dev) extras+=(bench train engines nvds docs dev) ;;
+    --dev) extras+=(bench train engines archive docs nvds dev) ;;
     --deepstream) deepstream=yes ;;
     --step)
       require_value "$@"

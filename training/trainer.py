@@ -103,9 +103,11 @@ class Trainer:
 
         Raises:
             UserError: A loss is not finite, the checkpoint belongs to other settings, data or
-                teachers, or the disk is full. Files written before are unchanged.
+                teachers or is not seen by all machines, or the disk is full. Files written before
+                are unchanged.
         """
         self._resume()
+        self._check_same_step()
         total = self.steps * self.settings.epochs
         is_rank_zero = self.fabric.is_global_zero
         bar_disabled = None if is_rank_zero else True  # None: disabled unless stderr is a terminal
@@ -308,6 +310,18 @@ class Trainer:
         if self._is_on_gpu and state["random_of_device"] is not None:
             torch.cuda.set_rng_state(state["random_of_device"], self.fabric.device)
         log.info("resumed after step %d of %d", self.step, self.steps * self.settings.epochs)
+
+    def _check_same_step(self) -> None:
+        """Check that all processes resume at one step; machines may not share the folder."""
+        if self.fabric.world_size == 1:
+            return
+        steps = torch.as_tensor(self.fabric.all_gather(torch.tensor(self.step)))
+        if steps.unique().numel() > 1:
+            raise UserError(
+                f"{self.folder}: the processes would resume after steps "
+                f"{', '.join(str(step) for step in steps.tolist())}: expected an output folder "
+                "that all machines share"
+            )
 
     def _fingerprint(self) -> dict[str, Any]:
         """Return what a resumed run must have in common with its checkpoint beside the settings."""

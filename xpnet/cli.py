@@ -12,7 +12,9 @@ from collections.abc import Callable, Collection
 
 from xpnet import __version__
 from xpnet.commands import (
+    archive,
     bench,
+    bench_archive,
     bench_check,
     bench_graph,
     bench_live,
@@ -34,6 +36,7 @@ from xpnet.host.interrupts import interrupt
 ADDERS = (
     run.add_run,
     run.add_graph,
+    archive.add_archive,
     control.add_set,
     control.add_record,
     serve.add_serve,
@@ -64,6 +67,7 @@ ADDERS = (
     bench.add_tegrastats,
     bench_graph.add_graph_bench,
     bench_graph.add_device,
+    bench_archive.add_archive_bench,
     bench_check.add_check,
     doctor.add_doctor,
     doctor.add_info,

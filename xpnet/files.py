@@ -32,14 +32,27 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = final.with_name(_partial_name(final.name))
     try:
         yield partial
-        with partial.open("rb") as written:
-            # The content must be on disk before the name, even after a power cut
-            os.fsync(written.fileno())
-        os.replace(partial, final)
+        move_into_place(partial, final)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def move_into_place(partial: Path, final: Path) -> None:
+    """Give a complete file its final name, on the same file system.
+
+    Args:
+        partial: The complete file.
+        final: Its name; a file that has it is replaced.
+
+    Raises:
+        OSError: The disk is full, or the name cannot be given.
+    """
+    with partial.open("rb") as written:
+        # The content must be on disk before the name, even after a power cut
+        os.fsync(written.fileno())
+    os.replace(partial, final)
 
 
 def _partial_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Makes the clips of a benchmark: the end of a clip at other sizes, as H.264."""
+"""Makes the clips of a benchmark: parts of a clip, at other sizes, as H.264."""
 
 from __future__ import annotations
 
@@ -36,14 +36,17 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[1])
 
 
-def scaled_clip(clip: Path, target: Path, size: tuple[int, int], seconds: float) -> None:
-    """Write the last seconds of a clip at another size, encoded as `xpnet run` encodes files.
+def scaled_clip(
+    clip: Path, target: Path, size: tuple[int, int], seconds: float, start_s: float | None = None
+) -> None:
+    """Write a part of a clip at another size, encoded as `xpnet run` encodes files.
 
     Args:
         clip: Any video that GStreamer decodes.
         target: File to write, `.mp4`.
         size: Height and width.
         seconds: Its duration; that of the clip if the clip is shorter.
+        start_s: Where it starts, in seconds; None: so that it ends with the clip.
 
     Raises:
         UserError: The clip cannot be decoded.
@@ -59,13 +62,15 @@ def scaled_clip(clip: Path, target: Path, size: tuple[int, int], seconds: float)
     pipeline.get_by_name("source").set_property("uri", clip.absolute().as_uri())
     pipeline.get_by_name("file").set_property("location", str(target))
     pad = pipeline.get_by_name("end").get_static_pad("sink")
-    start_s = max(0.0, open_clip(clip, 25).seconds - seconds)
-    pad.add_probe(Gst.PadProbeType.BUFFER, _from(round(start_s * Gst.SECOND)))
+    if start_s is None:
+        start_s = max(0.0, open_clip(clip, 25).seconds - seconds)
+    start_ns, end_ns = (round(time * Gst.SECOND) for time in (start_s, start_s + seconds))
+    pad.add_probe(Gst.PadProbeType.BUFFER, _between(start_ns, end_ns))
     play_to_end(pipeline, str(clip))
 
 
-def _from(start_ns: int) -> Any:
-    """Return a probe that drops the frames before a time, and lets the others begin earlier."""
+def _between(start_ns: int, end_ns: int) -> Any:
+    """Return a probe that drops the frames before and after, and lets the others begin earlier."""
     first: list[int] = []
 
     def probe(_pad: Any, info: Any) -> Any:
@@ -73,7 +78,7 @@ def _from(start_ns: int) -> Any:
         if not first:
             first.append(stamp)
         # Half a frame: durations in containers are rounded.
-        if stamp - first[0] < start_ns - 10_000_000:
+        if not start_ns <= stamp - first[0] + 10_000_000 < end_ns:
             return Gst.PadProbeReturn.DROP
         set_timestamp_ns(info, max(first[0], stamp - start_ns))
         return Gst.PadProbeReturn.OK

@@ -39,10 +39,12 @@ class GStreamerSettings:
     Attributes:
         backend: `triton`, or a runtime of xpnet.serving.cpu_runtimes in this process.
         url: HOST:PORT of a running Triton's gRPC service; empty starts a server for this run.
+        threads: Threads of a runtime in this process; 0 for one on each core.
     """
 
     backend: str = TRITON
     url: str = ""
+    threads: int = 0
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
@@ -116,7 +118,8 @@ def open_inference(
         UserError: The model, the runtime or the server cannot be used.
     """
     if settings.backend in RUNTIMES:
-        with closing(OnnxInference(onnx_path(model.folder), settings.backend)) as in_process:
+        path = onnx_path(model.folder)
+        with closing(OnnxInference(path, settings.backend, settings.threads)) as in_process:
             yield in_process, dict
         return
     card = read_model_card(model.repository, model.name)

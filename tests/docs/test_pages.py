@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deepstream.bench.archive_report import as_markdown as archive_table
 from deepstream.bench.device_report import as_markdown as device_table
 from deepstream.bench.graph_report import as_markdown as graph_table
 from tests.conftest import ROOT
@@ -75,6 +76,15 @@ def test_performance_page_is_up_to_date() -> None:
     for name, table in (("graph", graph_table), ("device", device_table)):
         path = ROOT / "docs" / "data" / f"performance-{name}.json"
         assert with_section(page, name, table(json.loads(path.read_text(encoding="utf-8")))) == page
+
+
+def test_archive_page_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "archive.md").read_text(encoding="utf-8")
+    found = json.loads((ROOT / "docs" / "data" / "archive.json").read_text(encoding="utf-8"))
+    assert with_section(page, "archive", archive_table(found)) == page
+    assert found["frames_that_differ"] == [0, 0]
+    assert not found["resumed"]["done_again"]
+    assert found["resumed"]["skipped"] == found["killed"]["done"]
 
 
 def test_steadiness_page_is_up_to_date() -> None:

@@ -4,7 +4,9 @@ input is rejected."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +160,47 @@ def test_distributed_training_on_two_processes(
     assert state["step"] == 4  # 8 frames, 2 processes, 2 frames each a step, 2 epochs
     load_network(tmp_path / "run" / "weights.safetensors")
     assert result.stdout.splitlines() == [str(tmp_path / "run" / "weights.safetensors")]
+
+
+def on_two_machines(
+    discs: Path, outputs: tuple[Path, Path], epochs: int
+) -> list[subprocess.CompletedProcess[str]]:
+    """Train with nodes=2: the command is started twice, on one machine instead of two."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    started = []
+    for rank, output in enumerate(outputs):
+        command = [
+            sys.executable, "-m", "xpnet.cli", "train", "student", f"data={discs}", "size=32",
+            f"output={output}", f"epochs={epochs}", "batch=2", "workers=0", "accelerator=cpu",
+            "nodes=2", "precision=32-true",
+        ]  # fmt: skip
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": str(rank)}
+        started.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             env={**os.environ, **place})
+        )  # fmt: skip
+    try:
+        results = [(process, *process.communicate(timeout=150)) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    return [subprocess.CompletedProcess(p.args, p.returncode, out, err) for p, out, err in results]
+
+
+def test_training_on_two_machines_needs_a_folder_that_both_see(discs: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "run"
+    for result in on_two_machines(discs, (shared, shared), epochs=1):
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.splitlines() == [str(shared / "weights.safetensors")]
+        assert "MEMBER: " in result.stderr
+    state = torch.load(shared / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 2  # 8 frames, 2 processes, 2 frames each a step
+    load_network(shared / "weights.safetensors")
+    for result in on_two_machines(discs, (shared, tmp_path / "other"), epochs=1):
+        assert "would resume after steps 2, 0: expected an output folder" in one_line(result)
 
 
 def test_error_on_two_processes_is_printed_once(discs: Path, tmp_path: Path, xpnet) -> None:

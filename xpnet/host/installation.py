@@ -22,6 +22,7 @@ from xpnet.serving.cpu_runtimes import OPENVINO_HINT, best_runtime
 from xpnet.serving.triton_server import find_tritonserver, servable_models
 
 SETUP, TRAIN_SETUP = setup_command(), setup_command("train")
+ARCHIVE_SETUP = setup_command("archive")
 
 MODELS_FIX = "git checkout triton_models" if IN_CHECKOUT else "pip install --force-reinstall xpnet"
 
@@ -75,6 +76,8 @@ def checks() -> list[Check]:
         _package("torch", "torch", export, TRAIN_SETUP, required=False),
         _package("albumentations", "albumentations", export, TRAIN_SETUP, required=False),
         _package("onnx", "onnx", export, TRAIN_SETUP, required=False),
+        _package("ray", "ray", "xpnet archive", ARCHIVE_SETUP, required=False),
+        _package("pyarrow", "pyarrow", "xpnet archive", ARCHIVE_SETUP, required=False),
         *target_checks(detect_nvidia_software()),
     ]
 

@@ -54,6 +54,29 @@ def children(process: int) -> list[int]:
     return sorted(found)
 
 
+def descendants(process: int) -> list[int]:
+    """Return the children of a process that have not ended, and theirs.
+
+    Args:
+        process: Its number.
+    """
+    found = children(process)
+    return found + [number for child in found for number in descendants(child)]
+
+
+def is_running(process: int) -> bool:
+    """Return whether a process exists and has not ended.
+
+    Args:
+        process: Its number.
+    """
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(") ")[2][0] != "Z"
+
+
 def limit_heaps(count: int = 2) -> None:
     """Let the threads of this process share a few heaps (mallopt(3)).
 

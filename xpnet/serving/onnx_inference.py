@@ -23,13 +23,14 @@ class OnnxInference:
     Args:
         path: The ONNX file.
         runtime: A runtime of xpnet.serving.cpu_runtimes.
+        threads: Number of threads; 0 for one on each core.
 
     Raises: UserError: The runtime is missing, the file has no XP-Net card, or its tensors differ
         from those of its card.
     """
 
-    def __init__(self, path: Path, runtime: str = "onnxruntime") -> None:
-        self._model = open_model(path, runtime)
+    def __init__(self, path: Path, runtime: str = "onnxruntime", threads: int = 0) -> None:
+        self._model = open_model(path, runtime, threads)
         metadata = self._model.metadata
         if METADATA_KEY not in metadata:
             raise UserError(f"{path}: has no XP-Net card: expected a file of `xpnet export`")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from xpnet.host.processes import end_with_parent
+from xpnet.host.processes import descendants, end_with_parent, is_running
 
 PARENT = """
 import subprocess, sys
@@ -38,3 +40,16 @@ def test_child_ends_with_its_parent() -> None:
 
 def test_missing_program_is_the_callers_error() -> None:
     assert end_with_parent(["/nothing/here", "-x"]) == ["/nothing/here", "-x"]
+
+
+def test_descendants_are_listed_while_they_run() -> None:
+    shell = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE)
+    assert shell.stdout is not None
+    grandchild = int(shell.stdout.readline())
+    assert {shell.pid, grandchild} <= set(descendants(os.getpid()))
+    assert is_running(grandchild)
+    os.kill(grandchild, signal.SIGKILL)
+    shell.communicate()
+    assert not is_running(grandchild)
+    assert not is_running(shell.pid)
+    assert not {shell.pid, grandchild} & set(descendants(os.getpid()))

@@ -1,0 +1,148 @@
+"""The clips of an archive: in a folder, or in a bucket that Arrow can read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from xpnet.addresses import without_credentials
+from xpnet.errors import UserError, not_installed
+from xpnet.paths import setup_command
+
+SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi",
+    ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv",
+)  # fmt: skip
+"""Endings of the names of video files; upper and lower case are the same."""
+COPY_BYTES = 1 << 20
+"""Bytes of a remote file that are held in memory while it is copied."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video file of an archive, as its file system lists it.
+
+    Attributes:
+        name: Its path within the archive, with `/`.
+        size: Bytes.
+        modified_ns: Time of the last change, in nanoseconds since 1970.
+    """
+
+    name: str
+    size: int
+    modified_ns: int
+
+
+class Archive:
+    """A folder of recordings, or a bucket such as s3://BUCKET/FOLDER.
+
+    Attributes:
+        display_name: Its name in messages, without credentials.
+        folder: The folder; None for a bucket.
+    """
+
+    def __init__(self, address: str) -> None:
+        """Open the archive.
+
+        Args:
+            address: A folder, or an address that pyarrow.fs understands.
+
+        Raises:
+            UserError: pyarrow is missing, there is no such folder, or the address is not one.
+        """
+        try:
+            from pyarrow import fs
+        except ImportError as error:
+            raise not_installed(
+                str(error.name), "xpnet archive", setup_command("archive")
+            ) from error
+        self.display_name = without_credentials(address)
+        self.folder = None if "://" in address else Path(address).absolute()
+        if self.folder is not None:
+            if not self.folder.is_dir():
+                raise UserError(f"{address}: no such folder of recordings")
+            self._files, self._root = fs.LocalFileSystem(), str(self.folder)
+            return
+        try:
+            self._files, self._root = fs.FileSystem.from_uri(address)
+        except (OSError, ValueError) as error:  # its text may contain the credentials
+            raise UserError(
+                f"{self.display_name}: expected a folder or an address of a bucket, such as "
+                "s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
+            ) from error
+
+    def clips(self) -> list[Clip]:
+        """Return the video files, the largest first: the last to end should be a short one.
+
+        Names that begin with a dot, and what is in such folders, are left out: programs keep
+        files there that are no recordings.
+
+        Raises:
+            UserError: The archive cannot be listed, or has no video file.
+        """
+        from pyarrow import fs
+
+        try:
+            found = self._files.get_file_info(fs.FileSelector(self._root, recursive=True))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.display_name}: cannot be listed: {_reason(error)}") from error
+        clips = [self._clip(info) for info in found if info.type == fs.FileType.File]
+        videos = [clip for clip in clips if is_video(clip.name)]
+        if not videos:
+            raise UserError(
+                f"{self.display_name}: no video file among {len(clips)} files, expected "
+                f"{' '.join(SUFFIXES)}"
+            )
+        return sorted(videos, key=lambda clip: (-clip.size, clip.name))
+
+    def _clip(self, info: Any) -> Clip:
+        name = str(PurePosixPath(info.path).relative_to(self._root))
+        return Clip(name, info.size, info.mtime_ns)
+
+    @contextmanager
+    def local_file(self, name: str, folder: Path) -> Iterator[Path]:
+        """Yield a path of a clip on this machine.
+
+        Args:
+            name: The clip.
+            folder: A private folder for the copy of a remote clip, which is removed at the end.
+
+        Raises:
+            UserError: A remote clip cannot be copied.
+        """
+        if self.folder is not None:
+            yield self.folder / name
+            return
+        copy = folder / f"clip{PurePosixPath(name).suffix}"
+        try:
+            with (
+                self._files.open_input_stream(f"{self._root}/{name}") as remote,
+                open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as local,
+            ):
+                shutil.copyfileobj(remote, local, COPY_BYTES)
+            yield copy
+        except OSError as error:
+            raise UserError(f"cannot be copied: {_reason(error)}") from error
+        finally:
+            copy.unlink(missing_ok=True)
+
+
+def is_video(name: str) -> bool:
+    """Return whether a path within an archive is that of a video file.
+
+    Args:
+        name: The path, with `/`.
+    """
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of an error of Arrow, which repeats the path before `Detail:`."""
+    text = str(error).partition(". Detail:")
+    return (text[2].partition("] ")[2] or text[0]).strip()

@@ -1,0 +1,80 @@
+"""Which files of an archive are clips, and where a worker reads them."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepstream.archive.clips import Archive
+from xpnet.errors import UserError
+
+pytest.importorskip("pyarrow", reason="needs scripts/setup.sh --archive")
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_videos_of_subfolders_are_listed_and_hidden_files_are_not(
+    recordings: Path, scheme: str
+) -> None:
+    clips = Archive(f"{scheme}{recordings}").clips()
+    assert [(clip.name, clip.size) for clip in clips] == [("2026/b.MKV", 2), ("a.mp4", 1)]
+    for clip in clips:
+        assert clip.modified_ns == (recordings / clip.name).stat().st_mtime_ns
+
+
+def test_clip_of_a_folder_is_read_in_place(recordings: Path, tmp_path: Path) -> None:
+    with Archive(str(recordings)).local_file("2026/b.MKV", tmp_path) as path:
+        assert path == recordings / "2026/b.MKV"
+    assert path.exists()
+
+
+def test_clip_of_an_address_is_a_private_copy_that_is_removed(
+    recordings: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    with Archive(f"file://{recordings}").local_file("2026/b.MKV", work) as path:
+        assert (path.parent, path.suffix) == (work, ".MKV")
+        assert path.read_bytes() == b"xx"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(work.iterdir()) == []
+    assert (recordings / "2026/b.MKV").exists()
+
+
+def test_clip_that_is_gone_is_reported(recordings: Path, tmp_path: Path) -> None:
+    archive = Archive(f"file://{recordings}")
+    with pytest.raises(UserError, match="cannot be copied"), archive.local_file("e.mp4", tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["recordings"]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("/nowhere", "/nowhere: no such folder of recordings"),
+        ("other://bucket", "other://bucket: expected a folder or an address of a bucket"),
+        ("s3://user:secret@a b/%%", "s3://a b/%%: expected a folder or an address"),
+        ("file:///nowhere", "file:///nowhere: cannot be listed: .*No such file or directory"),
+    ],
+)
+def test_bad_address_is_one_line_without_credentials(address: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}") as caught:
+        Archive(address).clips()
+    assert "secret" not in str(caught.value)
+
+
+def test_archive_without_a_video_is_an_error(recordings: Path) -> None:
+    for name in ("a.mp4", "2026/b.MKV"):
+        (recordings / name).unlink()
+    with pytest.raises(UserError, match=f"{recordings}: no video file among 4 files"):
+        Archive(str(recordings)).clips()
+
+
+def test_without_arrow_the_command_to_install_it_is_named(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"needs pyarrow.*: scripts/setup.sh --archive$"):
+        Archive(str(recordings))

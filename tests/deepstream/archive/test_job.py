@@ -1,0 +1,124 @@
+"""The job without Ray: its folders, what it refuses, and a clip whose process ended."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from deepstream.archive import ray_session as session
+from deepstream.archive.clip_task import MAX_ATTEMPTS, TaskSettings, run_clip
+from deepstream.archive.clips import Archive, Clip
+from deepstream.archive.job import WORK, ArchiveSettings, run_archive, work_folder
+from tests.conftest import one_line
+from xpnet.errors import UserError
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving.model_config import DEFAULT_MODEL
+
+pytest.importorskip("pyarrow", reason="needs scripts/setup.sh --archive")
+
+Xpnet = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_work_folder_is_private_and_loses_what_a_killed_job_left(
+    recordings: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "results"
+    left = output / WORK / "clip-0"
+    left.mkdir(parents=True)
+    (left / "clip.mp4").write_bytes(b"frames of a patient")
+    (output / WORK / "attempts-0").write_bytes(b"..")
+    (output / "a.mp4.parquet").write_bytes(b"kept")
+    with work_folder(output, Archive(str(recordings))) as work:
+        assert [path.name for path in work.iterdir()] == ["lock"]
+        assert work.stat().st_mode & 0o077 == 0
+    assert [path.name for path in output.iterdir()] == ["a.mp4.parquet"]
+
+
+def test_second_job_of_a_folder_is_refused(recordings: Path, tmp_path: Path, xpnet: Xpnet) -> None:
+    (tmp_path / "results" / WORK).mkdir(parents=True)
+    with (tmp_path / "results" / WORK / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        error = one_line(xpnet("archive", recordings, "--output", tmp_path / "results"))
+    assert "another `xpnet archive` writes to this folder" in error
+
+
+@pytest.mark.parametrize("output", [".", "2026/results"])
+def test_results_inside_the_archive_are_refused(
+    recordings: Path, xpnet: Xpnet, output: str
+) -> None:
+    error = one_line(xpnet("archive", recordings, "--output", recordings / output))
+    assert "is inside the archive" in error
+    assert not (recordings / "2026" / "results").exists()
+
+
+def test_unknown_model_is_one_line(recordings: Path, tmp_path: Path, xpnet: Xpnet) -> None:
+    call = ("archive", recordings, "--output", tmp_path / "o", "--model", "none")
+    assert "none/1/model.onnx: no such ONNX file" in one_line(xpnet(*call))
+
+
+def test_negative_number_of_workers_is_refused(recordings: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--workers -1: expected at least 1"):
+        run_archive(ArchiveSettings(str(recordings), tmp_path / "o", workers=-1))
+
+
+def test_without_ray_the_command_to_install_it_is_named(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"needs ray.*: scripts/setup.sh --archive$"):
+        run_archive(ArchiveSettings(str(recordings), tmp_path / "o"))
+    assert list((tmp_path / "o").iterdir()) == []
+
+
+def test_path_that_is_too_long_for_a_socket_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with pytest.raises(UserError, match="set TMPDIR"), session.ray_session(1):
+        pass
+    assert list(long.iterdir()) == []
+
+
+def test_folders_of_killed_jobs_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    mine = tmp_path / f"{session.PREFIX}{os.getpid()}-a"
+    others = tmp_path / f"{session.PREFIX}without"
+    for folder in (mine, others, tmp_path / f"{session.PREFIX}{ended.pid}-b"):
+        (folder / "logs").mkdir(parents=True)
+    session.remove_stale_folders()
+    assert sorted(tmp_path.iterdir()) == sorted([mine, others])
+
+
+def task(tmp_path: Path, folder: Path) -> TaskSettings:
+    return TaskSettings(
+        str(folder), tmp_path / "o", tmp_path, MODEL_REPOSITORY, DEFAULT_MODEL, "0" * 64,
+        "onnxruntime", 1, False,
+    )  # fmt: skip
+
+
+def test_clip_whose_process_ended_is_tried_once_more_only(recordings: Path, tmp_path: Path) -> None:
+    row = {"number": 4, **asdict(Clip("a.mp4", 1, 0))}
+    left = tmp_path / "clip-4"
+    reasons = []
+    for _ in range(MAX_ATTEMPTS + 1):
+        left.mkdir()
+        (left / "polyps.jsonl").touch()
+        reasons.append(run_clip(row, task(tmp_path, recordings))["failure"])
+        if len(reasons) <= MAX_ATTEMPTS:
+            assert not left.exists()
+    assert all("not a video" in reason for reason in reasons[:MAX_ATTEMPTS])
+    assert "its process ended 2 times" in reasons[-1]
