@@ -37,6 +37,7 @@ GROUPS = {
     "engines": "FP16 and INT8 graphs, TensorRT-RTX engines",
     "bench": "plots of measurements",
     "nvds": "tests of the DeepStream probe",
+    "archive": "`xpnet archive`: processes and Parquet files",
     "docs": "the site of these pages",
     "dev": "tests and linters",
 }
