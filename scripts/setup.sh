@@ -94,8 +94,9 @@ step_system() {
     gstreamer1.0-plugins-ugly gstreamer1.0-libav
   )
   # The tests make damaged videos with ffmpeg, receive the RTSP output, draw graphs, and check the
-  # systemd unit.
-  [[ ${extras[*]-} != *dev* ]] || packages+=(ffmpeg gir1.2-gst-rtsp-server-1.0 graphviz systemd)
+  # systemd unit and signatures of SSH keys.
+  [[ ${extras[*]-} != *dev* ]] \
+    || packages+=(ffmpeg gir1.2-gst-rtsp-server-1.0 graphviz systemd openssh-client)
   [ -z "$deepstream" ] || packages+=(gir1.2-gst-rtsp-server-1.0)
   action="installing system packages"
   install_missing "${packages[@]}"

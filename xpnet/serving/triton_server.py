@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import IO
 
 from xpnet.addresses import open_directly
+from xpnet.checksums import check_file
 from xpnet.errors import UserError
 from xpnet.host.processes import end_with_parent
-from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY, server_command
+from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY, card_path, server_command
 from xpnet.serving.model_repository import servable_models, weights_path
 from xpnet.tensorrt.plan_check import check_plan
 
@@ -75,7 +76,11 @@ class TritonServer:
         self.shm_prefix = f"xpnet-triton-{secrets.token_hex(4)}"
         self.models = servable_models(settings.repository, settings.models)
         for name in self.models:
-            if weights_path(settings.repository, name).suffix == ".plan":
+            weights = weights_path(settings.repository, name)
+            # NVIDIA's C++ backends load the files themselves.
+            for file in (weights, card_path(settings.repository / name)):
+                check_file(file)
+            if weights.suffix == ".plan":
                 check_plan(settings.repository / name)
         host = _ipv4_address(settings.host)
         ports = {
