@@ -1,7 +1,7 @@
 # Shortcuts for development; `make help` lists them. `demo` and `test` install what is missing.
 XPNET := .venv/bin/xpnet
 
-.PHONY: help setup demo test lint wheel-proof clean
+.PHONY: help setup demo test lint wheel-proof release-files clean
 
 help:
 	@echo "make demo    install XP-Net if needed and draw masks on the demo clip: build/demo.mp4"
@@ -9,6 +9,7 @@ help:
 	@echo "make setup   install what 'xpnet run' and 'xpnet serve' need"
 	@echo "make lint    check format, types, shell scripts, Dockerfiles and compose files"
 	@echo "make wheel-proof  build wheel and sdist, run the demo from them in a clean venv"
+	@echo "make release-files  write SBOM, third-party licences and checksums: build/release"
 	@echo "make clean   remove build/"
 
 setup:
@@ -37,6 +38,10 @@ lint:
 
 wheel-proof: setup
 	.venv/bin/python scripts/prove_wheel.py
+
+release-files:
+	@scripts/setup.sh --release
+	.venv/bin/python scripts/make_release_files.py
 
 clean:
 	rm -rf build

@@ -8,7 +8,8 @@ cd "$root"
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/setup.sh [--bench] [--train] [--engines] [--dev] [--deepstream] [--step STEP]
+Usage: scripts/setup.sh [--bench] [--train] [--engines] [--release] [--dev] [--deepstream]
+                        [--step STEP]
 
   (no option)   GStreamer, Python packages and the Triton server: enough for `xpnet run` and
                 `xpnet serve`
@@ -16,7 +17,9 @@ Usage: scripts/setup.sh [--bench] [--train] [--engines] [--dev] [--deepstream] [
                 because perf_analyzer is part of NVIDIA's Triton SDK container there
   --train       also PyTorch and the packages of training and export
   --engines     also the packages for FP16 graphs and TensorRT-RTX engines; includes --train
-  --dev         also tests and linters; includes --engines and --bench; x86_64 only
+  --release     also the packages of `make release-files`; includes --engines and --bench, which it
+                describes
+  --dev         also tests and linters; includes --release; x86_64 only
   --deepstream  for a machine with NVIDIA DeepStream: uses its Triton server, installs pyds
                 (scripts/install_pyds.sh) and numpy 1, which pyds requires; .venv stores this
                 choice, and later runs use it, too
@@ -34,7 +37,8 @@ while [ $# -gt 0 ]; do
     --bench) extras+=(bench) ;;
     --train) extras+=(train) ;;
     --engines) extras+=(train engines) ;;
-    --dev) extras+=(bench train engines nvds dev) ;;
+    --release) extras+=(bench train engines release) ;;
+    --dev) extras+=(bench train engines release nvds dev) ;;
     --deepstream) deepstream=yes ;;
     --step)
       require_value "$@"
