@@ -7,7 +7,7 @@ help:
 	@echo "make demo    install XP-Net if needed and draw masks on the demo clip: build/demo.mp4"
 	@echo "make test    install the development packages if needed, then lint and run all tests"
 	@echo "make setup   install what 'xpnet run' and 'xpnet serve' need"
-	@echo "make lint    check format, types, shell scripts, Dockerfiles and compose files"
+	@echo "make lint    check format, types, shell scripts, Dockerfiles, compose files and forms"
 	@echo "make wheel-proof  build wheel and sdist, run the demo from them in a clean venv"
 	@echo "make release-files  write SBOM, third-party licences and checksums: build/release"
 	@echo "make clean   remove build/"
@@ -33,6 +33,9 @@ lint:
 	.venv/bin/hadolint Dockerfile jetson/Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec \
 		compose.yaml compose.cart.yaml jetson/compose.yaml
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms \
+		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 	.venv/bin/docker-compose -f compose.yaml -f compose.cart.yaml --profile "*" config --quiet
 	.venv/bin/docker-compose -f jetson/compose.yaml config --quiet
 
