@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.integration.conftest import FREE_PORTS
 from xpnet.card import Card
 from xpnet.errors import UserError
 from xpnet.frames import frame_to_tensor
+from xpnet.inference import InferenceError
 from xpnet.serving import triton_connection
 from xpnet.serving.model_config import DEFAULT_MODEL
 from xpnet.serving.onnx_inference import OnnxInference
@@ -82,8 +84,19 @@ def test_requests_go_to_all_servers_of_an_address(
             tensor = frame_to_tensor(frames[2], card.input.height, card.input.width)
             for _ in range(REQUESTS):
                 inference.submit(tensor).result()
-            inference.close()
             after = [requests_answered(s) for s in (first, second)]
+        # Without the second one, requests fail until the client has connected again.
+        end = time.monotonic() + 30
+        answered = 0
+        while answered < REQUESTS and time.monotonic() < end:
+            try:
+                inference.submit(tensor).result()
+                answered += 1
+            except InferenceError:
+                answered = 0
+                time.sleep(0.1)
+        inference.close()
+    assert answered == REQUESTS
     shares = [b - a for a, b in zip(before, after, strict=True)]
     assert sum(shares) == REQUESTS
     assert min(shares) >= REQUESTS // 2 - 2
@@ -102,6 +115,16 @@ def test_clients_connect_again_after_the_maximum_age(card: Card, frames: list[np
         assert inference.outages == 0
         inference.close()
     assert len(ports) >= 3
+
+
+def test_metrics_of_the_autoscaler_are_those_of_triton(server: TritonServer) -> None:
+    rules = (ROOT / "docker" / "kubernetes" / "prometheus-adapter-rules.yaml").read_text()
+    names = set(re.findall(r"\bnv_\w+", rules))
+    assert len(names) == 2
+    with urllib.request.urlopen(f"http://{server.metrics_url}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    for name in names:
+        assert f'\n{name}{{model="xpnet_lite_onnx"' in text, name
 
 
 def test_wrong_age_is_refused(xpnet: Callable[..., subprocess.CompletedProcess[str]]) -> None:
