@@ -1,16 +1,17 @@
 # Shortcuts for development; `make help` lists them. `demo` and `test` install what is missing.
 XPNET := .venv/bin/xpnet
 
-.PHONY: help setup demo test lint docs pages wheel-proof clean
+.PHONY: help setup demo test lint docs pages wheel-proof release-files clean
 
 help:
 	@echo "make demo    install XP-Net if needed and draw masks on the demo clip: build/demo.mp4"
 	@echo "make test    install the development packages if needed, then lint and run all tests"
 	@echo "make setup   install what 'xpnet run' and 'xpnet serve' need"
-	@echo "make lint    check format, types, shell scripts, Dockerfiles and compose files"
+	@echo "make lint    check format, types, shell scripts, Dockerfiles, compose files and forms"
 	@echo "make docs    install MkDocs if needed and build the site of docs/: build/site/index.html"
 	@echo "make pages   write the generated pages and pictures of docs/ again"
 	@echo "make wheel-proof  build wheel and sdist, run the demo from them in a clean venv"
+	@echo "make release-files  write SBOM, third-party licences and checksums: build/release"
 	@echo "make clean   remove build/"
 
 setup:
@@ -34,6 +35,9 @@ lint:
 	.venv/bin/hadolint Dockerfile jetson/Dockerfile
 	.venv/bin/check-jsonschema --builtin-schema vendor.compose-spec \
 		compose.yaml compose.cart.yaml jetson/compose.yaml
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms \
+		$(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 	.venv/bin/docker-compose -f compose.yaml -f compose.cart.yaml --profile "*" config --quiet
 	.venv/bin/docker-compose -f jetson/compose.yaml config --quiet
 
@@ -47,6 +51,10 @@ pages:
 
 wheel-proof: setup
 	.venv/bin/python scripts/prove_wheel.py
+
+release-files:
+	@scripts/setup.sh --release
+	.venv/bin/python scripts/make_release_files.py
 
 clean:
 	rm -rf build

@@ -15,7 +15,8 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 FOLDERS = ("triton_models", "training/weights", "training/configs", "docs/demo")
-FILES = ("LICENSE", "docs/data/bench-ratios.json")
+FILES = ("LICENSE", "docs/data/bench-ratios.json", "model-files.sha256", "model-files.sha256.sig")
+"""The last one only where the list was signed."""
 MADE_ON_A_TARGET = ("*.plan", "triton_models/*/1/card.json", "*.cache", "*.pyc", "*.part")
 """TensorRT plans and what belongs to them fit one GPU model only."""
 
@@ -37,6 +38,8 @@ class BuildWithFiles(build_py):
                     (target / name).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(path, target / name)
         for name in FILES:
+            if name.endswith(".sig") and not (ROOT / name).is_file():
+                continue
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
 

@@ -8,7 +8,8 @@ cd "$root"
 
 usage() {
   cat <<'TEXT'
-Usage: scripts/setup.sh [--bench] [--train] [--engines] [--archive] [--docs] [--dev] [--deepstream]
+Usage: scripts/setup.sh [--bench] [--train] [--engines] [--archive] [--docs] [--release] [--dev]
+                        [--deepstream]
                         [--step STEP]
 
   (no option)   GStreamer, Python packages and the Triton server: enough for `xpnet run` and
@@ -19,6 +20,8 @@ Usage: scripts/setup.sh [--bench] [--train] [--engines] [--archive] [--docs] [--
   --engines     also the packages for FP16 graphs and TensorRT-RTX engines; includes --train
   --archive     also Ray and Arrow, for `xpnet archive`
   --docs        also MkDocs, which builds the site of docs/: `make docs`
+  --release     also the packages of `make release-files`; includes --engines and --bench, which it
+                describes
   --dev         also tests and linters; includes all options above; x86_64 only
   --deepstream  for a machine with NVIDIA DeepStream: uses its Triton server, installs pyds
                 (scripts/install_pyds.sh) and numpy 1, which pyds requires; .venv stores this
@@ -39,7 +42,8 @@ while [ $# -gt 0 ]; do
     --engines) extras+=(train engines) ;;
     --archive) extras+=(archive) ;;
     --docs) extras+=(docs) ;;
-    --dev) extras+=(bench train engines archive docs nvds dev) ;;
+    --release) extras+=(bench train engines release) ;;
+    --dev) extras+=(bench train engines archive docs release nvds dev) ;;
     --deepstream) deepstream=yes ;;
     --step)
       require_value "$@"
@@ -99,8 +103,9 @@ step_system() {
     gstreamer1.0-plugins-ugly gstreamer1.0-libav
   )
   # The tests make damaged videos with ffmpeg, receive the RTSP output, draw graphs, and check the
-  # systemd unit.
-  [[ ${extras[*]-} != *dev* ]] || packages+=(ffmpeg gir1.2-gst-rtsp-server-1.0 graphviz systemd)
+  # systemd unit and signatures of SSH keys.
+  [[ ${extras[*]-} != *dev* ]] \
+    || packages+=(ffmpeg gir1.2-gst-rtsp-server-1.0 graphviz systemd openssh-client)
   [ -z "$deepstream" ] || packages+=(gir1.2-gst-rtsp-server-1.0)
   action="installing system packages"
   install_missing "${packages[@]}"

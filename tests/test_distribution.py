@@ -59,6 +59,15 @@ def test_wheel_contains_pages_and_tables_of_the_packages(built: Path) -> None:
         assert (built / name).is_file(), name
 
 
+def test_files_of_an_installed_wheel_are_as_listed(built: Path, tmp_path: Path) -> None:
+    code = "import xpnet.checksums as c; print(c.differences(c.current_checksums()), c.CHECKSUMS)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": str(built), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.stdout.split() == ["[]", str(built / "xpnet" / "files" / "model-files.sha256")]
+
+
 def test_wheel_contains_no_plan_and_no_tests(built: Path) -> None:
     assert not list(built.rglob("*.plan"))
     assert not (built / "tests").exists()

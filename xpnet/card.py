@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from xpnet.checksums import check_file
 from xpnet.errors import UserError
 from xpnet.files import write_text
 
@@ -187,7 +188,12 @@ def parse_card(text: str, source: str) -> Card:
 
 
 def read_card(path: Path) -> Card:
-    """Read a card from its JSON file. Raises UserError as `parse_card`, or if it is missing."""
+    """Read a card from its JSON file.
+
+    Raises:
+        UserError: As `parse_card`, or it is missing, or it is listed and differs from its checksum.
+    """
+    check_file(Path(path))
     try:
         return parse_card(Path(path).read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:

@@ -71,6 +71,7 @@ ADDERS = (
     bench_check.add_check,
     doctor.add_doctor,
     doctor.add_info,
+    doctor.add_checksums,
     doctor.add_verify,
 )
 """Each adds one command to the parser."""

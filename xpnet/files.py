@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xpnet.checksums import CHECKSUMS, updated_list
 from xpnet.errors import UserError
 
 MAX_NAME_BYTES = 255
@@ -18,7 +19,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` on success.
 
     After an exception the temporary file is removed and an existing `path` is unchanged. If `path`
-    is a symbolic link, the file that it names is replaced, not the link.
+    is a symbolic link, the file that it names is replaced, not the link. The list of checksums gets
+    the new one of a file that it has (xpnet.checksums).
 
     Args:
         path: The final name.
@@ -37,6 +39,8 @@ def replacing(path: Path) -> Iterator[Path]:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+    if (text := updated_list(final)) is not None:
+        write_text(CHECKSUMS, text)
 
 
 def move_into_place(partial: Path, final: Path) -> None:

@@ -38,6 +38,7 @@ GROUPS = {
     "bench": "plots of measurements",
     "nvds": "tests of the DeepStream probe",
     "archive": "`xpnet archive`: processes and Parquet files",
+    "release": "SBOM and licences of a release",
     "docs": "the site of these pages",
     "dev": "tests and linters",
 }

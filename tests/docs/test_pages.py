@@ -35,7 +35,9 @@ from xpnet.paths import MODEL_REPOSITORY, card_path
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted(
-    path.relative_to(ROOT) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+    path.relative_to(ROOT)
+    for pattern in ("*.md", "docs/**/*.md", ".github/*.md")
+    for path in ROOT.glob(pattern)
 )
 
 

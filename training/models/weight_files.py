@@ -17,6 +17,7 @@ from torch import nn
 from training.models.zoo import NETWORKS, Network
 from xpnet import __version__
 from xpnet.card import Card, read_card
+from xpnet.checksums import check_file
 from xpnet.errors import UserError
 from xpnet.files import write_bytes
 from xpnet.paths import IN_CHECKOUT, ROOT
@@ -46,8 +47,10 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """Load a safetensors file into a network; float16 is converted to the network's float32.
 
     Raises:
-        UserError: The file is missing, is not safetensors, or has the weights of another network.
+        UserError: The file is missing, is not safetensors, has the weights of another network, or
+            is listed and differs from its checksum.
     """
+    check_file(path)
     try:
         network.load_state_dict(load_file(path))
     except (OSError, RuntimeError) as error:

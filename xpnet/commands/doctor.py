@@ -1,16 +1,17 @@
-"""`xpnet doctor`, `doctor info` and `doctor verify`: what is installed, and whether it works."""
+"""`xpnet doctor` and its further commands: what is installed, and whether it works."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import add_command, add_repository
 from xpnet.errors import UserError
 from xpnet.files import check_writable
-from xpnet.paths import BUILD, IN_CHECKOUT
+from xpnet.paths import BUILD, IN_CHECKOUT, ROOT
 
 GSTREAMER_HINT = "apt packages and a venv with --system-site-packages: docs/install.md"
 """For an installed wheel; in a checkout scripts/setup.sh installs GStreamer."""
@@ -71,6 +72,49 @@ def doctor(args: argparse.Namespace) -> int:
     found = [*checks(), gst]
     print(json.dumps(as_json(found), indent=2) if args.json else "\n".join(c.line() for c in found))
     return 0 if all(c.ok for c in found if c.required) else 1
+
+
+def add_checksums(commands: Any) -> None:
+    """Add `xpnet doctor checksums`."""
+    p = add_command(
+        commands,
+        "doctor checksums",
+        "compare the included weights, models and cards with the list of their checksums",
+        "xpnet doctor checksums",
+        checksums,
+    )
+    p.add_argument(
+        "--write", action="store_true", help="make the list from the files that are there"
+    )
+    p.add_argument(
+        "--verify-signature",
+        type=Path,
+        metavar="ALLOWED_SIGNERS",
+        help="also check the signature of the list; the file names the accepted keys, see "
+        "ssh-keygen(1)",
+    )
+
+
+def checksums(args: argparse.Namespace) -> int:
+    """Run `xpnet doctor checksums`."""
+    from xpnet.checksums import CHECKSUMS, as_text, current_checksums, differences
+    from xpnet.files import write_text
+    from xpnet.host.signature import verify_signature
+
+    if args.write and args.verify_signature:
+        raise UserError("--write makes a new list, whose signature cannot be checked yet")
+    signer = verify_signature(CHECKSUMS, args.verify_signature) if args.verify_signature else ""
+    start = time.monotonic()
+    found = current_checksums()
+    seconds = time.monotonic() - start
+    if args.write:
+        write_text(CHECKSUMS, as_text(found))
+    elif lines := differences(found):
+        raise UserError("; ".join(lines))
+    size = sum((ROOT / name).stat().st_size for name in found) / 1e6
+    state = "written" if args.write else f"as listed{f', signed by {signer}' if signer else ''}"
+    print(f"{CHECKSUMS}: {len(found)} files, {size:.1f} MB, {state}; hashed in {seconds:.2f} s")
+    return 0
 
 
 def add_verify(commands: Any) -> None:

@@ -68,8 +68,8 @@ def add_run(commands: Any) -> None:
         "--url",
         default="",
         metavar="HOST:PORT",
-        help="gRPC address of a running Triton (default: start one for this run; on deepstream, "
-        "run Triton inside the graph)",
+        help="gRPC address of a running Triton, or dns:///NAME:PORT for all servers of the name "
+        "(default: start one for this run; on deepstream, run Triton inside the graph)",
     )
     p.add_argument(
         "--model",

@@ -34,13 +34,24 @@ def add_serve(commands: Any) -> None:
             f"--{name}-port", type=int, default=port, metavar="PORT",
             help="0 takes a free one (default: %(default)s)",
         )  # fmt: skip
+    p.add_argument(
+        "--max-connection-age", type=_seconds, default=0, metavar="SECONDS",
+        help="clients connect again after this time, so that new servers behind the same address "
+        "get a share (default: never)",
+    )  # fmt: skip
+
+
+def _seconds(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 86400):
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 to 86400 seconds")
+    return int(text)
 
 
 def serve(args: argparse.Namespace) -> int:
     """Run `xpnet serve`: until Ctrl-C or the server's own end."""
     settings = ServerSettings(
         args.repository, tuple(args.model), args.host, args.http_port, args.grpc_port,
-        args.metrics_port,
+        args.metrics_port, args.max_connection_age,
     )  # fmt: skip
     with running_server(settings) as server:
         try:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from xpnet.checksums import check_file
 from xpnet.errors import UserError, not_installed
 from xpnet.host.cpu import cpu_flags
 from xpnet.paths import IN_CHECKOUT, setup_command
@@ -79,13 +80,15 @@ def open_model(
         OpenVINO only; None for bf16 if the CPU has it.
 
     Raises:
-        UserError: An unknown runtime, one that is not installed, no such file, or not a model.
+        UserError: An unknown runtime, one that is not installed, no such file, not a model, or a
+            listed file that differs from its checksum.
     """
     runtime = best_runtime() if runtime == AUTO else runtime
     if runtime not in RUNTIMES:
         raise UserError(f"runtime '{runtime}': expected {AUTO} or one of {', '.join(RUNTIMES)}")
     if not path.is_file():
         raise UserError(f"{path}: no such ONNX file")
+    check_file(path)
     if runtime == "openvino":
         return _OpenVino(path, threads, precision or ("bf16" if computes_bf16() else "fp32"))
     return _OnnxRuntime(path, threads)

@@ -13,18 +13,21 @@ DATATYPES = {"float32": "FP32"}
 """Triton's name of the type of a card's tensors."""
 ANSWER_S = 10.0
 """Timeout of a server's answer about its models."""
+BY_NAME = "dns:///"
+"""Prefix of an address that stands for several servers; gRPC connects to all of them."""
 
 
 def connect(url: str) -> Any:
     """Return a gRPC client for a server; nothing is sent yet.
 
     Args:
-        url: HOST:PORT of the gRPC service.
+        url: HOST:PORT of the gRPC service, or dns:///NAME:PORT: the requests go alternately to all
+            servers that NAME stands for, such as the pods of a headless Service.
 
     Raises:
-        UserError: tritonclient is missing, or `url` is not HOST:PORT.
+        UserError: tritonclient is missing, or `url` has another form.
     """
-    check_server(url, "Triton")
+    check_server(url.removeprefix(BY_NAME), "Triton")
     try:
         from tritonclient import grpc
     except ImportError as error:
@@ -101,16 +104,18 @@ def shares_cuda_memory(url: str) -> bool:
     return True
 
 
-def _channel_args(url: str) -> list[tuple[str, int]]:
+def _channel_args(url: str) -> list[tuple[str, int | str]]:
     """Return channel settings: an own connection, and no proxy for this machine.
 
     gRPC would share one connection between clients of the same address, together with its pauses
     between attempts, which grow to two minutes (doc/connection-backoff.md of grpc/grpc).
     """
     unlimited = 2**31 - 1
-    settings = [
+    settings: list[tuple[str, int | str]] = [
         ("grpc.max_send_message_length", unlimited),
         ("grpc.max_receive_message_length", unlimited),
         ("grpc.use_local_subchannel_pool", 1),
     ]
+    if url.startswith(BY_NAME):
+        return [*settings, ("grpc.lb_policy_name", "round_robin")]
     return [*settings, ("grpc.enable_http_proxy", 0)] if is_loopback(url) else settings

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import IO
 
 from xpnet.addresses import open_directly
+from xpnet.checksums import check_file
 from xpnet.errors import UserError
 from xpnet.host.processes import end_with_parent
-from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY, server_command
+from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY, card_path, server_command
 from xpnet.serving.model_repository import servable_models, weights_path
 from xpnet.tensorrt.plan_check import check_plan
 
@@ -47,7 +48,12 @@ STOP_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where the server listens and what it serves. Port 0 takes a free port."""
+    """Where the server listens and what it serves. Port 0 takes a free port.
+
+    Attributes:
+        max_connection_age_s: Clients are told to connect again after so many seconds, which moves
+            them to new servers behind the same address; 0 for never.
+    """
 
     repository: Path = MODEL_REPOSITORY
     models: tuple[str, ...] = ()  # empty: every model whose weights are present
@@ -55,6 +61,7 @@ class ServerSettings:
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002
+    max_connection_age_s: int = 0
 
 
 class TritonServer:
@@ -75,7 +82,11 @@ class TritonServer:
         self.shm_prefix = f"xpnet-triton-{secrets.token_hex(4)}"
         self.models = servable_models(settings.repository, settings.models)
         for name in self.models:
-            if weights_path(settings.repository, name).suffix == ".plan":
+            weights = weights_path(settings.repository, name)
+            # NVIDIA's C++ backends load the files themselves.
+            for file in (weights, card_path(settings.repository / name)):
+                check_file(file)
+            if weights.suffix == ".plan":
                 check_plan(settings.repository / name)
         host = _ipv4_address(settings.host)
         ports = {
@@ -103,6 +114,8 @@ class TritonServer:
             f"--http-restricted-api={closed}:{ADMINISTRATOR_HEADER}={self.administrator_key}",
             f"--grpc-restricted-protocol={closed}:{ADMINISTRATOR_HEADER}={secrets.token_hex(16)}",
         ]
+        if settings.max_connection_age_s:
+            command.append(f"--grpc-max-connection-age={settings.max_connection_age_s * 1000}")
         for service, port in ports.items():
             command += [f"--{service}-address={host}", f"--{service}-port={port}"]
         # The Python backend's stub runs the first python3 on PATH: it must be ours.
