@@ -9,8 +9,7 @@ cd "$root"
 usage() {
   cat <<'TEXT'
 Usage: scripts/setup.sh [--bench] [--train] [--engines] [--archive] [--docs] [--release] [--dev]
-                        [--deepstream]
-                        [--step STEP]
+                        [--deepstream] [--step STEP]
 
   (no option)   GStreamer, Python packages and the Triton server: enough for `xpnet run` and
                 `xpnet serve`

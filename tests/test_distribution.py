@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.pages.soup import pins
 from tests.conftest import ROOT
 
 
@@ -84,3 +85,12 @@ def test_paths_of_an_installed_wheel(built: Path, tmp_path: Path) -> None:
         env={"PYTHONPATH": str(built), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert done.stdout.strip() == "False True True build pip install 'xpnet[train]'"
+
+
+def test_a_package_has_the_same_pin_in_all_files() -> None:
+    """Otherwise the order of the files decides which version is installed."""
+    found: dict[str, dict[str, str]] = {}
+    for path in ROOT.glob("requirements*.txt"):
+        for name, version in pins(path).items():
+            found.setdefault(name.lower().replace("_", "-"), {})[path.name] = version
+    assert {name: files for name, files in found.items() if len(set(files.values())) > 1} == {}
