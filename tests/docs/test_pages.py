@@ -19,7 +19,7 @@ from deepstream.bench.graph_report import as_markdown as graph_table
 from tests.conftest import ROOT
 from training.ablation import as_markdown as ablation_table
 from training.bench.gpu_bench import gpu_table
-from training.bench.network_bench import as_markdown as runtimes_table
+from training.bench.network_report import as_markdown as runtimes_table
 from training.evaluation.score_table import as_markdown
 from training.export.precision_table import as_markdown as precisions_table
 from xpnet.bench.faults.table import as_markdown as faults_table

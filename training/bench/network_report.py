@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from xpnet.figures import new_figure, save_figure
 
-HEAD = (
-    "network", "graph", "runtime", "precision", "size", "batch", "median ms", "p10 to p90",
-    "share of peak", "times the U-Net",
-)  # fmt: skip
+COLUMNS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    # title: the field without which a report of an earlier version lacks the column, and the cell
+    "network": ("network", lambda r: r["network"]),
+    "graph": ("graph", lambda r: r["graph"]),
+    "runtime": ("runtime", lambda r: f"{r['runtime']}{' **shipped**' if r['shipped'] else ''}"),
+    "precision": ("precision", lambda r: r["precision"]),
+    "size": ("size", lambda r: str(r["size"])),
+    "batch": ("batch", lambda r: str(r["batch"])),
+    "median ms": ("median_ms", lambda r: f"{r['median_ms']:.1f}"),
+    "p10 to p90": ("p10_ms", lambda r: f"{r['p10_ms']:.1f} to {r['p90_ms']:.1f}"),
+    "share of peak": (
+        "peak_share", lambda r: "" if r["peak_share"] is None else f"{r['peak_share']:.0%}"
+    ),
+}  # fmt: skip
 
 
 def as_markdown(found: dict[str, Any]) -> str:
@@ -22,39 +33,45 @@ def as_markdown(found: dict[str, Any]) -> str:
     Args:
         found: The report of training.bench.network_bench.bench_network.
     """
+    rows = found["rows"]
     base = {
         (row["size"], row["batch"]): row["median_ms"]
-        for row in found["rows"]
+        for row in rows
         if (row["network"], row["graph"], row["runtime"], row["precision"])
         == ("unet", "exported", "onnxruntime", "fp32")
     }
-    lines = [*_counts(found), "", f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
-    for row in found["rows"]:
+    columns = {title: cell for title, (field, cell) in COLUMNS.items() if field in rows[0]}
+    head = [*columns, "times the U-Net"]
+    lines = _counts(rows) if "multiply_adds" in rows[0] else []
+    lines += [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
         unet = base.get((row["size"], row["batch"]))
-        share = row["peak_share"]
-        cells = [
-            row["network"], row["graph"],
-            f"{row['runtime']} **shipped**" if row["shipped"] else row["runtime"],
-            row["precision"], str(row["size"]), str(row["batch"]), f"{row['median_ms']:.1f}",
-            f"{row['p10_ms']:.1f} to {row['p90_ms']:.1f}",
-            "" if share is None else f"{share:.0%}",
-            "" if unet is None else f"{unet / row['median_ms']:.2f}",
-        ]  # fmt: skip
+        cells = [cell(row) for cell in columns.values()]
+        cells.append("" if unet is None else f"{unet / row['median_ms']:.2f}")
         lines.append(f"| {' | '.join(cells)} |")
-    peak = found["peak"]
-    rates = [f"{peak[f'{p}_gflops']:.0f} GFLOP/s in {p}" for p in ("fp32", "bf16")
-             if f"{p}_gflops" in peak]  # fmt: skip
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    lines += [
-        "",
-        f"Medians of {found['rounds']} rounds in which all alternate, fresh weights where there "
-        f"are no trained ones. The share is of a product of matrices, {' and '.join(rates)}; a "
-        f"copy moves {peak['copy_gb_per_s']:.1f} GB/s. {found['cores']} cores of "
-        f"{found['machine']}; {versions}; {found['date']}.",
-    ]
+    lines += ["", _conditions(found)]
     if found["left_out"]:
         lines += ["", *(f"- Left out: {reason}" for reason in found["left_out"])]
     return "\n".join(lines) + "\n"
+
+
+def _conditions(found: dict[str, Any]) -> str:
+    """Return the sentences below the table."""
+    said = (
+        f"Medians of {found['rounds']} rounds in which all alternate, fresh weights where there are "
+        "no trained ones. "
+    )
+    peak = found.get("peak")
+    if peak:
+        rates = [f"{peak[f'{p}_gflops']:.0f} GFLOP/s in {p}" for p in ("fp32", "bf16")
+                 if f"{p}_gflops" in peak]  # fmt: skip
+        said += (
+            f"The share is of a product of matrices, {' and '.join(rates)}; a copy moves "
+            f"{peak['copy_gb_per_s']:.1f} GB/s. "
+        )
+    versions = [f"{name} {version}" for name, version in found.get("versions", {}).items()]
+    machine = f"{found['cores']} cores of {found['machine']}"
+    return said + "; ".join(filter(None, (machine, ", ".join(versions), found["date"]))) + "."
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
@@ -90,12 +107,12 @@ def draw(found: dict[str, Any], path: Path) -> None:
     save_figure(figure, path)
 
 
-def _counts(found: dict[str, Any]) -> list[str]:
+def _counts(rows: list[dict[str, Any]]) -> list[str]:
     """Return the table of parameters and multiply-adds, which do not depend on the runtime."""
     lines = ["| network | size | parameters | multiply-adds, billions |", "|---|---|---|---|"]
-    seen = {(r["network"], r["size"]): r for r in found["rows"]}
+    seen = {(row["network"], row["size"]): row for row in rows}
     lines += [
         f"| {name} | {size} | {row['parameters']:,} | {row['multiply_adds'] / 1e9:.2f} |"
         for (name, size), row in seen.items()
     ]
-    return lines
+    return [*lines, ""]
