@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from xpnet.addresses import without_credentials
 from xpnet.errors import UserError, not_installed
@@ -66,7 +65,6 @@ class Archive:
         if self.folder is not None:
             if not self.folder.is_dir():
                 raise UserError(f"{address}: no such folder of recordings")
-            self._files, self._root = fs.LocalFileSystem(), str(self.folder)
             return
         try:
             self._files, self._root = fs.FileSystem.from_uri(address)
@@ -85,13 +83,10 @@ class Archive:
         Raises:
             UserError: The archive cannot be listed, or has no video file.
         """
-        from pyarrow import fs
-
         try:
-            found = self._files.get_file_info(fs.FileSelector(self._root, recursive=True))
+            clips = local_files(self.folder) if self.folder else self._remote_files()
         except (OSError, ValueError) as error:
             raise UserError(f"{self.display_name}: cannot be listed: {_reason(error)}") from error
-        clips = [self._clip(info) for info in found if info.type == fs.FileType.File]
         videos = [clip for clip in clips if is_video(clip.name)]
         if not videos:
             raise UserError(
@@ -100,9 +95,15 @@ class Archive:
             )
         return sorted(videos, key=lambda clip: (-clip.size, clip.name))
 
-    def _clip(self, info: Any) -> Clip:
-        name = str(PurePosixPath(info.path).relative_to(self._root))
-        return Clip(name, info.size, info.mtime_ns)
+    def _remote_files(self) -> list[Clip]:
+        from pyarrow import fs
+
+        found = self._files.get_file_info(fs.FileSelector(self._root, recursive=True))
+        return [
+            Clip(str(PurePosixPath(info.path).relative_to(self._root)), info.size, info.mtime_ns)
+            for info in found
+            if info.type == fs.FileType.File
+        ]
 
     @contextmanager
     def local_file(self, name: str, folder: Path) -> Iterator[Path]:
@@ -113,23 +114,54 @@ class Archive:
             folder: A private folder for the copy of a remote clip, which is removed at the end.
 
         Raises:
-            UserError: A remote clip cannot be copied.
+            UserError: The clip is gone, or a remote clip cannot be copied.
         """
         if self.folder is not None:
+            if not (self.folder / name).is_file():
+                raise UserError("is gone, or its name is not UTF-8")
             yield self.folder / name
             return
         copy = folder / f"clip{PurePosixPath(name).suffix}"
+        try:
+            self._copy(name, copy)
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _copy(self, name: str, copy: Path) -> None:
         try:
             with (
                 self._files.open_input_stream(f"{self._root}/{name}") as remote,
                 open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as local,
             ):
                 shutil.copyfileobj(remote, local, COPY_BYTES)
-            yield copy
         except OSError as error:
             raise UserError(f"cannot be copied: {_reason(error)}") from error
-        finally:
-            copy.unlink(missing_ok=True)
+
+
+def local_files(folder: Path) -> list[Clip]:
+    """Return all files of a folder and its subfolders; links to folders are not followed.
+
+    A name that is not UTF-8 cannot be written to the results: it is listed in an escaped form, so
+    that the clip is reported as failed.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+
+    def failed(error: OSError) -> None:
+        raise error
+
+    clips = []
+    for place, _, names in os.walk(folder, onerror=failed):
+        for path in (Path(place, name) for name in names):
+            if path.is_file():  # not a link to nowhere, or a socket
+                name = os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace")
+                clips.append(Clip(name, path.stat().st_size, path.stat().st_mtime_ns))
+    return clips
 
 
 def is_video(name: str) -> bool:

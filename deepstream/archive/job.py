@@ -179,7 +179,8 @@ def work_folder(output: Path, archive: Archive) -> Iterator[Path]:
         )
     work = output / WORK
     try:
-        work.mkdir(parents=True, exist_ok=True)
+        output.mkdir(mode=0o700, parents=True, exist_ok=True)
+        work.mkdir(exist_ok=True)
         work.chmod(0o700)
         lock = (work / "lock").open("w", encoding="ascii")
     except OSError as error:

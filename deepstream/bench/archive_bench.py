@@ -64,13 +64,16 @@ def bench_archive(settings: ArchiveBenchSettings) -> dict[str, Any]:
     Raises:
         UserError: A run failed in another way than by the corrupt clip.
     """
-    before, backend = os.getloadavg()[0], best_runtime()
+    backend = best_runtime()
     with tempfile.TemporaryDirectory(prefix="xpnet-bench-") as temporary:
         folder = Path(temporary)
         recordings = folder / "recordings"
         names = cut_clips(settings, recordings)
+        loads = [os.getloadavg()[0]]
         loop, rows = run_loop(recordings, names, folder, backend)
+        loads.append(os.getloadavg()[0])
         whole = run_job(settings, recordings, folder / "whole", backend)
+        loads.append(os.getloadavg()[0])
         kept = kill_half_way(settings, recordings, folder / "killed", backend)
         resumed = run_job(settings, recordings, folder / "killed", backend)
         again = {path: path.stat().st_mtime_ns for path in kept} != kept
@@ -83,13 +86,16 @@ def bench_archive(settings: ArchiveBenchSettings) -> dict[str, Any]:
         "model": DEFAULT_MODEL,
         "backend": backend,
         "workers": whole["workers"],
-        "loop": {"frames": frames, "seconds": round(loop, 1), "fps": round(frames / loop, 1)},
-        "archive": _figures(whole),
+        "loop": {
+            "frames": frames,
+            "seconds": round(loop, 2),
+            "fps": round(frames / loop, 2),
+            "load": loads[:2],
+        },
+        "archive": {**_figures(whole), "load": loads[1:]},
         "killed": {"done": len(kept)},
         "resumed": {**_figures(resumed), "done_again": again},
         "frames_that_differ": [_differences(rows, one) for one in found],
-        "load_before": round(before, 2),
-        "load_after": round(os.getloadavg()[0], 2),
         **measured_here(),
     }
 

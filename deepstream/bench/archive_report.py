@@ -31,7 +31,12 @@ def as_markdown(report: dict[str, Any]) -> str:
         f"corrupt. Clips that were done twice: {again}. Frames whose polyps differ from those of "
         f"`xpnet run --polyps`: {differ[0]}, and {differ[1]} in the resumed job. "
         f"`{report['model']}` by {report['backend']}; {report['machine']}, {report['cores']} "
-        f"cores, {report['date']}; load average {report['load_before']:g} before, "
-        f"{report['load_after']:g} after.",
+        f"cores, {report['date']}. Load average before and after: the loop {_load(loop)}, the job "
+        f"{_load(whole)}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _load(figures: dict[str, Any]) -> str:
+    before, after = figures["load"]
+    return f"{before:.1f} and {after:.1f}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from pathlib import Path
 
 import pytest
 
-from deepstream.archive.clips import Archive
+from deepstream.archive.clips import Archive, is_video
 from xpnet.errors import UserError
 
 pytest.importorskip("pyarrow", reason="needs scripts/setup.sh --archive")
@@ -22,6 +23,28 @@ def test_videos_of_subfolders_are_listed_and_hidden_files_are_not(
     assert [(clip.name, clip.size) for clip in clips] == [("2026/b.MKV", 2), ("a.mp4", 1)]
     for clip in clips:
         assert clip.modified_ns == (recordings / clip.name).stat().st_mtime_ns
+
+
+def test_links_to_folders_are_not_followed(recordings: Path) -> None:
+    (recordings / "2026" / "loop").symlink_to(recordings)
+    (recordings / "2026" / "nowhere.mp4").symlink_to("/nowhere.mp4")
+    (recordings / "2026" / "z.mp4").symlink_to(recordings / "a.mp4")
+    names = [clip.name for clip in Archive(str(recordings)).clips()]
+    assert names == ["2026/b.MKV", "2026/z.mp4", "a.mp4"]
+
+
+def test_name_that_is_not_utf8_fails_as_a_clip(recordings: Path, tmp_path: Path) -> None:
+    (recordings / os.fsdecode(b"\xff.mp4")).write_bytes(b"x" * 9)
+    archive = Archive(str(recordings))
+    name = archive.clips()[0].name
+    assert name == "\\xff.mp4"
+    with pytest.raises(UserError, match="its name is not UTF-8"):
+        archive.local_file(name, tmp_path).__enter__()
+
+
+@pytest.mark.parametrize("name", ["../a.mp4", "b/../../a.mp4", ".a.mp4", "a.mp4.part", "mp4"])
+def test_paths_out_of_the_archive_and_partial_files_are_no_clips(name: str) -> None:
+    assert not is_video(name)
 
 
 def test_clip_of_a_folder_is_read_in_place(recordings: Path, tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ def test_work_folder_is_private_and_loses_what_a_killed_job_left(
     assert [path.name for path in output.iterdir()] == ["a.mp4.parquet"]
 
 
+def test_new_folder_of_results_is_private(recordings: Path, tmp_path: Path) -> None:
+    output = tmp_path / "results"
+    with work_folder(output, Archive(str(recordings))):
+        assert output.stat().st_mode & 0o077 == 0
+
+
 def test_second_job_of_a_folder_is_refused(recordings: Path, tmp_path: Path, xpnet: Xpnet) -> None:
     (tmp_path / "results" / WORK).mkdir(parents=True)
     with (tmp_path / "results" / WORK / "lock").open("w") as lock:
