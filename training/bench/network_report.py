@@ -58,8 +58,8 @@ def as_markdown(found: dict[str, Any]) -> str:
 def _conditions(found: dict[str, Any]) -> str:
     """Return the sentences below the table."""
     said = (
-        f"Medians of {found['rounds']} rounds in which all alternate, fresh weights where there are "
-        "no trained ones. "
+        f"Medians of {found['rounds']} rounds in which all alternate, fresh weights where there "
+        "are no trained ones. "
     )
     peak = found.get("peak")
     if peak:
