@@ -16,7 +16,17 @@ FORBIDDEN = {
     "deepstream": {"training"},
     "triton_models": {"training", "deepstream"},
 }
-HEAVY = ("torch", "gi", "pyds", "tritonclient", "onnxruntime", "tensorrt", "albumentations")
+HEAVY = (
+    "torch",
+    "gi",
+    "pyds",
+    "tritonclient",
+    "onnxruntime",
+    "tensorrt",
+    "albumentations",
+    "ray",
+    "pyarrow",
+)
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
