@@ -37,10 +37,18 @@ def _basic_unet() -> nn.Module:
     return BasicUNet(spatial_dims=2, in_channels=3, out_channels=1)
 
 
-def _flexible_unet(backbone: str) -> nn.Module:
+def _flexible_unet() -> nn.Module:
     from monai.networks.nets.flexible_unet import FlexibleUNet
 
-    return FlexibleUNet(in_channels=3, out_channels=1, backbone=backbone, pretrained=False)
+    return FlexibleUNet(
+        in_channels=3, out_channels=1, backbone="efficientnet-b0", pretrained=False
+    )  # fmt: skip
+
+
+def _segresnet() -> nn.Module:
+    from monai.networks.nets.segresnet import SegResNet
+
+    return SegResNet(spatial_dims=2, in_channels=3, out_channels=1)
 
 
 def _smp_unet(encoder: str) -> nn.Module:
@@ -58,8 +66,8 @@ def _lraspp() -> nn.Module:
 PEERS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     # name: the package, and what makes the network
     "basicunet": ("monai", _basic_unet),
-    "flexibleunet-efficientnet-b0": ("monai", lambda: _flexible_unet("efficientnet-b0")),
-    "flexibleunet-resnet34": ("monai", lambda: _flexible_unet("resnet34")),
+    "flexibleunet-efficientnet-b0": ("monai", _flexible_unet),
+    "segresnet": ("monai", _segresnet),
     "smp-unet-mobilenet-v2": ("segmentation-models-pytorch", lambda: _smp_unet("mobilenet_v2")),
     "smp-unet-efficientnet-lite0": (
         "segmentation-models-pytorch", lambda: _smp_unet("timm-tf_efficientnet_lite0")

@@ -36,6 +36,7 @@ def export_onnx(
     frames: list[Frame],
     path: Path,
     forms: Forms | None = None,
+    tolerance: float = TOLERANCE,
 ) -> float:
     """Write an ONNX file with dynamic batch, the card's size, sigmoid and the card inside.
 
@@ -45,12 +46,13 @@ def export_onnx(
         frames: Real frames, H x W x 3 uint8 RGB, on which ONNX Runtime and torch are compared.
         path: File to write.
         forms: Layer forms (training.export.layer_forms).
+        tolerance: Largest accepted difference of a probability.
 
     Returns:
         The largest difference of a probability.
 
     Raises:
-        UserError: The difference exceeds TOLERANCE (nothing is written then), or `path` cannot be
+        UserError: The difference exceeds the tolerance (nothing is written then), or `path` cannot be
             written.
     """
     if not frames:
@@ -67,10 +69,10 @@ def export_onnx(
         _export(deployed, card, torch.from_numpy(tensors[:2]), partial)
         _embed(card, partial)
         difference = largest_difference(network, partial, card, tensors)
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance:
             raise UserError(
                 f"{path}: not written: ONNX and torch differ by {difference:.2e} on real frames, "
-                f"expected at most {TOLERANCE:.0e}"
+                f"expected at most {tolerance:.0e}"
             )
     log.debug("%s: largest difference from torch %.1e on %d frames", path, difference, len(frames))
     return difference

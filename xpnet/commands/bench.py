@@ -77,7 +77,7 @@ def add_network(commands: Any) -> None:
         "--networks",
         nargs="+",
         default=["unet", "teacher", "student", "lite"],
-        help="what to time; also peers, such as basicunet and flexibleunet-resnet34: an unknown "
+        help="what to time; also peers, such as basicunet and segresnet: an unknown "
         "name lists all (default: unet teacher student lite)",
     )
     net.add_argument(
