@@ -135,7 +135,8 @@ def run_clips(clips: Sequence[Clip], task: TaskSettings, workers: int) -> Iterat
     """
     if not clips:
         return
-    with ray_session(min(workers, len(clips))) as data:
+    workers = min(workers, len(clips))
+    with ray_session(workers) as data:
         rows = [{"number": number, **asdict(clip)} for number, clip in enumerate(clips)]
         # A block is a task: with one clip in each, no clip waits for another one.
         found = data.from_items(rows, override_num_blocks=len(rows)).map(

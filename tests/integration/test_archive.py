@@ -19,7 +19,7 @@ from deepstream.archive.job import WORK
 from deepstream.archive.ray_session import PREFIX
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
-from tests.conftest import CLIP, ffmpeg, video_frames
+from tests.conftest import CLIP, ROOT, ffmpeg, video_frames
 from xpnet.host.processes import descendants
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="needs scripts/setup.sh --archive")
@@ -49,11 +49,16 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def started(recordings: Path, output: Path, home: Path) -> Iterator[subprocess.Popen[str]]:
     """Start the job in a session of its own; `home` shows what is written to the home folder."""
+    # A package of --dev, which jsonschema imports if it can: in each process of Ray that takes
+    # seconds.
+    (home / "rfc3987_syntax.py").write_text("raise ImportError")
+    path = os.pathsep.join([str(home), str(ROOT), os.environ.get("PYTHONPATH", "")])
     words = ["archive", recordings, "--output", output, "--workers", "2", "--masks"]
     command = [sys.executable, "-m", "xpnet.cli", *map(str, words)]
     process = subprocess.Popen(
         [*command, "--backend", "onnxruntime"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True, env={**os.environ, "HOME": str(home)},
+        text=True, start_new_session=True,
+        env={**os.environ, "HOME": str(home), "PYTHONPATH": path},
     )  # fmt: skip
     try:
         yield process
