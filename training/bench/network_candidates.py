@@ -26,7 +26,6 @@ from xpnet.frames import Frame, frame_to_tensor
 from xpnet.serving.cpu_runtimes import best_runtime, computes_bf16
 from xpnet.serving.model_config import onnx_name
 
-
 TOLERANCE = 1e-2
 """Largest accepted difference of a probability from torch: fresh weights amplify rounding."""
 

@@ -52,8 +52,8 @@ def export_onnx(
         The largest difference of a probability.
 
     Raises:
-        UserError: The difference exceeds the tolerance (nothing is written then), or `path` cannot be
-            written.
+        UserError: The difference exceeds the tolerance (nothing is written then), or `path` cannot
+            be written.
     """
     if not frames:
         raise UserError("the export is checked on real frames: none were given")
