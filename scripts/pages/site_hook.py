@@ -77,8 +77,11 @@ def site_links(markdown: str, src_uri: str) -> str:
 
 
 def source_name(path: str) -> str:
-    """Return where the site has its copy of a file; browsers show .txt instead of saving it."""
-    return f"source/{path}.txt"
+    """Return where the site has its copy of a file; browsers show .txt instead of saving it.
+
+    MkDocs leaves out names that begin with a dot, so a first dot is removed.
+    """
+    return f"source/{path.removeprefix('.')}.txt"
 
 
 def _repository_path(page: str, link: str) -> str:

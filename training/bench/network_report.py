@@ -102,8 +102,12 @@ def draw(found: dict[str, Any], path: Path) -> None:
     bars = axes.barh(labels, times)
     axes.bar_label(bars, fmt=" %.0f")
     axes.invert_yaxis()
-    axes.set_xlabel("ms a call, the fastest runtime and precision of each network")
-    axes.set_title(f"{found['cores']} cores of {found['machine']}, {found['date']}", fontsize=9)
+    axes.margins(x=0.12)
+    axes.set_xlabel("ms a call")
+    axes.set_title(
+        "The fastest runtime and precision of each network\n"
+        f"{found['cores']} cores of {found['machine']}, {found['date']}", fontsize=9
+    )  # fmt: skip
     save_figure(figure, path)
 
 
