@@ -7,7 +7,9 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,7 @@ def ray_session(workers: int) -> Iterator[Any]:
             raise UserError(
                 f"{folder.parent}: too long a path for Ray; set TMPDIR to a shorter one"
             )
-        with _environment(), _silence():
+        with _environment(), _silence(), _sigterm_handler():
             ray = _import_ray()
             try:
                 # Ray opens its own folder to all users: it is inside one that is private.
@@ -125,6 +127,17 @@ def _environment() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _sigterm_handler() -> Iterator[None]:
+    """Keep this process's handler of SIGTERM, which Ray replaces."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -120,6 +120,7 @@ def graph_output(frames: int, frames_with_polyp: int) -> str:
             "fps": 25.9,
             "latency_ms": {"p50": 30, "p95": 40, "p99": 50},
             "ending": "complete",
+            "reason": "",
             "inference_failure": "",
             "probe_error": "",
             "polyps_errors": 0,

@@ -6,6 +6,7 @@ A folder of the test replaces /etc, and a fake systemctl logs its arguments.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -92,9 +93,9 @@ def test_path_with_special_characters_is_rejected(tmp_path: Path, name: str) -> 
 def test_choices_of_a_run_are_saved_where_the_service_may_write(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    unit = (ROOT / "jetson" / "xpnet-cart.service").read_text(encoding="utf-8").splitlines()
-    values = dict(line.split("=", 1) for line in unit if "=" in line)
+    unit = (ROOT / "jetson" / "xpnet-cart.service").read_text(encoding="utf-8")
+    (folder,) = re.findall(r"^StateDirectory=(.*)$", unit, re.MULTILINE)
+    (base,) = re.findall(r"^Environment=XDG_CONFIG_HOME=(.*)$", unit, re.MULTILINE)
     state = Path("/var/lib")  # %S of a service of the system
-    environment = dict(word.split("=", 1) for word in values["Environment"].split())
-    monkeypatch.setenv("XDG_CONFIG_HOME", environment["XDG_CONFIG_HOME"].replace("%S", str(state)))
-    assert default_settings_file().parent == state / values["StateDirectory"]
+    monkeypatch.setenv("XDG_CONFIG_HOME", base.replace("%S", str(state)))
+    assert default_settings_file().parent == state / folder

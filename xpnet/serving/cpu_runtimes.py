@@ -6,6 +6,7 @@ served computation is the one that was scored and timed.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from importlib import util
@@ -132,12 +133,7 @@ class _OpenVino:
     """
 
     def __init__(self, path: Path, threads: int, precision: str) -> None:
-        # Importing OpenVINO sends telemetry if its telemetry package is installed.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        try:
-            import openvino
-        except ImportError as error:
-            raise not_installed("openvino", "this runtime", OPENVINO_HINT) from error
+        core = _openvino_core()
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
@@ -145,11 +141,11 @@ class _OpenVino:
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
-            model = openvino.Core().read_model(str(path))
+            model = core.read_model(str(path))
             tensors = [*model.inputs, *model.outputs]
             self.shapes = {t.get_any_name(): _sizes(t.get_partial_shape()) for t in tensors}
             model.reshape({i: _one_frame(i.get_partial_shape()) for i in model.inputs})
-            compiled = openvino.Core().compile_model(model, "CPU", settings)
+            compiled = core.compile_model(model, "CPU", settings)
         except Exception as error:  # OpenVINO raises RuntimeError for everything
             reason = str(error).strip().splitlines()[-1]
             raise UserError(f"{path}: not a model that OpenVINO can load: {reason}") from error
@@ -166,6 +162,26 @@ class _OpenVino:
             found = self._request.infer({name: feed[i : i + 1] for name, feed in feeds.items()})
             rows.append([np.array(found[name]) for name in outputs])
         return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """Return the only openvino.Core of this process.
+
+    Each Core sets the alternate signal stack of its thread, and restores the one before when it
+    ends. After two ended in the order of their start, the stack is that of the first, whose memory
+    is gone: the next signal ended the process with SIGSEGV (OpenVINO 2026.4).
+
+    Raises:
+        UserError: OpenVINO is not installed.
+    """
+    # Importing OpenVINO sends telemetry if its telemetry package is installed.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise not_installed("openvino", "this runtime", OPENVINO_HINT) from error
+    return openvino.Core()
 
 
 def _one_frame(shape: Any) -> list[int]:

@@ -107,3 +107,21 @@ def test_invalid_model_is_reported(tmp_path: Path, runtime: str, name: str) -> N
         open_model(tmp_path / "none.onnx", runtime)
     with pytest.raises(UserError, match="runtime 'tvm': expected auto or one of onnxruntime"):
         open_model(ONNX, "tvm")
+
+
+def test_a_signal_is_handled_after_models_were_closed() -> None:
+    """Cores of OpenVINO that ended in the order of their start left a freed signal stack."""
+    code = (
+        "import signal, sys; from pathlib import Path; "
+        "from xpnet.serving.cpu_runtimes import open_model; "
+        "path = Path(sys.argv[1]); "
+        "models = [open_model(path, 'openvino', 1, 'fp32') for _ in range(3)]; "
+        "models.pop(0); models.pop(0); models.pop(0); "
+        "signal.signal(signal.SIGINT, lambda *_: print('handled')); "
+        "signal.raise_signal(signal.SIGINT)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", code, str(ONNX)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
