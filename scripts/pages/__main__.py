@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scripts.pages import score_tables, soup
+from scripts.pages import graph_goals, score_tables, soup
 from scripts.pages.command_reference import commands_page
 from scripts.pages.data_facts import (
     FACTS,
@@ -57,6 +57,7 @@ SECTIONS: dict[str, dict[str, Section]] = {
         "splits": _of_facts(splits_table),
         "findings": _of_facts(findings_table),
     },
+    "performance.md": {"goals": graph_goals.goals_table},
     "safety-notes.md": {"soup": soup.run_table, "other soup": soup.groups_table},
 }
 """The generated sections of pages that are written by hand."""
