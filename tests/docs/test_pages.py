@@ -7,7 +7,9 @@ import re
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +22,8 @@ from tests.conftest import ROOT
 from training.ablation import as_markdown as ablation_table
 from training.bench.gpu_bench import gpu_table
 from training.bench.network_report import as_markdown as runtimes_table
+from training.bench.training_bench import as_markdown as training_table
+from training.evaluation.reflexes import as_markdown as reflexes_table
 from training.evaluation.score_table import as_markdown
 from training.export.precision_table import as_markdown as precisions_table
 from xpnet.bench.faults.table import as_markdown as faults_table
@@ -227,3 +231,19 @@ def test_page_of_the_service_agrees_with_its_files() -> None:
     options = re.search(r"^XPNET_OPTIONS=(.*)$", page, re.MULTILINE)
     assert options is not None
     assert parse(["run", "/dev/video0", "--output", "screen", *options[1].split()]).control
+
+
+@pytest.mark.parametrize(
+    ("page", "section", "data", "make"),
+    [
+        ("training.md", "training", "training-speed.json", training_table),
+        ("network-speed.md", "network", "network-speed.json", runtimes_table),
+        ("steadiness.md", "reflexes", "reflexes.json", reflexes_table),
+    ],
+)
+def test_section_of_a_benchmark_is_up_to_date(
+    page: str, section: str, data: str, make: Callable[[Any], str]
+) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    found = json.loads((ROOT / "docs" / "data" / data).read_text(encoding="utf-8"))
+    assert with_section(text, section, make(found)) == text
