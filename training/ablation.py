@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data.readers import DataSet, read_data_set
-from training.evaluation.scored_sets import ScoredSet, score_weights
+from training.evaluation.scored_sets import ScoredSet, read_log, read_results, score_weights
 from training.jobs import train
 from training.settings import TrainSettings, read_settings
 from xpnet.errors import UserError
@@ -102,7 +102,7 @@ def run_ablation(
             continue
         weights = train(_variant_settings(variant, config, overrides, teachers, output))
         _score_variant(variant, weights, sets, data_sets, results)
-    return as_markdown(_read_results(results))
+    return as_markdown(read_results(results))
 
 
 def as_markdown(rows: dict[str, Any]) -> str:
@@ -128,15 +128,6 @@ def as_markdown(rows: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read_results(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise UserError(f"{path}: not the results of an ablation: {error}") from error
-
-
 def _variant_settings(
     variant: Variant, config: str, overrides: dict[str, Any], teachers: list[str], output: Path
 ) -> TrainSettings:
@@ -155,15 +146,14 @@ def _score_variant(
     results: Path,
 ) -> None:
     """Score a trained variant on the sets without a score, and write its row."""
-    log_text = (weights.parent / "log.jsonl").read_text(encoding="utf-8")
-    validations = [json.loads(line) for line in log_text.splitlines()]
+    validations = read_log(weights)
     row = {
         "minutes": round(sum(v["seconds"] for v in validations) / 60, 1),
         "epochs": validations[-1]["epoch"],
     }
-    known = _read_results(results).get(variant.name, {}).get("scores", {})
+    known = read_results(results).get(variant.name, {}).get("scores", {})
     for scores in score_weights(weights, sets, data_sets, known):
         row["scores"] = scores
         # Read the file again: another process may have added rows.
-        rows = {**_read_results(results), variant.name: row}
+        rows = {**read_results(results), variant.name: row}
         write_text(results, json.dumps(rows, indent=2) + "\n")

@@ -57,7 +57,7 @@ class Row:
     @property
     def folder(self) -> str:
         """Name of the folder of its runs."""
-        return self.name.replace(",", "").replace(" ", "-")
+        return self.name.replace(",", "").replace(":", "").replace(" ", "-")
 
 
 DECIDING = {

@@ -14,7 +14,7 @@ from statistics import mean
 from typing import Any
 
 from training.data.readers import read_data_set
-from training.evaluation.scored_sets import ScoredSet, score_weights
+from training.evaluation.scored_sets import ScoredSet, read_log, read_results, score_weights
 from training.jobs import train
 from training.table_plan import Plan, Row, choose_rows, load_or_make_plan, settings_of
 from xpnet.card import read_card
@@ -66,7 +66,7 @@ def run_table(
         output / "plan.json", rows, config, overrides, minutes, seeds, frames
     )  # fmt: skip
     log.info("%d epochs of each training, %.0f minutes in all", plan.epochs, plan.minutes)
-    found = _read_results(results) or {"plan": vars(plan), "rows": {}}
+    found = read_results(results) or {"plan": vars(plan), "rows": {}}
     teachers: dict[str, str] = {}
     for row in rows:
         for seed in plan.seeds[row.name]:
@@ -130,20 +130,10 @@ def _cell(scores: list[dict[str, Any]]) -> str:
 
 def _describe(weights: Path) -> dict[str, Any]:
     """Return a run's entry without scores."""
-    log_lines = (weights.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
     card = read_card(weights.with_suffix(".json"))
     return {
         "parameters": card.parameters,
-        "minutes": round(sum(json.loads(line)["seconds"] for line in log_lines) / 60, 2),
+        "minutes": round(sum(line["seconds"] for line in read_log(weights)) / 60, 2),
         "best_epoch": card.training["epoch"],
         "scores": {},
     }
-
-
-def _read_results(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise UserError(f"{path}: not the results of `xpnet train table`: {error}") from error

@@ -34,7 +34,7 @@ def test_rows_are_planned_trained_scored_and_not_repeated(
     assert len(logs) == 5
     epochs = {json.loads(log.read_text().splitlines()[-1])["epoch"] for log in logs}
     assert epochs == {plan["epochs"]}
-    taught = json.loads((output / "student:-teacher-1.seed-2" / "weights.json").read_text())
+    taught = json.loads((output / "student-teacher-1.seed-2" / "weights.json").read_text())
     assert taught["training"]["settings"]["seed"] == 2
     assert len(taught["training"]["teachers"]) == 1
     written = {path: path.stat().st_mtime_ns for path in output.rglob("weights.safetensors")}

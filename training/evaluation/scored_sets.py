@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,3 +77,30 @@ def score_weights(
             "polyps": found["polyps"]["all"],
         }
         yield scores
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Return the results of an ablation or a table; empty if there are none yet.
+
+    Args:
+        path: The JSON file.
+
+    Raises:
+        UserError: It is not JSON.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise UserError(f"{path}: not the results of a training: {error}") from error
+
+
+def read_log(weights: Path) -> list[dict[str, Any]]:
+    """Return the lines of `log.jsonl` beside the weights of a finished training.
+
+    Args:
+        weights: The weights.
+    """
+    lines = (weights.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]

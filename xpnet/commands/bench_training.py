@@ -9,7 +9,7 @@ from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_command
 from xpnet.commands.report_files import add_report_files, check_report_files, write_report_files
-from xpnet.commands.train import JOBS, add_settings
+from xpnet.commands.train import JOBS, add_settings, overrides_of
 from xpnet.errors import UserError, not_installed
 from xpnet.paths import DEMO_CLIP
 
@@ -44,16 +44,14 @@ def training(args: argparse.Namespace) -> int:
     """Run `xpnet bench training`."""
     try:
         from training.bench.training_bench import as_markdown, bench_training, make_data
-        from training.settings import parse_overrides, read_settings
+        from training.settings import read_settings
     except ImportError as error:
         raise not_installed(str(error.name), "timing a training", TRAIN_HINT) from error
     if args.steps < 1:
         raise UserError(f"--steps {args.steps}: expected at least 1")
     check_report_files(args)
     with tempfile.TemporaryDirectory(prefix="xpnet-bench-") as folder:
-        overrides: dict[str, Any] = {**parse_overrides(args.override)}
-        if args.skip_bad:
-            overrides["skip_bad"] = True
+        overrides = overrides_of(args)
         if "data" not in overrides:
             overrides["data"] = str(make_data(Path(folder) / "data", DEMO_CLIP))
         jobs = {job: read_settings(job, args.config, overrides) for job in args.jobs}

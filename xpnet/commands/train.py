@@ -68,13 +68,7 @@ def add_ablation(commands: Any) -> None:
         metavar="WEIGHTS",
         help="safetensors of teacher 1, 2 and 3, in this order; rows without teacher are left out",
     )
-    p.add_argument(
-        "--score",
-        action="append",
-        required=True,
-        metavar="NAME=DIR[:SPLIT]",
-        help="a data set to score on; may be repeated",
-    )
+    add_scored_sets(p)
     p.add_argument("--output", type=Path, default=BUILD / "ablation",
                    help="folder (default: build/ablation)")  # fmt: skip
     p.add_argument(
@@ -102,13 +96,7 @@ def add_table(commands: Any) -> None:
         required=True,
         help="time for all trainings and scores; the epochs follow from it",
     )
-    p.add_argument(
-        "--score",
-        action="append",
-        required=True,
-        metavar="NAME=DIR[:SPLIT]",
-        help="a data set to score on; may be repeated",
-    )
+    add_scored_sets(p)
     p.add_argument(
         "--seeds", type=int, default=3, help="of the rows that decide (default: %(default)s)"
     )
@@ -146,6 +134,32 @@ def add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
     )
 
 
+def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the options of `add_settings` override.
+
+    Args:
+        args: The options.
+
+    Raises:
+        UserError: A word is not key=value.
+    """
+    from training.settings import parse_overrides
+
+    skip = {"skip_bad": True} if args.skip_bad else {}
+    return {**parse_overrides(args.override), **skip}
+
+
+def add_scored_sets(p: argparse.ArgumentParser) -> None:
+    """Add `--score`."""
+    p.add_argument(
+        "--score",
+        action="append",
+        required=True,
+        metavar="NAME=DIR[:SPLIT]",
+        help="a data set to score on; may be repeated",
+    )
+
+
 def check_data(args: argparse.Namespace) -> int:
     """Run `xpnet train check-data`; return 2 if a file prevents training."""
     try:
@@ -174,12 +188,9 @@ def ablation(args: argparse.Namespace) -> int:
     try:
         from training.ablation import run_ablation
         from training.evaluation.scored_sets import parse_set
-        from training.settings import parse_overrides
     except ImportError as error:
         raise not_installed(str(error.name), "training", TRAIN_HINT) from error
-    overrides: dict[str, Any] = {**parse_overrides(args.override)}
-    if args.skip_bad:
-        overrides["skip_bad"] = True
+    overrides = overrides_of(args)
     sets = [parse_set(word) for word in args.score]
     print(run_ablation(args.config, overrides, args.teacher, sets, args.output, args.only), end="")
     return 0
@@ -189,13 +200,10 @@ def table(args: argparse.Namespace) -> int:
     """Run `xpnet train table`."""
     try:
         from training.evaluation.scored_sets import parse_set
-        from training.settings import parse_overrides
         from training.table_run import run_table
     except ImportError as error:
         raise not_installed(str(error.name), "training", TRAIN_HINT) from error
-    overrides: dict[str, Any] = {**parse_overrides(args.override)}
-    if args.skip_bad:
-        overrides["skip_bad"] = True
+    overrides = overrides_of(args)
     sets = [parse_set(word) for word in args.score]
     text = run_table(
         args.config, overrides, sets, args.output, args.minutes, args.seeds, args.only
@@ -217,13 +225,10 @@ def start_training(args: argparse.Namespace, job: str, given: dict[str, Any]) ->
     """
     try:
         from training.jobs import train as start
-        from training.settings import parse_overrides, read_settings
+        from training.settings import read_settings
     except ImportError as error:
         raise not_installed(str(error.name), "training", TRAIN_HINT) from error
-    overrides = {**given, **parse_overrides(args.override)}
-    if args.skip_bad:
-        overrides["skip_bad"] = True
-    weights = start(read_settings(job, args.config, overrides))
+    weights = start(read_settings(job, args.config, {**given, **overrides_of(args)}))
     if is_rank_zero():
         print(weights)
     return 0
