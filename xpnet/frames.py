@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -67,6 +67,40 @@ def resize_frame(frame: Frame, height: int, width: int) -> Frame:
     return scaled
 
 
+def shrink_plane(plane: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Scale a plane of a decoded frame down, in an eighth of the time of `resize_frame`.
+
+    OpenCV averages areas of whole numbers of samples quickly, areas of fractions slowly. Each side
+    is first scaled bilinearly, by less than two, to its new length times a power of two, and then
+    halved. The result differs from that of area averaging by a fraction of a level (see
+    docs/performance.md).
+
+    Args:
+        plane: H x W or H x W x C, uint8 or uint16.
+        height: New height in samples.
+        width: New width in samples.
+    """
+    rows, columns = plane.shape[:2]
+    if rows < height or columns < width:
+        return resize_frame(plane, height, width)
+    down, across = (_halvings(rows, height), _halvings(columns, width))
+    size = (height << down, width << across)
+    if size != (rows, columns):
+        plane = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)
+    while down or across:
+        size = (size[0] >> (down > 0), size[1] >> (across > 0))
+        # Both give the average of the samples; each is the faster one for its case.
+        way = cv2.INTER_AREA if down and across else cv2.INTER_LINEAR
+        plane = cv2.resize(plane, size[::-1], interpolation=way)
+        down, across = max(0, down - 1), max(0, across - 1)
+    return plane
+
+
+def _halvings(length: int, wanted: int) -> int:
+    """Return how often a length can be halved without becoming shorter than another."""
+    return (length // wanted).bit_length() - 1
+
+
 def frame_to_tensor(frame: Frame, height: int, width: int) -> NDArray[np.float32]:
     """Convert an RGB or RGBA frame to the network's input.
 
@@ -104,10 +138,48 @@ def probabilities_to_mask(
     Returns:
         height x width mask.
     """
-    # Bilinear values are between their neighbours: if none is above the threshold, none will be.
-    if not (probabilities > threshold).any():
-        return np.zeros((height, width), dtype=np.uint8)
-    return (scale_probabilities(probabilities, height, width) > threshold).astype(np.uint8)
+    mask: Mask = np.zeros((height, width), dtype=np.uint8)
+    # Bilinear values are between their neighbours: only beside a value above the threshold can one
+    # be. The rest of the map needs no scaling.
+    above = probabilities > threshold
+    rows = _blocks(np.asarray(above.any(axis=1)), height)
+    columns = _blocks(np.asarray(above.any(axis=0)), width)
+    if rows is None or columns is None:
+        return mask
+    part = probabilities[rows.of_map, columns.of_map]
+    view = mask[rows.of_mask, columns.of_mask]
+    scaled = scale_probabilities(part, *view.shape)
+    np.greater(scaled, threshold, out=view.view(bool))
+    return mask
+
+
+class _Blocks(NamedTuple):
+    """A part of one side of a map, and the same part of the mask."""
+
+    of_map: slice
+    of_mask: slice
+
+
+def _blocks(above: NDArray[np.bool_], length: int) -> _Blocks | None:
+    """Return the part of a side around the values above the threshold; None if there is none.
+
+    It begins and ends where a sample of the map and one of the mask begin together, so that scaling
+    the part gives the same values as scaling the whole.
+
+    Args:
+        above: Whether a row or column of the map has such a value.
+        length: Rows or columns of the mask.
+    """
+    places = np.flatnonzero(above)
+    if not len(places):
+        return None
+    size = len(above)
+    count = math.gcd(size, length)
+    step = size // count
+    first = max(0, int(places[0]) - 1) // step
+    last = min(count, -(-(int(places[-1]) + 2) // step))
+    scaled = length // count
+    return _Blocks(slice(first * step, last * step), slice(first * scaled, last * scaled))
 
 
 def scale_probabilities(probabilities: ProbabilityMap, height: int, width: int) -> ProbabilityMap:

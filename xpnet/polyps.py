@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import cv2
 import numpy as np
@@ -54,17 +54,30 @@ class Polyp:
         }
 
 
-def components(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Label the connected areas of a mask; pixels that touch at a corner are connected.
+class Components(NamedTuple):
+    """The connected areas of a mask; pixels that touch at a corner are connected.
+
+    Attributes:
+        labels: H x W, 0 for background and 1 to N.
+        areas: The N areas in pixels.
+        boxes: N x 4: left, top, width and height of each.
+    """
+
+    labels: NDArray[np.int32]
+    areas: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+
+
+def components(mask: Mask) -> Components:
+    """Find the connected areas of a mask.
 
     Args:
         mask: H x W mask.
-
-    Returns:
-        H x W labels, 0 for background and 1 to N, and the N areas in pixels.
     """
-    _, labels = cv2.connectedComponents(mask, connectivity=8)
-    return np.asarray(labels, dtype=np.int32), np.bincount(labels.ravel())[1:]
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    found = np.asarray(statistics[1:], np.int32)
+    boxes = found[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP, cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
+    return Components(np.asarray(labels, np.int32), found[:, cv2.CC_STAT_AREA], boxes)
 
 
 def find_polyps(
@@ -81,26 +94,29 @@ def find_polyps(
     if width == 0:
         return []
     inside = np.ascontiguousarray(mask[top : top + height, left : left + width])
-    labels, areas = components(inside)
+    labels, areas, boxes = components(inside)
     scaled = None
     if probabilities is not None:
         scaled = scale_probabilities(probabilities, *mask.shape)
         scaled = scaled[top : top + height, left : left + width]
     found = []
-    for label, area in enumerate(areas, 1):
+    for label, (area, box) in enumerate(zip(areas, boxes.tolist(), strict=True), 1):
         if area < smallest * mask.size:
             continue
-        piece = (labels == label).astype(np.uint8)
+        x, y, w, h = box
+        rows, columns = slice(y, y + h), slice(x, x + w)
+        piece = (labels[rows, columns] == label).astype(np.uint8)
         outer, _ = cv2.findContours(
-            piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
+            piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left + x, top + y)
         )
-        x, y, w, h = cv2.boundingRect(piece)
         found.append(
             Polyp(
                 area=float(area) / mask.size,
                 box=(left + x, top + y, w, h),
                 contour=np.asarray(outer[0].reshape(-1, 2), dtype=np.int32),
-                probability=None if scaled is None else float(scaled[piece > 0].mean()),
+                probability=None
+                if scaled is None
+                else float(scaled[rows, columns][piece > 0].mean()),
             )
         )
     return sorted(found, key=lambda p: p.area, reverse=True)

@@ -108,16 +108,17 @@ class Steadier:
         above = (shown > threshold).astype(np.uint8)
         if not above.any():
             return []
-        labels, sizes = components(above)
+        labels, sizes, boxes = components(above)
         new = []
         waiting = list(self._areas)
         order = sorted(range(1, len(sizes) + 1), key=lambda n: sizes[n - 1], reverse=True)
         for label in order:
             if sizes[label - 1] < MIN_AREA * shown.size:
                 break
-            box, inside = _cut_out(labels, label)
-            left, top, width, height = box
-            values = shown[top : top + height, left : left + width].copy()
+            left, top, width, height = box = _sides(boxes[label - 1])
+            rows, columns = slice(top, top + height), slice(left, left + width)
+            inside = (labels[rows, columns] == label).astype(np.uint8)
+            values = shown[rows, columns].copy()
             best = max(waiting, key=lambda area: overlap(area.box, box), default=None)
             if best is None or overlap(best.box, box) < MATCH_IOU:
                 new.append(_Area(box, inside, values, time_s, time_s))
@@ -129,10 +130,6 @@ class Steadier:
         return new
 
 
-def _cut_out(labels: NDArray[np.int32], label: int) -> tuple[tuple[int, int, int, int], Mask]:
-    """Return the box of a label (left, top, width, height), and its mask in that box."""
-    inside = labels == label
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    box = (int(left), int(top), int(right - left), int(bottom - top))
-    return box, inside[top:bottom, left:right].astype(np.uint8)
+def _sides(box: NDArray[np.int32]) -> tuple[int, int, int, int]:
+    left, top, width, height = box.tolist()
+    return left, top, width, height

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepstream.gstreamer import GstVideo
-from xpnet.frames import Frame, resize_frame
+from xpnet.frames import Frame, shrink_plane
 from xpnet.overlay import Plane
 
 YUV_FORMATS = (
@@ -111,7 +111,7 @@ class VideoFrame:
             height x width x 3 uint8.
         """
         matrix = self.format.to_rgb
-        small = [resize_frame(array, height, width) for array in self.arrays]
+        small = [shrink_plane(array, height, width) for array in self.arrays]
         if matrix is None:
             return np.ascontiguousarray(small[0][:, :, :3])
         order = [c for plane in self.format.planes for c in plane.components]

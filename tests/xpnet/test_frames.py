@@ -4,7 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from xpnet.frames import Segmentation, frame_to_tensor, probabilities_to_mask
+from xpnet.frames import (
+    Segmentation,
+    frame_to_tensor,
+    probabilities_to_mask,
+    resize_frame,
+    scale_probabilities,
+    shrink_plane,
+)
 
 
 def test_tensor_is_rgb_planes_in_zero_to_one() -> None:
@@ -72,3 +79,46 @@ def test_empty_map_gives_an_empty_mask_of_the_frames_size() -> None:
     assert mask.shape == (30, 50)
     assert not mask.any()
     assert not Segmentation(mask, None).has_polyp
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840), (576, 720), (1079, 1350), (61, 255)])
+@pytest.mark.parametrize("corner", [(0, 0), (100, 180), (246, 246)])
+def test_only_the_part_around_the_polyp_is_scaled(
+    size: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    top, left = corner
+    noise = np.random.default_rng(0).random((256, 256)).astype(np.float32)
+    probabilities = 0.4 * noise
+    probabilities[top : top + 10, left : left + 10] = noise[:10, :10]
+    wanted = scale_probabilities(probabilities, *size) > 0.5
+    assert wanted.any()
+    found = probabilities_to_mask(probabilities, *size, 0.5)
+    assert found.dtype == np.uint8
+    # A probability of just the threshold may fall on either side.
+    assert (found.astype(bool) != wanted).sum() <= 1
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840), (360, 640), (1079, 1351), (480, 720)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_shrunk_planes_are_nearly_averages_of_areas(
+    frames: list[np.ndarray], size: tuple[int, int], kind: type
+) -> None:
+    levels = 1 if kind is np.uint8 else 4
+    plane = cv2.resize(frames[2], size[::-1], interpolation=cv2.INTER_CUBIC).astype(kind) * levels
+    found = shrink_plane(plane[..., 0], 256, 256).astype(float)
+    difference = np.abs(found - resize_frame(plane[..., 0], 256, 256)) / levels
+    assert difference.mean() < 0.5
+    assert np.percentile(difference, 99) <= 4
+
+
+def test_shrinking_a_plane_averages_its_samples() -> None:
+    stripes = np.zeros((1080, 1920), np.uint8)
+    stripes[::2] = 200  # sampling would give 0 or 200, or slow waves
+    found = shrink_plane(stripes, 256, 256).astype(int)
+    assert np.abs(found - 100).max() <= 25
+    assert abs(found.mean() - 100) < 1
+
+
+def test_planes_that_are_smaller_in_one_direction_are_scaled_as_frames() -> None:
+    plane = np.random.default_rng(0).integers(0, 255, (100, 600), dtype=np.uint8)
+    np.testing.assert_array_equal(shrink_plane(plane, 256, 256), resize_frame(plane, 256, 256))

@@ -38,7 +38,7 @@ class Truth:
     def __init__(self, mask: Mask) -> None:
         self.pixels = mask.size
         self.mask = mask.astype(bool)
-        self.labels, self.areas = components(mask)
+        self.labels, self.areas, _ = components(mask)
 
     def compare(self, predicted: Mask) -> Components:
         """Compare with a predicted H x W mask.
@@ -52,7 +52,7 @@ class Truth:
         covered = np.bincount(self.labels[predicted.astype(bool)], minlength=len(self.areas) + 1)[
             1:
         ]
-        labels, areas = components(predicted)
+        labels, areas, _ = components(predicted)
         met = np.zeros(len(areas) + 1, dtype=bool)  # entry 0 is the background
         met[labels[self.mask]] = True
         return Components(

@@ -72,7 +72,7 @@ def count_reflexes(inference: Inference, samples: Iterable[Sample]) -> dict[str,
         polyps = cv2.resize(truth, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST).astype(bool)
         frames += 1
         empty += not polyps.any()
-        labels, sizes = components(marked)
+        labels, sizes, _ = components(marked)
         for label, size in enumerate(sizes, 1):
             if size < MIN_AREA * marked.size:
                 continue
