@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,17 @@ def run(runtime: str, precision: str | None, tensors: np.ndarray) -> np.ndarray:
     model = open_model(ONNX, runtime, precision=precision)
     (found,) = model.run(["probabilities"], {"frames": tensors})
     return found
+
+
+def test_threads_leave_the_cores_to_others_between_two_frames(tensors: np.ndarray) -> None:
+    model = open_model(ONNX, "onnxruntime", threads=2)
+    idle = []
+    for _ in range(3):
+        model.run(["probabilities"], {"frames": tensors[:1]})
+        before = time.process_time()
+        time.sleep(0.2)
+        idle.append(time.process_time() - before)
+    assert min(idle) < 0.01  # threads that wait actively need 0.05 s
 
 
 def test_runtimes_agree_in_float32(tensors: np.ndarray) -> None:
@@ -66,6 +78,7 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xpnet.serving.cpu_runtimes import open_model
 open_model(Path(sys.argv[1]), "openvino")
