@@ -85,7 +85,10 @@ class GStreamerPlatform:
                 recorder=drawing.recorder is not None,
             )
 
-        with open_inference(self._settings, model) as (inference, incidents):
+        with open_inference(self._settings, model, self._mode == "latest") as (
+            inference,
+            incidents,
+        ):
             probes = MODES[self._mode](
                 source.height,
                 source.width,
@@ -102,13 +105,15 @@ class GStreamerPlatform:
 
 @contextmanager
 def open_inference(
-    settings: GStreamerSettings, model: Model
+    settings: GStreamerSettings, model: Model, picture_first: bool = False
 ) -> Iterator[tuple[Inference, Callable[[], dict[str, int]]]]:
     """Open the inference that the settings ask for, and close it at the end of the `with` block.
 
     Args:
         settings: Backend and server address.
         model: A model of the repository.
+        picture_first: Whether inference on this machine gets the cores after everything else; not a
+            server of the user's.
 
     Yields:
         The inference, and a function that returns `server_outages` and `server_restarts`. A server
@@ -119,7 +124,8 @@ def open_inference(
     """
     if settings.backend in RUNTIMES:
         path = onnx_path(model.folder)
-        with closing(OnnxInference(path, settings.backend, settings.threads)) as in_process:
+        opened = OnnxInference(path, settings.backend, settings.threads, picture_first)
+        with closing(opened) as in_process:
             yield in_process, dict
         return
     card = read_model_card(model.repository, model.name)
@@ -127,7 +133,10 @@ def open_inference(
         with closing(TritonInference(settings.url, model.name, card)) as remote:
             yield remote, lambda: {"server_outages": remote.outages, "server_restarts": 0}
         return
-    own = ServerSettings(model.repository, (model.name,), http_port=0, grpc_port=0, metrics_port=0)
+    own = ServerSettings(
+        model.repository, (model.name,), http_port=0, grpc_port=0, metrics_port=0,
+        low_priority=picture_first,
+    )  # fmt: skip
     with supervised_server(own) as server:
         log.info("tritonserver serves %s at %s", model.name, server.grpc_url)
         with closing(TritonInference(server.grpc_url, model.name, card)) as local:

@@ -57,7 +57,10 @@ SECTIONS: dict[str, dict[str, Section]] = {
         "splits": _of_facts(splits_table),
         "findings": _of_facts(findings_table),
     },
-    "performance.md": {"goals": graph_goals.goals_table},
+    "performance.md": {
+        "goals": graph_goals.goals_table,
+        "as video": score_tables.as_video,
+    },
     "safety-notes.md": {"soup": soup.run_table, "other soup": soup.groups_table},
 }
 """The generated sections of pages that are written by hand."""

@@ -1,16 +1,19 @@
-"""Tables of docs/model-card.md from the cards of the model repository."""
+"""Tables of scores from the cards of the model repository, and from docs/data/as-video."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from scripts.pages.markdown import table
 from training.evaluation.lesions import SIZES
 from training.evaluation.score_table import SETS
 from xpnet.card import Card, read_model_card
-from xpnet.paths import MODEL_REPOSITORY
+from xpnet.paths import MODEL_REPOSITORY, ROOT
 
 MODELS = ("xpnet_lite_onnx", "xpnet_onnx")
+AS_VIDEO = ROOT / "docs" / "data" / "as-video"
+"""Files of `xpnet evaluate --as-video --json`, with the names of the data sets in the cards."""
 
 
 def model_cards() -> list[Card]:
@@ -49,11 +52,10 @@ def by_data_set() -> list[str]:
     rows = []
     for card in model_cards():
         for name, score in card.scores.items():
-            low, high = score["intervals"]["dice"]
             polyps, false = score["polyps"]["all"], score["false_alarm"]
             rows.append((
                 f"`{card.name}`", SETS[name], f"{score['frames']:,}",
-                f"{score['dice']:.3f} ({low:.3f} to {high:.3f})", f"{score['iou']:.3f}",
+                _dice(score), f"{score['iou']:.3f}",
                 f"{polyps['found']} of {polyps['polyps']}", f"{polyps['false_areas']:.2f}",
                 _marked(false, score["false_alarm_frames"]),
             ))  # fmt: skip
@@ -93,3 +95,28 @@ def by_size() -> list[str]:
 def _found(row: dict[str, Any]) -> str:
     share = "" if row["sensitivity"] is None else f" ({row['sensitivity']:.0%})"
     return f"{row['found']} of {row['polyps']}{share}"
+
+
+def as_video() -> list[str]:
+    """Return the table of the first model's scores on frames, and on the same frames as video."""
+    card = model_cards()[0]
+    rows = []
+    for name, frames in card.scores.items():
+        path = AS_VIDEO / f"{name}.json"
+        if not path.is_file():
+            continue
+        video = json.loads(path.read_text(encoding="utf-8"))
+        rows.append(
+            (SETS[name], str(video["frames"]),
+             *(_dice(score) for score in (frames, video)),
+             *(_found(score["polyps"]["all"]) for score in (frames, video)),
+             *(f"{score['polyps']['all']['false_areas']:.2f}" for score in (frames, video)))
+        )  # fmt: skip
+    head = ("data set", "frames", "Dice", "as video", "polyps found", "as video",
+            "false positives per frame", "as video")  # fmt: skip
+    return table(head, rows)
+
+
+def _dice(score: dict[str, Any]) -> str:
+    low, high = score["intervals"]["dice"]
+    return f"{score['dice']:.3f} ({low:.3f} to {high:.3f})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from deepstream.control.controls import Controls
 from deepstream.graph.pipeline import describe_graph
 from deepstream.io.output import parse_output
 from deepstream.io.source import open_clip
+from deepstream.platforms.base import Model
+from deepstream.platforms.gstreamer_platform import GStreamerSettings, open_inference
 from deepstream.player import Ending, play
 from deepstream.probes.triton_probe import LatestProbes, check_result
 from deepstream.statistics import RunStatistics
@@ -20,8 +23,11 @@ from tests.integration.inference_doubles import Faulty, FixedMap
 from tests.integration.signs import has_notice
 from xpnet.card import Card
 from xpnet.frames import Segmentation
+from xpnet.host.processes import NICENESS, descendants
 from xpnet.inference import InferenceError
 from xpnet.overlay import OverlayStyle
+from xpnet.paths import MODEL_REPOSITORY
+from xpnet.serving.model_config import DEFAULT_MODEL
 
 pytestmark = pytest.mark.integration
 
@@ -101,6 +107,18 @@ def test_a_mask_is_shown_on_frames_that_are_younger_than_the_limit(
     assert len(seen) + statistics.frames_without_mask == 40
     assert max(statistics.mask_age_s) <= 0.15
     assert {s.mask.shape for s in seen} == {(404, 720)}
+
+
+@pytest.mark.parametrize("picture_first", [True, False])
+def test_a_server_of_its_own_leaves_the_cores_to_the_picture(picture_first: bool) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    others = set(descendants(os.getpid()))
+    model = Model(MODEL_REPOSITORY, DEFAULT_MODEL)
+    with open_inference(GStreamerSettings(), model, picture_first):
+        started = set(descendants(os.getpid())) - others
+        found = {os.getpriority(os.PRIO_PROCESS, number) for number in started}
+    assert len(started) >= 2  # the server, and its stub, which does the work
+    assert found == {max(own, NICENESS) if picture_first else own}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, 1.1])

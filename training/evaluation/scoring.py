@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from training.data.readers import DataSet, Sample
 from training.evaluation import metrics
+from training.evaluation.as_video import as_video
 from training.evaluation.lesions import Components, Truth, count
 from training.evaluation.metrics import Counts
 from xpnet.card import THRESHOLD, Card, read_card
@@ -68,7 +69,11 @@ class ScoredFrames:
 
 
 def evaluate(
-    inference: Inference, source: DataSet, split: str | None, sweep: bool = True
+    inference: Inference,
+    source: DataSet,
+    split: str | None,
+    sweep: bool = True,
+    video: bool = False,
 ) -> tuple[dict[str, Any], ScoredFrames]:
     """Score the frames of a split at the size of their masks.
 
@@ -79,6 +84,7 @@ def evaluate(
         source: The data set.
         split: Its split, or None for all frames.
         sweep: Whether to compute curves, which take as long as a small network.
+        video: Whether frames are preprocessed as those of a video.
 
     Returns:
         The scores, see `summary`, and the counts of each frame.
@@ -89,7 +95,7 @@ def evaluate(
     samples = source.in_split(split)
     scored = ScoredFrames()
     card = inference.card
-    for sample, probabilities in _maps(inference, samples):
+    for sample, probabilities in _maps(inference, samples, video):
         true = sample.pair.read_mask()
         height, width = true.shape
 
@@ -233,7 +239,9 @@ def as_lines(scores: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _maps(inference: Inference, samples: list[Sample]) -> Iterator[tuple[Sample, ProbabilityMap]]:
+def _maps(
+    inference: Inference, samples: list[Sample], video: bool
+) -> Iterator[tuple[Sample, ProbabilityMap]]:
     """Yield each sample with its probability map; a few are in flight at a time."""
     card = inference.card
     pending: deque[tuple[Sample, Future[ProbabilityMap]]] = deque()
@@ -246,7 +254,8 @@ def _maps(inference: Inference, samples: list[Sample]) -> Iterator[tuple[Sample,
             raise UserError(f"{sample.pair.image}: inference failed: {error}") from error
 
     for sample in tqdm(samples, "evaluating", unit=" frames", disable=None):
-        tensor = frame_to_tensor(sample.pair.read_frame(), card.input.height, card.input.width)
+        frame, size = sample.pair.read_frame(), (card.input.height, card.input.width)
+        tensor = frame_to_tensor(as_video(frame, *size) if video else frame, *size)
         pending.append((sample, inference.submit(tensor)))
         if len(pending) == IN_FLIGHT:
             yield finish()

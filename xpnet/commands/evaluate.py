@@ -46,6 +46,11 @@ def add_evaluate(commands: Any) -> None:
         choices=(AUTO, *RUNTIMES),
         help="runtime of an ONNX file; auto: the one that serves here (default: %(default)s)",
     )
+    p.add_argument(
+        "--as-video",
+        action="store_true",
+        help="preprocess frames as `xpnet run` does those of a video; not with --card",
+    )
     _add_repository_and_json(p)
     p.add_argument("--card", type=Path, help="record the scores in this card, under --name")
     p.add_argument("--name", help="name of the data set in the card")
@@ -155,6 +160,8 @@ def evaluate(args: argparse.Namespace) -> int:
         raise UserError(
             "--choose-threshold needs --card and --split val: a test set must not choose it"
         )
+    if args.card and args.as_video:
+        raise UserError("--card with --as-video: expected one of them: cards hold scores of frames")
     check_distinct((args.json,), (path for path in (args.card, args.file) if path))
     if args.json:
         check_writable(args.json)
@@ -164,7 +171,7 @@ def evaluate(args: argparse.Namespace) -> int:
             check_same_weights(inference.card, args.card)
         source = read_data_set(args.data, _split_of(inference.card))
         check_distinct((args.json,), source.files)
-        scores, scored = score(inference, source, args.split)
+        scores, scored = score(inference, source, args.split, video=args.as_video)
     finally:
         inference.close()
     print("\n".join(as_lines(scores)))

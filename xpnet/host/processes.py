@@ -7,8 +7,14 @@ import ctypes
 import os
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
+
+NICENESS = 5
+"""While others want the same core: a quarter of its time (sched(7))."""
+AUTOGROUP_TRIES = 5
 
 
 def end_with_parent(command: Sequence[str]) -> list[str]:
@@ -25,6 +31,40 @@ def end_with_parent(command: Sequence[str]) -> list[str]:
     if setpriv is None or shutil.which(command[0]) is None:  # the caller's error names the program
         return list(command)
     return [setpriv, "--pdeathsig", "TERM", "--", *command]
+
+
+def lower_priority(process: int) -> None:
+    """Let a process and what it starts later have the cores after everything else.
+
+    Call it right after the start, before the process has threads. A process that leads a session
+    may have an autogroup (sched(7)); then the niceness of the group counts, not its own.
+
+    Args:
+        process: Its number.
+    """
+    with contextlib.suppress(OSError):  # it ended at once, which its parent reports
+        _lower(process)
+    group = Path(f"/proc/{process}/autogroup")
+    for _ in range(AUTOGROUP_TRIES):
+        try:
+            group.write_text(str(NICENESS), encoding="ascii")
+        except BlockingIOError:  # the kernel accepts ten changes a second from all processes
+            time.sleep(0.1)
+        except OSError:  # no autogroups
+            return
+        else:
+            return
+
+
+def lower_thread_priority() -> None:
+    """Let this thread and those that it starts later have the cores after all other threads."""
+    _lower(threading.get_native_id())
+
+
+def _lower(number: int) -> None:
+    """Raise the niceness of a thread to NICENESS; one that is higher stays."""
+    own = os.getpriority(os.PRIO_PROCESS, number)
+    os.setpriority(os.PRIO_PROCESS, number, max(own, NICENESS))
 
 
 def resident_bytes(process: int | str = "self") -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xpnet.card import METADATA_KEY, Card, parse_card
 from xpnet.errors import UserError
 from xpnet.frames import ProbabilityMap
+from xpnet.host.processes import lower_thread_priority
 from xpnet.inference import InferenceError, check_probabilities
 from xpnet.serving.cpu_runtimes import CpuModel, open_model
 
@@ -24,19 +25,33 @@ class OnnxInference:
         path: The ONNX file.
         runtime: A runtime of xpnet.serving.cpu_runtimes.
         threads: Number of threads; 0 for one on each core.
+        low_priority: Whether other threads, such as a live picture's, have the cores first.
 
-    Raises: UserError: The runtime is missing, the file has no XP-Net card, or its tensors differ
-        from those of its card.
+    Raises:
+        UserError: The runtime is missing, the file has no XP-Net card, or its tensors differ from
+            those of its card.
     """
 
-    def __init__(self, path: Path, runtime: str = "onnxruntime", threads: int = 0) -> None:
-        self._model = open_model(path, runtime, threads)
-        metadata = self._model.metadata
-        if METADATA_KEY not in metadata:
-            raise UserError(f"{path}: has no XP-Net card: expected a file of `xpnet export`")
-        self.card = parse_card(metadata[METADATA_KEY], str(path))
-        _check_tensors(path, self._model, self.card)
-        self._pool = ThreadPoolExecutor(1, "onnx")
+    def __init__(
+        self,
+        path: Path,
+        runtime: str = "onnxruntime",
+        threads: int = 0,
+        low_priority: bool = False,
+    ) -> None:
+        start = lower_thread_priority if low_priority else None
+        self._pool = ThreadPoolExecutor(1, "onnx", initializer=start)
+        # Opened by the pool's thread: the runtime's own threads inherit its priority.
+        try:
+            self._model = self._pool.submit(open_model, path, runtime, threads).result()
+            metadata = self._model.metadata
+            if METADATA_KEY not in metadata:
+                raise UserError(f"{path}: has no XP-Net card: expected a file of `xpnet export`")
+            self.card = parse_card(metadata[METADATA_KEY], str(path))
+            _check_tensors(path, self._model, self.card)
+        except BaseException:
+            self.close()
+            raise
 
     def submit(self, tensor: NDArray[np.float32]) -> Future[ProbabilityMap]:
         """See `Inference`."""

@@ -24,7 +24,7 @@ from typing import IO
 from xpnet.addresses import open_directly
 from xpnet.checksums import check_file
 from xpnet.errors import UserError
-from xpnet.host.processes import end_with_parent
+from xpnet.host.processes import end_with_parent, lower_priority
 from xpnet.paths import BUNDLED_TRITON, MODEL_REPOSITORY, card_path, server_command
 from xpnet.serving.model_repository import servable_models, weights_path
 from xpnet.tensorrt.plan_check import check_plan
@@ -53,6 +53,7 @@ class ServerSettings:
     Attributes:
         max_connection_age_s: Clients are told to connect again after so many seconds, which moves
             them to new servers behind the same address; 0 for never.
+        low_priority: Whether other processes, such as a live picture's, have the cores first.
     """
 
     repository: Path = MODEL_REPOSITORY
@@ -62,6 +63,7 @@ class ServerSettings:
     grpc_port: int = 8001
     metrics_port: int = 8002
     max_connection_age_s: int = 0
+    low_priority: bool = False
 
 
 class TritonServer:
@@ -129,6 +131,8 @@ class TritonServer:
             text=True,
             start_new_session=True,  # Ctrl-C reaches this process, which stops the server in order
         )
+        if settings.low_priority:
+            lower_priority(self._process.pid)
         self._log: deque[str] = deque(maxlen=400)
         assert self._process.stdout is not None
         self._reader = threading.Thread(

@@ -10,8 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
+from deepstream.gstreamer import Gst
+from deepstream.probes.video_frame import VideoFrame, read_format
 from tests.conftest import ROOT, one_line
 from training.data.readers import read_data_set
+from training.evaluation.as_video import as_video
 from training.evaluation.score_table import PAPER, as_json, as_markdown
 from training.evaluation.scoring import THRESHOLDS, ScoredFrames, best_threshold, evaluate
 from xpnet.card import Card, read_card
@@ -74,6 +77,37 @@ def test_scores_are_the_same_without_curves(data: Path) -> None:
         inference.close()
     assert found[True].pop("curves")
     assert found[True] == found[False]
+
+
+def test_frames_as_video_score_nearly_the_same(xpnet, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    result = xpnet("evaluate", "--data", data, "--as-video", "--json", out)
+    assert result.returncode == 0, result.stderr
+    assert 0.95 < json.loads(out.read_text())["dice"] < 1
+
+
+def test_scores_as_video_are_not_recorded_in_a_card(xpnet, data: Path, tmp_path: Path) -> None:
+    result = xpnet(
+        "evaluate", "--data", data, "--as-video", "--card", tmp_path / "c.json", "--name", "own"
+    )
+    assert result.returncode == 2
+    assert "--card with --as-video: expected one of them" in one_line(result)
+
+
+@pytest.mark.parametrize("size", [(404, 720), (405, 719), (1080, 1920)])
+def test_as_video_is_what_the_graph_makes_of_video(
+    frames: list[np.ndarray], size: tuple[int, int]
+) -> None:
+    frame = cv2.resize(frames[2], size[::-1], interpolation=cv2.INTER_CUBIC)
+    found = as_video(frame, 256, 256).astype(int)
+    height, width = (-(-side // 2) * 2 for side in size)
+    even = cv2.copyMakeBorder(frame, 0, height - size[0], 0, width - size[1], cv2.BORDER_REPLICATE)
+    memory = cv2.cvtColor(even, cv2.COLOR_RGB2YUV_I420)
+    caps = f"video/x-raw,format=I420,height={height},width={width},colorimetry=bt601"
+    form = read_format(Gst.Caps.from_string(f"{caps},framerate=25/1"))
+    chroma = memory[height:].reshape(2, height // 2, width // 2)
+    picture = VideoFrame(form, [memory[:height], *chroma])
+    assert np.abs(picture.scaled_rgb(256, 256).astype(int) - found).max() <= 1
 
 
 def test_inverted_masks_score_zero(xpnet, data: Path, tmp_path: Path) -> None:

@@ -4,11 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from xpnet.host.processes import descendants, end_with_parent, is_running
+from xpnet.host.processes import (
+    NICENESS,
+    descendants,
+    end_with_parent,
+    is_running,
+    lower_priority,
+    lower_thread_priority,
+)
 
 PARENT = """
 import subprocess, sys
@@ -53,3 +61,37 @@ def test_descendants_are_listed_while_they_run() -> None:
     assert not is_running(grandchild)
     assert not is_running(shell.pid)
     assert not {shell.pid, grandchild} & set(descendants(os.getpid()))
+
+
+def test_priority_of_a_session_is_lowered() -> None:
+    child = subprocess.Popen(end_with_parent(["sleep", "60"]), start_new_session=True)
+    try:
+        lower_priority(child.pid)
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == NICENESS
+        group = Path(f"/proc/{child.pid}/autogroup")
+        if group.exists() and group.read_text().strip():  # the kernel may have none
+            assert group.read_text().split()[-2:] == ["nice", str(NICENESS)]
+    finally:
+        child.kill()
+        child.wait()
+    lower_priority(child.pid)  # it has ended: nothing happens
+
+
+def test_priority_of_one_thread_and_those_that_it_starts_is_lowered() -> None:
+    found = []
+
+    def started() -> None:
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    def lowered() -> None:
+        lower_thread_priority()
+        inner = threading.Thread(target=started)
+        inner.start()
+        inner.join()
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    for target in (lowered, started):
+        thread = threading.Thread(target=target)
+        thread.start()
+        thread.join()
+    assert found == [max(before, NICENESS), before]
