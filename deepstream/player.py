@@ -135,6 +135,7 @@ class _Player:
         # The pause between two frames of a slow folder of images is not a stall.
         self.stall_s = STALL_S + (2 / self.source.fps if self.source.fps else 0)
         self.progress_s, self.seen = time.monotonic(), probes.statistics.frames
+        self.moved_s = self.progress_s  # as progress_s, but not set by a stall that was handled
         self.seen_arriving = 0 if graph.live is not None else self.seen
         self.interrupts: Callable[[], int] = int
         self.interrupted = 0  # how many interrupts were handled
@@ -165,8 +166,11 @@ class _Player:
         return Outcome(self.ending, self.reason)
 
     def _works(self) -> bool:
-        """Return whether frames are shown, or this loop waits for a source that is away."""
-        recent = time.monotonic() - self.progress_s < WATCHDOG_STALL_S
+        """Return whether frames are shown, or this loop waits for a source that is away.
+
+        A source that delivers while nothing is shown is not away: something behind it hangs.
+        """
+        recent = time.monotonic() - self.moved_s < WATCHDOG_STALL_S
         return self.probes.statistics.frames > 0 and (recent or self.disconnected)
 
     def _poll(self, bar: Any) -> bool:
@@ -270,6 +274,7 @@ class _Player:
         if frames > self.seen and arrived > self.seen_arriving:
             bar.update(frames - self.seen)
             self.progress_s, self.seen, self.seen_arriving = now, frames, arrived
+            self.moved_s = now
         elif now - self.progress_s > self.stall_s:
             self.progress_s = now  # the file gets the same time again to be completed
             self._handle_stall(f"no frame for {self.stall_s:g} s", frames)

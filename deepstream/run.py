@@ -22,6 +22,7 @@ from deepstream.platforms.deepstream_platform import DeepStreamPlatform, DeepStr
 from deepstream.platforms.gstreamer_platform import GStreamerPlatform, GStreamerSettings
 from deepstream.player import OnMessage, play
 from deepstream.probes.base import MAX_MASK_AGE_S
+from deepstream.probes.line_writer import LineWriter
 from deepstream.probes.polyp_results import OnPolyps, PolypResults
 from deepstream.probes.triton_probe import MODES
 from deepstream.recording.recorder import Recorder, RecordSettings
@@ -146,6 +147,9 @@ def run(
         recorder = open_recorder(settings.record, stack)
         drawing = Drawing(controls, on_mask, results, settings.max_mask_age_s, preview, recorder)
         opened = stack.enter_context(platform.open(source, output, model, drawing))
+        if recorder is not None:
+            # Before the server, which may take long to stop: systemd does not wait for ever.
+            stack.callback(recorder.close)
         if settings.control is not None and preview is not None:
             facts = {
                 "model": model.name,
@@ -202,8 +206,12 @@ def open_results(
         on_polyps: Called with each frame's polyps.
         post_messages: Whether the caller reads `xpnet-polyps` from the bus.
         stack: Closes the file.
+
+    Raises:
+        UserError: The file cannot be written; also when `stack` closes.
     """
     if path is None:
         return PolypResults(None, on_polyps) if on_polyps or post_messages else None
     partial = stack.enter_context(replacing(path))
-    return PolypResults(stack.enter_context(partial.open("w", encoding="utf-8")), on_polyps)
+    stream = stack.enter_context(partial.open("w", encoding="utf-8"))
+    return PolypResults(stack.enter_context(LineWriter(stream)), on_polyps)

@@ -9,7 +9,8 @@ usage() {
 Usage: scripts/launch_cart.sh [--graph | --app] [--source S] [--sink K] [--dry-run] [--platform P]
                               [-- OPTIONS]
 
-  --graph       this project's graph, `xpnet run` (default)
+  --graph       this project's graph, `xpnet run` (default); without an NVIDIA GPU in mode `latest`
+                unless the sink is a file or OPTIONS say otherwise
   --app         NVIDIA's deepstream-app with the files of `xpnet deploy`; needs an NVIDIA GPU, and
                 shows the mask without the frame
   --source S    /dev/video0, rtsp://... or a file (default: the demo clip)
@@ -50,7 +51,14 @@ xpnet=$root/.venv/bin/xpnet graph_platform=deepstream
 [ -n "$dry_run" ] || [ -x "$xpnet" ] || fail "xpnet is not installed: run scripts/install_cart.sh"
 [ "$platform" != cpu ] || graph_platform=gstreamer
 case $kind in
-  graph) run exec "$xpnet" run "$source" --output "$sink" --platform "$graph_platform" "$@" ;;
+  graph)
+    # A picture that somebody looks at must not wait for inference. On a GPU it hardly does, and
+    # `latest` would leave out every second frame; a file gets each frame's own mask.
+    if [ "$graph_platform" = gstreamer ]; then
+      case $sink in *.mp4 | *.mkv) ;; *) set -- --mode latest "$@" ;; esac
+    fi
+    run exec "$xpnet" run "$source" --output "$sink" --platform "$graph_platform" "$@"
+    ;;
   app)
     [ "$platform" != cpu ] || fail "no NVIDIA GPU found: deepstream-app needs one; use --graph"
     # The Orin Nano is the only Jetson without a hardware encoder.

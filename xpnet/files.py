@@ -109,9 +109,17 @@ def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve()
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes through a temporary file. Raises UserError as `replacing` does."""
+def write_bytes(path: Path, content: bytes, private: bool = False) -> None:
+    """Write bytes through a temporary file. Raises UserError as `replacing` does.
+
+    Args:
+        path: The final name.
+        content: The content.
+        private: Whether only its owner may read the file.
+    """
     with replacing(path) as partial:
+        if private:
+            partial.touch(0o600)
         partial.write_bytes(content)
 
 
@@ -123,7 +131,4 @@ def write_text(path: Path, text: str, private: bool = False) -> None:
         text: The content.
         private: Whether only its owner may read the file.
     """
-    with replacing(path) as partial:
-        if private:
-            partial.touch(0o600)
-        partial.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode(), private)

@@ -23,6 +23,8 @@ HOLD_S = 0.12
 """Time for which an area that was marked and is not seen stays marked: three frames."""
 RESET_S = 0.5
 """After a longer pause, or a jump of the time, what was seen before counts for nothing."""
+CLEARANCE = 1e-6
+"""By how much an unmarked area stays below the threshold: scaling may round a value up."""
 ROUNDING_S = 0.002
 """Timestamps of a constant rate differ by a little."""
 
@@ -93,7 +95,7 @@ class Steadier:
         """Return the map without areas that are too new, and with those that just vanished."""
         found = self._seen(shown, time_s, threshold)
         self._areas = [a for a in self._areas if time_s - a.last_s <= HOLD_S + ROUNDING_S]
-        result = np.minimum(shown, np.float32(threshold))
+        result = np.minimum(shown, np.float32(threshold - CLEARANCE))
         for area in self._areas:
             if area.confirmed:
                 left, top, width, height = area.box

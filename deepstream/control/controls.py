@@ -37,6 +37,8 @@ class Controls:
 
     def __init__(self, appearance: Appearance, file: Path | None = None) -> None:
         self.appearance, self.file = appearance, file
+        # Only what somebody chose is saved: the rest depends on the options of a run.
+        self._chosen: dict[str, Any] = {}
         self._lock = threading.Lock()
 
     def restore(self) -> None:
@@ -48,6 +50,7 @@ class Controls:
             if not isinstance(values, dict):
                 raise ValueError("expected an object")
             self.appearance = self.appearance.changed(values)
+            self._chosen = values
         except (OSError, ValueError, UserError) as error:
             aside = self.file.with_suffix(".unusable.json")
             log.warning("%s: %s: default settings are used; it is now %s", self.file, error, aside)
@@ -73,7 +76,8 @@ class Controls:
             changes = {k: [before[k], after[k]] for k in after if before[k] != after[k]}
             if changes:
                 self.note({"changes": changes}, source)
-                self._save(after)
+                self._chosen |= {name: after[name] for name in changes}
+                self._save(self._chosen)
             return self.appearance
 
     def _save(self, values: dict[str, Any]) -> None:

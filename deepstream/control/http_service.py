@@ -105,7 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        given = parse_qs(url.query).get("token", [""])[0]
+        # A token may contain `+`, which stands for a space in a query.
+        given = parse_qs(url.query.replace("+", "%2B")).get("token", [""])[0]
         if self.settings.token and _same(given, self.settings.token) and url.path == "/":
             self._sign_in()
             return

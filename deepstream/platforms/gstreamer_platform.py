@@ -112,7 +112,7 @@ def open_inference(
     Args:
         settings: Backend and server address.
         model: A model of the repository.
-        picture_first: Whether inference on this machine gets the cores after everything else; not a
+        picture_first: Whether inference has a smaller share of the cores than the picture; not a
             server of the user's.
 
     Yields:

@@ -143,9 +143,12 @@ class MaskProbes(Probes):
             self.on_mask(segmentation)
 
     def _draw_notice(self, pad: Any, info: Any, text: str) -> None:
-        """Say on the picture that it has no mask, if signs are wanted."""
+        """Say on the picture that it has no mask, if signs are wanted.
+
+        That there is no signal is always said: a picture that stands still looks like a live one.
+        """
         self.statistics.assistant = ASSISTANT[text]
-        if self.controls.appearance.signs:
+        if text == NO_SIGNAL or self.controls.appearance.signs:
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
                 draw_notice(frame.planes, text, (self.height, self.width))
 

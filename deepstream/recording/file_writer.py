@@ -75,6 +75,14 @@ class FileWriter:
             self._synced_s = time.monotonic()
             self._sync()
 
+    def wait_for_disk(self) -> None:
+        """Wait until at most half of MAX_PENDING waits, or for FINISH_S; `write` then decides."""
+        until = time.monotonic() + FINISH_S
+        while self._frames.get_property("current-level-bytes") > MAX_PENDING // 2:
+            if time.monotonic() > until:
+                return
+            time.sleep(0.01)
+
     def finish(self) -> Path:
         """Complete the file, and give it its final name.
 

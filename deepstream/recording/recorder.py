@@ -23,6 +23,7 @@ from deepstream.recording.file_writer import FileWriter
 from deepstream.recording.ring import Ring
 from deepstream.statistics import RunStatistics
 from xpnet.errors import UserError
+from xpnet.files import write_bytes
 
 log = logging.getLogger("xpnet.recording")
 
@@ -78,6 +79,8 @@ class Recorder:
         self.settings, self._free_bytes = settings, free_bytes
         self._reserve = settings.reserve_mib * files.MEBIBYTE
         self._lock = threading.Condition()
+        self._naming, self._showing = threading.Lock(), threading.Lock()
+        self._free = self._measure_space()
         self._waiting: deque[tuple[Any, Any]] = deque()  # encoded frames with their caps
         self._ring = Ring(settings.ring_s)
         self._keep = False
@@ -157,20 +160,14 @@ class Recorder:
         Raises:
             UserError: The disk is full, or the file cannot be written.
         """
-        from xpnet.files import write_bytes
-
         self._check_space()
-        path = files.new_name(self.settings.folder, "still", ".png")
-        write_bytes(path, png)
-        path.chmod(0o600)
+        with self._naming:
+            path = files.new_name(self.settings.folder, "still", ".png")
+            write_bytes(path, png, private=True)
         return path.name
 
     def status(self) -> dict[str, Any]:
         """Return the state for JSON."""
-        try:
-            free: int | None = self._free_bytes(self.settings.folder)
-        except OSError:
-            free = None
         with self._lock:
             running = self._wanted or self._writer is not None
             seconds = time.monotonic() - self._started_s if self._writer is not None else 0.0
@@ -182,7 +179,7 @@ class Recorder:
                 "failure": self._failure,
                 "failures": self._failures,
                 "last_file": self._last_file,
-                "disk_free_bytes": free,
+                "disk_free_bytes": self._free,
             }
 
     def close(self) -> None:
@@ -191,6 +188,13 @@ class Recorder:
             self._wanted, self._closing = False, True
             self._lock.notify()
         self._thread.join(timeout=4 * CHECK_S + 10)
+
+    def _measure_space(self) -> int | None:
+        """Return the free space, or None if the disk cannot be read."""
+        try:
+            return self._free_bytes(self.settings.folder)
+        except OSError:
+            return None
 
     def _check_space(self) -> None:
         """Raise UserError if the disk is full, or its folder is gone."""
@@ -205,16 +209,27 @@ class Recorder:
         """Take an encoded frame from the branch, in its thread."""
         sample = sink.emit("pull-sample")
         if sample is not None:
+            full = False
             with self._lock:
                 if len(self._waiting) < MAX_WAITING:
                     self._waiting.append((sample.get_buffer(), sample.get_caps()))
                 else:
                     self._left_out += 1
+                    full = self._wanted  # the thread that writes may never come back to say it
+                    if full:
+                        self._wanted, self._failures = False, self._failures + 1
+                        self._failure = "the disk is too slow"
                 self._lock.notify()
+            if full:
+                self._show()
         return Gst.FlowReturn.OK
 
     def _show(self) -> None:
         """Set what the picture shows, and let frames into the branch if they are needed."""
+        with self._showing:  # of two threads, the last one must see the last state
+            self._show_now()
+
+    def _show_now(self) -> None:
         sign = FAILED if self._failure else REC if self._wanted else ""
         self._statistics.recording_sign = sign
         if self._valve is None:
@@ -228,7 +243,7 @@ class Recorder:
 
     def _work(self) -> None:
         """Write frames until the run ends; every failure ends the recording, and nothing else."""
-        checked_s = 0.0
+        checked_s = measured_s = time.monotonic()
         while True:
             with self._lock:
                 if not (self._waiting or self._keep or self._closing or self._is_stopping()):
@@ -237,6 +252,9 @@ class Recorder:
                 self._waiting.clear()
                 keep, self._keep = self._keep, False
                 closing = self._closing
+            if time.monotonic() - measured_s > CHECK_S:
+                # Not where the state is asked for: a disk that hangs holds up this thread only.
+                measured_s, self._free = time.monotonic(), self._measure_space()
             try:
                 for buffer, caps in frames:
                     self._frame(buffer, caps)
@@ -274,6 +292,7 @@ class Recorder:
             with self._lock:
                 self._failure, self._failures = str(error), self._failures + 1
             log.error("the last seconds were not kept: %s", error)
+            self._show()
 
     def _write_ring(self) -> None:
         frames = self._ring.frames()
@@ -282,6 +301,7 @@ class Recorder:
         writer = FileWriter(files.new_name(self.settings.folder, "kept", ".mkv"), self._ring.caps)
         try:
             for buffer in frames:
+                writer.wait_for_disk()  # memory is faster
                 writer.write(buffer)
         finally:
             self._last_file = writer.finish().name

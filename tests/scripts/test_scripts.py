@@ -135,11 +135,16 @@ def test_build_engines_passes_its_options_to_xpnet_build(shell: Shell) -> None:
 
 def test_launch_dry_run_prints_the_commands_of_graph_and_app(shell: Shell) -> None:
     launch = ROOT / "scripts" / "launch_cart.sh"
-    result = shell(launch, "--dry-run", "--platform", "cpu", "--", "--mode", "latest")
+    # The picture on a screen does not wait for inference on a CPU, a file does; options win.
+    start = "exec .venv/bin/xpnet run docs/demo/colonoscopy.mp4 --output"
+    result = shell(launch, "--dry-run", "--platform", "cpu", "--", "--opacity", "0.5")
     assert dry_run_commands(result) == [
-        "exec .venv/bin/xpnet run docs/demo/colonoscopy.mp4 --output screen --platform gstreamer "
-        "--mode latest"
+        f"{start} screen --platform gstreamer --mode latest --opacity 0.5"
     ]
+    result = shell(launch, "--dry-run", "--platform", "cpu", "--sink", "o.mkv")
+    assert dry_run_commands(result) == [f"{start} o.mkv --platform gstreamer"]
+    result = shell(launch, "--dry-run", "--platform", "cpu", "--", "--mode", "every")
+    assert dry_run_commands(result)[0].endswith("--mode latest --mode every")
     service = {"XPNET_KIND": "graph", "XPNET_SINK": "drm", "XPNET_SOURCE": "/dev/video0"}
     commands = dry_run_commands(shell(launch, "--dry-run", "--platform", "jetson", **service))
     assert commands[-1] == "exec .venv/bin/xpnet run /dev/video0 --output drm --platform deepstream"

@@ -34,7 +34,7 @@ def end_with_parent(command: Sequence[str]) -> list[str]:
 
 
 def lower_priority(process: int) -> None:
-    """Let a process and what it starts later have the cores after everything else.
+    """Give a process and what it starts later a smaller share of the cores than others.
 
     Call it right after the start, before the process has threads. A process that leads a session
     may have an autogroup (sched(7)); then the niceness of the group counts, not its own.
@@ -57,7 +57,7 @@ def lower_priority(process: int) -> None:
 
 
 def lower_thread_priority() -> None:
-    """Let this thread and those that it starts later have the cores after all other threads."""
+    """Give this thread and those that it starts later a smaller share of the cores."""
     _lower(threading.get_native_id())
 
 

@@ -25,7 +25,7 @@ class OnnxInference:
         path: The ONNX file.
         runtime: A runtime of xpnet.serving.cpu_runtimes.
         threads: Number of threads; 0 for one on each core.
-        low_priority: Whether other threads, such as a live picture's, have the cores first.
+        low_priority: Whether it leaves most of a core to others that want it, such as a picture.
 
     Raises:
         UserError: The runtime is missing, the file has no XP-Net card, or its tensors differ from

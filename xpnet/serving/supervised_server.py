@@ -104,7 +104,7 @@ class SupervisedServer:
             try:
                 self._server = TritonServer(self._settings)
                 self._server.wait_until_ready()
-            except UserError as error:
+            except (UserError, OSError) as error:  # no memory for a process, say
                 reason = str(error)
                 self._server.kill()
                 self._stopping.wait(pause_s)

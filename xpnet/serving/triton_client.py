@@ -168,7 +168,10 @@ class TritonInference:
             if self._looking or time.monotonic() - self._looked < RETRY_S:
                 return
             self._looking, self._looked = True, time.monotonic()
-        threading.Thread(target=self._recover, name="triton-recover", daemon=True).start()
+        try:
+            threading.Thread(target=self._recover, name="triton-recover", daemon=True).start()
+        except RuntimeError:  # no thread can be started now; the next frame tries again
+            self._looking = False
 
     def _recover(self) -> None:
         spec = self.card.input

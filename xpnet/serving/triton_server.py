@@ -53,7 +53,7 @@ class ServerSettings:
     Attributes:
         max_connection_age_s: Clients are told to connect again after so many seconds, which moves
             them to new servers behind the same address; 0 for never.
-        low_priority: Whether other processes, such as a live picture's, have the cores first.
+        low_priority: Whether it leaves most of a core to others that want it, such as a picture.
     """
 
     repository: Path = MODEL_REPOSITORY

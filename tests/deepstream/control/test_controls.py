@@ -26,7 +26,14 @@ def test_choices_survive_a_restart(tmp_path: Path) -> None:
     first.change({**changes, "colour": "ff8000"}, "http")
     second = Controls(Appearance(style=OverlayStyle(opacity=0.9), signs=True), file)
     second.restore()
-    assert second.appearance.as_dict() == {**changes, "colour": "ff8000", "signs": False}
+    # What nobody chose is as this run was started.
+    assert second.appearance.as_dict() == {**changes, "colour": "ff8000", "signs": True}
+    second.change({"opacity": 0.6}, "key")
+    third = Controls(Appearance(), file)
+    third.restore()
+    assert third.appearance.as_dict() == {
+        **changes, "colour": "ff8000", "signs": False, "opacity": 0.6
+    }  # fmt: skip
 
 
 def test_changes_are_noted_once_with_old_and_new_value(tmp_path: Path) -> None:

@@ -174,6 +174,12 @@ def test_other_addresses_need_a_token(state: RunState) -> None:
             request(f"127.0.0.1:{port}", "", None)
 
 
+def test_a_token_of_base64_signs_in(state: RunState) -> None:
+    token = "0123+4567/89ab+cdef="
+    with running_service(ServiceSettings("0.0.0.0", 0, token), state, Pictures()) as (_, port):
+        assert ask(port, f"/?token={token}")[0] == 303
+
+
 def test_recorder_without_record_or_action_is_refused(port: int) -> None:
     def post(body: bytes) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)

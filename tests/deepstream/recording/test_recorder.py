@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from deepstream.gstreamer import Gst
+from deepstream.recording.file_writer import FileWriter
 from deepstream.recording.files import new_name
 from deepstream.recording.recorder import FAILED, REC, Recorder, RecordSettings
 from deepstream.statistics import RunStatistics
@@ -151,13 +153,42 @@ def test_disk_that_hangs_ends_the_recording_before_memory_is_full(
         assert "the disk is too slow" in recorder.status()["failure"]
 
 
+def test_disk_that_never_answers_ends_the_recording_and_asking_for_the_state_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = threading.Event()
+    monkeypatch.setattr("deepstream.recording.recorder.MAX_WAITING", 5)
+    monkeypatch.setattr(FileWriter, "write", lambda *_: back.wait(30))
+    with recording(tmp_path, at_start=True) as (recorder, statistics):
+        until(lambda: bool(recorder.status()["failure"]))
+        assert recorder.status()["failure"] == "the disk is too slow"
+        assert statistics.recording_sign == FAILED
+        assert recorder.status()["frames_left_out"] > 0
+        recorder._free_bytes = lambda _: int(back.wait(30))
+        assert recorder.status()["disk_free_bytes"] == PLENTY
+        back.set()
+
+
+def test_stills_of_one_second_are_private_and_none_is_lost(tmp_path: Path) -> None:
+    recorder = Recorder(RecordSettings(tmp_path))
+    asked = [threading.Thread(target=recorder.save_still, args=(bytes([n]),)) for n in range(8)]
+    for thread in asked:
+        thread.start()
+    for thread in asked:
+        thread.join()
+    recorder.close()
+    made = list(tmp_path.iterdir())
+    assert {path.read_bytes() for path in made} == {bytes([n]) for n in range(8)}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o600}
+
+
 def test_folder_that_is_gone_gives_one_line(tmp_path: Path) -> None:
     recorder = Recorder(RecordSettings(tmp_path / "f", ring_s=1))
     (tmp_path / "f").rmdir()
     for asked in (recorder.start, recorder.keep, lambda: recorder.save_still(b"")):
         with pytest.raises(UserError, match="No such file or directory"):
             asked()
-    assert recorder.status()["disk_free_bytes"] is None
+    until(lambda: recorder.status()["disk_free_bytes"] is None)
     recorder.close()
 
 
