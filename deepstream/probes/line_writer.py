@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from types import TracebackType
@@ -53,7 +54,8 @@ class LineWriter:
         trace: TracebackType | None,
     ) -> None:
         """Write what waits. Raises OSError if anything could not be written."""
-        self._waiting.put(None, timeout=CLOSE_S) if self._thread.is_alive() else None
+        with contextlib.suppress(queue.Full):  # said below
+            self._waiting.put(None, timeout=CLOSE_S)
         self._thread.join(CLOSE_S)
         if error is None and self._error is not None:
             raise self._error
