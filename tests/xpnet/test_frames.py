@@ -98,7 +98,7 @@ def test_only_the_part_around_the_polyp_is_scaled(
     assert (found.astype(bool) != wanted).sum() <= 1
 
 
-@pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840), (360, 640), (1079, 1351), (480, 720)])
+@pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840), (576, 720), (1079, 1351), (540, 960)])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_shrunk_planes_are_nearly_averages_of_areas(
     frames: list[np.ndarray], size: tuple[int, int], kind: type
@@ -119,6 +119,9 @@ def test_shrinking_a_plane_averages_its_samples() -> None:
     assert abs(found.mean() - 100) < 1
 
 
-def test_planes_that_are_smaller_in_one_direction_are_scaled_as_frames() -> None:
-    plane = np.random.default_rng(0).integers(0, 255, (100, 600), dtype=np.uint8)
+@pytest.mark.parametrize("size", [(100, 600), (480, 720), (600, 500)])
+def test_planes_that_shrink_to_more_than_a_half_are_scaled_as_frames(
+    size: tuple[int, int],
+) -> None:
+    plane = np.random.default_rng(0).integers(0, 255, size, dtype=np.uint8)
     np.testing.assert_array_equal(shrink_plane(plane, 256, 256), resize_frame(plane, 256, 256))
