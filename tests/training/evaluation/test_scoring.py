@@ -193,7 +193,6 @@ def test_threshold_changes_only_for_a_significant_gain() -> None:
         for number in range(60):
             background = 0.6 if number < wrong else 0.1
             probabilities = np.where(true > 0, 0.7, background)
-            # Type: ignore[arg-type]
             scored.add(None, true, lambda t, p=probabilities: (p > t).astype(np.uint8), 0.5)
         return best_threshold(scored)
 
