@@ -124,7 +124,7 @@ def test_bench_of_nothing_names_what_was_left_out(monkeypatch: pytest.MonkeyPatc
     bench = network_bench.NetworkBench(
         ["lraspp-mobilenet-v3"], [64], [1], 1, [], Path(), Path(), ["onnxruntime"]
     )
-    with pytest.raises(UserError, match="nothing to time: lraspp-mobilenet-v3: .*torchvision"):
+    with pytest.raises(UserError, match=r"nothing to time: lraspp-mobilenet-v3: .*torchvision"):
         network_bench.bench_network(bench)
 
 
