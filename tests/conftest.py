@@ -109,7 +109,6 @@ def xpnet() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def call(*arguments: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "xpnet.cli", *map(str, arguments)]
-        # Type: ignore[call-overload]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
 
     return call

@@ -52,6 +52,8 @@ VARIANTS = (
     Variant("all three, alternate, by map and adversarial", (1, 2, 3),
             {"order": "alternate", "output_loss": 1.0}),
 )  # fmt: skip
+OPTIONS = {"output": "--output", "teachers": "--teacher"}
+"""Settings that differ between the variants, and the options to use for them."""
 
 
 def run_ablation(
@@ -82,11 +84,9 @@ def run_ablation(
     if unknown:
         names = "; ".join(v.name for v in VARIANTS)
         raise UserError(f"--only '{unknown[0]}': no such variant; known: {names}")
+    refuse_overrides(overrides, OPTIONS)
     base = read_settings("student", config, overrides)
-    if base.devices != 1 or base.nodes != 1:
-        raise UserError(
-            f"devices {base.devices}, nodes {base.nodes}: expected 1 and 1 for an ablation"
-        )
+    refuse_several_devices(base, "an ablation")
     data_sets = {s.name: read_data_set(s.folder, base.split) for s in sets}
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -103,6 +103,38 @@ def run_ablation(
         weights = train(_variant_settings(variant, config, overrides, teachers, output))
         _score_variant(variant, weights, sets, data_sets, results)
     return as_markdown(read_results(results))
+
+
+def refuse_overrides(overrides: dict[str, Any], options: dict[str, str]) -> None:
+    """Refuse settings that would be replaced for each row.
+
+    Args:
+        overrides: Settings for all rows.
+        options: What to use in the place of a setting, by its name.
+
+    Raises:
+        UserError: One of them is among the overrides.
+    """
+    for name in options.keys() & overrides.keys():
+        raise UserError(
+            f"{name}={overrides[name]}: not for all rows alike, expected {options[name]}"
+        )
+
+
+def refuse_several_devices(settings: TrainSettings, what: str) -> None:
+    """Refuse settings with which a training starts further processes, which would score, too.
+
+    Args:
+        settings: The settings.
+        what: For the message.
+
+    Raises:
+        UserError: They ask for more than one device or machine.
+    """
+    if settings.devices != 1 or settings.nodes != 1:
+        raise UserError(
+            f"devices {settings.devices}, nodes {settings.nodes}: expected 1 and 1 for {what}"
+        )
 
 
 def as_markdown(rows: dict[str, Any]) -> str:
@@ -145,7 +177,7 @@ def _score_variant(
     data_sets: dict[str, DataSet],
     results: Path,
 ) -> None:
-    """Score a trained variant on the sets without a score, and write its row."""
+    """Write a trained variant's row, and score it on the sets without a score of its weights."""
     validations = read_log(weights)
     row = {
         "minutes": round(sum(v["seconds"] for v in validations) / 60, 1),

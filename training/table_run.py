@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from training.ablation import refuse_overrides, refuse_several_devices
 from training.data.readers import read_data_set
 from training.evaluation.scored_sets import ScoredSet, read_log, read_results, score_weights
 from training.jobs import train
@@ -22,6 +24,14 @@ from xpnet.errors import UserError
 from xpnet.files import check_writable, write_text
 
 log = logging.getLogger("xpnet.table")
+
+OPTIONS = {
+    "epochs": "--minutes, from which they follow",
+    "seed": "--seeds",
+    "output": "--output",
+    "teachers": "--only, which names the rows that teach",
+}
+"""Settings that differ between the rows, and the options to use for them."""
 
 
 def run_table(
@@ -48,12 +58,15 @@ def run_table(
     Raises:
         UserError: Wrong options, settings or data; the time is too short; a training fails.
     """
-    if minutes <= 0:
-        raise UserError(f"--minutes {minutes:g}: expected more than 0")
+    if not (minutes > 0 and math.isfinite(minutes)):
+        raise UserError(f"--minutes {minutes:g}: expected more than 0, and not infinite")
     if seeds < 1:
         raise UserError(f"--seeds {seeds}: expected at least 1")
+    refuse_overrides(overrides, OPTIONS)
     rows = choose_rows(only)
-    split = settings_of(rows[0], config, overrides, {}).split
+    base = settings_of(rows[0], config, overrides, {})
+    refuse_several_devices(base, "a table")
+    split = base.split
     data_sets = {s.name: read_data_set(s.folder, split) for s in sets}
     frames = sum(len(data_sets[s.name].in_split(s.split)) for s in sets)
     try:
@@ -79,9 +92,9 @@ def run_table(
             )  # fmt: skip
             teachers.setdefault(row.name, str(weights))
             runs = found["rows"].setdefault(row.name, {})
-            run = runs.setdefault(str(seed), _describe(weights))
-            for scores in score_weights(weights, sets, data_sets, run["scores"]):
-                run["scores"] = scores
+            known = runs.get(str(seed), {}).get("scores", {})
+            for scores in score_weights(weights, sets, data_sets, known):
+                runs[str(seed)] = {**_describe(weights), "scores": scores}
                 write_text(results, json.dumps(found, indent=2) + "\n")
     return as_markdown(found, rows, plan)
 
@@ -135,5 +148,4 @@ def _describe(weights: Path) -> dict[str, Any]:
         "parameters": card.parameters,
         "minutes": round(sum(line["seconds"] for line in read_log(weights)) / 60, 2),
         "best_epoch": card.training["epoch"],
-        "scores": {},
     }

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from training.log_file import read_log_file
 from xpnet.errors import UserError
 from xpnet.files import write_text
 
@@ -38,9 +39,8 @@ class TrainingLog:
         if self.enabled:
             path = self.folder / "log.jsonl"
             if path.exists():
-                lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-                kept = [line for line in lines if json.loads(line)["epoch"] <= self.epochs_done]
-                write_text(path, "".join(kept))
+                kept = [row for row in read_log_file(path) if row["epoch"] <= self.epochs_done]
+                write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
             folder = str(self.folder / "tensorboard")
             self.tensorboard = SummaryWriter(folder, purge_step=self.epochs_done + 1)
         return self

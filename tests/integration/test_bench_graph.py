@@ -131,4 +131,11 @@ def test_bad_input_gives_one_line(xpnet, tmp_path: Path) -> None:
     scores.write_text("[]")
     line = one_line(xpnet("bench", "device", "--scores", scores))
     assert "scores.json: not the scores of `evaluate --json`" in line
+    assert "--split val: expected --data" in one_line(xpnet("bench", "device", "--split", "val"))
     np.testing.assert_equal(list(tmp_path.iterdir()), [scores])
+    scores.write_text('{"dice": 1.0}')
+    second = tmp_path / "b" / "scores.json"
+    second.parent.mkdir()
+    second.write_text('{"dice": 0.5}')
+    line = one_line(xpnet("bench", "device", "--scores", scores, "--scores", second))
+    assert f"--scores {second}: a second file of the name 'scores'" in line

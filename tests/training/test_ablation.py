@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import one_line
 from training.ablation import VARIANTS, as_markdown
-from training.evaluation.scored_sets import parse_set
+from training.evaluation.scored_sets import parse_set, parse_sets
 from training.settings import JOBS
 from xpnet.errors import UserError
 
@@ -27,7 +27,7 @@ def test_variant_without_teachers_runs_and_is_not_repeated(
     rows = json.loads((tmp_path / "a" / "ablation.json").read_text())
     assert list(rows) == ["alone", "alone, scope augmentation"]
     score = rows["alone"]["scores"]["discs"]
-    assert score["frames"] == 4
+    assert (score["frames"], score["split"]) == (4, "val")
     assert f"| alone | {score['dice']:.3f} (" in result.stdout
     weights = tmp_path / "a" / "alone" / "weights.safetensors"
     before = weights.stat().st_mtime_ns
@@ -36,6 +36,10 @@ def test_variant_without_teachers_runs_and_is_not_repeated(
     assert weights.stat().st_mtime_ns == before
     wrong = xpnet("train", "ablation", "--score", "x=none", "--output", tmp_path / "b")
     assert "none: no such folder" in one_line(wrong)
+    wrong = xpnet(*call, "output=elsewhere")
+    assert "output=elsewhere: not for all rows alike, expected --output" in one_line(wrong)
+    wrong = xpnet(*call, "teachers=[x]")
+    assert "teachers=[x]: not for all rows alike, expected --teacher" in one_line(wrong)
     assert not (tmp_path / "b").exists()
 
 
@@ -79,6 +83,9 @@ def test_data_set_argument_is_parsed() -> None:
     made = parse_set("kvasir-seg=/data/k")
     assert (made.name, str(made.folder), made.split) == ("kvasir-seg", "/data/k", None)
     assert parse_set("val=d:val").split == "val"
+    assert [one.name for one in parse_sets(["a=d", "b=d"])] == ["a", "b"]
+    with pytest.raises(UserError, match="--score a=e: a second set of the name 'a'"):
+        parse_sets(["a=d", "a=e"])
     with pytest.raises(UserError, match="expected NAME=DIR or NAME=DIR:SPLIT"):
         parse_set("d")
 

@@ -17,12 +17,14 @@ from safetensors.torch import load_file
 
 from tests.conftest import one_line
 from training import trainer as loop
+from training.evaluation.scored_sets import read_log
 from training.jobs import choose_precision, make_fabric, train
 from training.methods.optimization import OptimizedNetwork
 from training.models.networks import student
 from training.models.weight_files import load_network, load_weights
 from training.models.zoo import NETWORKS
 from training.moving_average import MovingAverage
+from training.training_log import TrainingLog
 from xpnet.card import read_card
 from xpnet.errors import UserError
 
@@ -98,6 +100,16 @@ def test_resumed_training_ends_with_the_same_weights(
     logs = [(folder / "log.jsonl").read_text().splitlines() for folder in folders]
     for ours, theirs in zip(*logs, strict=True):
         assert json.loads(ours)["loss"] == pytest.approx(json.loads(theirs)["loss"], abs=1e-7)
+
+
+def test_half_a_line_of_the_log_does_not_stop_a_resume(tiny) -> None:
+    weights = train(tiny(epochs=2))
+    path = weights.parent / "log.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + '{"epoch": 3, "sec')  # killed while it was written
+    assert [row["epoch"] for row in read_log(weights)] == [1, 2]
+    with TrainingLog(weights.parent, 1, enabled=True):
+        assert path.read_text() == whole.splitlines(keepends=True)[0]
 
 
 def test_moving_average_starts_with_the_weights_and_reaches_its_decay() -> None:

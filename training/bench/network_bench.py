@@ -83,7 +83,7 @@ def bench_network(bench: NetworkBench) -> dict[str, Any]:
         of the highest measured rate in its precision; null for uint8.
 
     Raises:
-        UserError: A size is not a multiple of 16, or an export fails.
+        UserError: A size is not a multiple of 16, an export fails, or everything was left out.
     """
     peak = measure_peak()
     rows: list[Row] = []
@@ -93,6 +93,9 @@ def bench_network(bench: NetworkBench) -> dict[str, Any]:
             made = _prepare(bench, size, Path(folder), left_out)
             _time(made, bench.rounds)
             rows += [row for row, _ in made]
+    if not rows:
+        reasons = "; ".join(dict.fromkeys(left_out)) or "no runtime for these networks"
+        raise UserError(f"nothing to time: {reasons}")
     return {
         **measured_here(),
         "versions": {n: v for n, v in package_versions(PACKAGES).items() if v},

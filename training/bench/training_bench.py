@@ -90,8 +90,9 @@ def measure(settings: TrainSettings, steps: int) -> dict[str, Any]:
         parts = _measure_parts(trainer, count)
         data = _measure_data(trainer, count)
         validation = _measure_validation(trainer)
-    frames = settings.batch * count
-    epoch_frames = trainer.steps * settings.batch
+    # A set with fewer frames than a batch has one step of all of them.
+    own_frames = len(trainer.train_set.epoch_frames) // trainer.fabric.world_size
+    frames = min(settings.batch, own_frames) * count
     return {
         "network": settings.network,
         "size": settings.size,
@@ -103,7 +104,7 @@ def measure(settings: TrainSettings, steps: int) -> dict[str, Any]:
         "data_frames_per_s": round(frames / data, 1),
         "parts_ms": {name: round(1000 * parts[name] / count, 2) for name in PARTS},
         "validation_frames_per_s": round(len(trainer.val_set) / validation, 1),
-        "epoch_s": round(epoch_frames * whole / frames + validation, 2),
+        "epoch_s": round(trainer.steps * whole / count + validation, 2),
     }
 
 

@@ -47,7 +47,8 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
 
     Attributes:
         samples: Frames and masks as `load_pair` returns them.
-        epoch_frames: Index of each frame of an epoch, in no order; may contain repetitions.
+        epoch_frames: Index of each frame of an epoch, in no order. The k-th repetition of a frame
+            has its index plus k times the number of frames, so that it is augmented differently.
         epoch: Current epoch; the training loop sets it.
         digest: SHA-256 of the file names: which frames the set contains.
     """
@@ -81,8 +82,9 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def draw_window(self, index: int, random: np.random.Generator) -> np.ndarray:
         """Return the part of a frame to use: the whole, or a window of negative_windows."""
-        if random.random() < self.negative_crops and len(self.windows[index]):
-            return np.asarray(random.choice(self.windows[index]))
+        windows = self.windows[index % len(self)] if self.windows else ()
+        if random.random() < self.negative_crops and len(windows):
+            return np.asarray(random.choice(windows))
         return np.array(WHOLE_FRAME, np.float32)
 
     def _find_windows(self) -> list[np.ndarray]:
@@ -90,7 +92,7 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
         return [find_negative_windows(frame, mask, random) for frame, mask in self.samples]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        frame, mask = self.samples[index]
+        frame, mask = self.samples[index % len(self)]
         if self.augmentation is not None:
             seeds = np.random.SeedSequence((self.seed, self.epoch, index))
             seed = seeds.generate_state(1)[0]
@@ -163,7 +165,10 @@ def training_loader(
 
 
 def _with_empty_share(samples: list[tuple[Frame, Mask]], share: float) -> list[int]:
-    """Return all indices, with those of empty masks repeated until they have this share."""
+    """Return all indices, with those of empty masks repeated until they have this share.
+
+    Repetitions count on from the number of frames; see `PolypDataset.epoch_frames`.
+    """
     empty = [i for i, (_, mask) in enumerate(samples) if not mask.any()]
     if share and not empty:
         raise UserError(
@@ -171,7 +176,10 @@ def _with_empty_share(samples: list[tuple[Frame, Mask]], share: float) -> list[i
         )
     polyps = len(samples) - len(empty)
     wanted = math.ceil(share / (1 - share) * polyps)
-    repeated = [empty[i % len(empty)] for i in range(wanted - len(empty))]
+    repeated = []
+    for number in range(wanted - len(empty)):
+        repetition, position = divmod(number, len(empty))
+        repeated.append(empty[position] + (repetition + 1) * len(samples))
     return [*range(len(samples)), *repeated]
 
 

@@ -46,7 +46,7 @@ class DeviceBatches:
         windows = np.stack([d.draw_window(index, random) for index in order])
         with_artefacts = d.augmentation_name == "scope"
         parameters = draw_parameters(random, windows, d.size, with_artefacts).to(self.device)
-        indices = torch.tensor(order).to(self.device)
+        indices = torch.tensor([index % len(d) for index in order]).to(self.device)
         size = min(self.batch, len(sampler))
         for start in range(sampler.skipped, len(order) - size + 1, size):
             part = slice(start, start + size)

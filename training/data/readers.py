@@ -174,7 +174,7 @@ def _assign_groups(samples: list[Sample]) -> list[Sample]:
 def _split_by_group(samples: list[Sample]) -> list[Sample]:
     groups = sorted({s.group for s in samples if s.centre != TEST_CENTRE})
     if len(groups) < 2:  # a single clip cannot be split
-        return [replace(s, split="train") for s in samples]
+        return [replace(s, split="test" if s.centre == TEST_CENTRE else "train") for s in samples]
     order = np.random.default_rng(SPLIT_SEED).permutation(len(groups))
     val = {groups[i] for i in order[: max(1, round(VAL_SHARE * len(groups)))]}
     return [

@@ -54,7 +54,7 @@ def scores(rows: Sequence[Counts]) -> dict[str, float | int | None]:
     return {
         "frames": len(rows),
         **{name: _mean(values) for name, values in frames.items()},
-        "dice_total": float(_total_dice(np.array(rows, dtype=np.float64))),
+        "dice_total": float(_total_dice(*np.array(rows, dtype=np.float64).sum(0)[:3])),
         **{
             f"{name}_frames": int(np.isfinite(frames[name]).sum())
             for name in ("precision", "recall", "false_alarm")
@@ -81,8 +81,9 @@ def intervals(rows: Sequence[Counts], seed: int = 0) -> dict[str, list[float]]:
         means = np.where(valid, drawn, 0).sum(1) / np.maximum(valid.sum(1), 1)
         if np.isfinite(values).any():
             found[name] = _bounds(means[valid.any(1)])
-    table = np.array(rows, dtype=np.float64)
-    found["dice_total"] = _bounds(_total_dice(table[picks].transpose(1, 0, 2)))
+    # One column at a time: all four together would take four times the memory.
+    totals = [column[picks].sum(1) for column in np.array(rows, dtype=np.float64).T[:3]]
+    found["dice_total"] = _bounds(_total_dice(*totals))
     return found
 
 
@@ -116,9 +117,8 @@ def _per_frame(rows: Sequence[Counts]) -> dict[str, NDArray[np.float64]]:
         }
 
 
-def _total_dice(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the Dice over all pixels of frames x ... x 4 counts, summed over the first axis."""
-    hit, predicted, true = (table[..., i].sum(0) for i in range(3))
+def _total_dice(hit: NDArray, predicted: NDArray, true: NDArray) -> NDArray[np.float64]:
+    """Return the Dice over all pixels of a set, from the sums of its counts."""
     return _ratio(2 * hit, predicted + true)
 
 

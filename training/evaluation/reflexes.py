@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 
 from training.data.readers import Sample
+from xpnet.errors import UserError
 from xpnet.frames import Frame, Mask, frame_to_tensor, probabilities_to_mask
 from xpnet.host.cpu import measured_here
-from xpnet.inference import Inference
+from xpnet.inference import Inference, InferenceError
 from xpnet.polyps import MIN_AREA, components
 
 SIDE = 256
@@ -65,7 +66,10 @@ def count_reflexes(inference: Inference, samples: Iterable[Sample]) -> dict[str,
     for sample in samples:
         frame, truth = sample.pair.read_frame(), sample.pair.read_mask()
         tensor = frame_to_tensor(frame, card.input.height, card.input.width)
-        probabilities = inference.submit(tensor).result()
+        try:
+            probabilities = inference.submit(tensor).result()
+        except InferenceError as error:
+            raise UserError(f"{sample.pair.image}: inference failed: {error}") from error
         marked = probabilities_to_mask(probabilities, SIDE, SIDE, card.threshold)
         small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         reflexes = find_reflexes(np.asarray(small, dtype=np.uint8)).astype(bool)

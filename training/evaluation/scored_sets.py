@@ -10,7 +10,9 @@ from typing import Any
 
 from training.data.readers import DataSet
 from training.evaluation.scoring import evaluate
+from training.log_file import read_log_file
 from training.models.torch_inference import TorchInference
+from xpnet.checksums import sha256
 from xpnet.errors import UserError
 from xpnet.inference import Inference
 
@@ -33,6 +35,18 @@ def parse_set(word: str) -> ScoredSet:
     return ScoredSet(name, Path(folder), split or None)
 
 
+def parse_sets(words: list[str]) -> list[ScoredSet]:
+    """Parse several `--score`. Raises UserError as `parse_set`, and for two sets of one name."""
+    sets = [parse_set(word) for word in words]
+    for number, one in enumerate(sets):
+        if one.name in {earlier.name for earlier in sets[:number]}:
+            raise UserError(
+                f"--score {words[number]}: a second set of the name '{one.name}', expected a name "
+                "of its own for each"
+            )
+    return sets
+
+
 def score(model: Inference, source: DataSet, split: str | None) -> dict[str, Any]:
     """Score a model without curves, and close it. Raises UserError as `scoring.evaluate` does."""
     try:
@@ -47,7 +61,7 @@ def score_weights(
     data_sets: dict[str, DataSet],
     known: dict[str, Any],
 ) -> Iterator[dict[str, Any]]:
-    """Score weights on the sets that have no score yet.
+    """Score weights on the sets that have no score of these weights yet.
 
     Args:
         weights: A safetensors file with its card.
@@ -56,20 +70,28 @@ def score_weights(
         known: Scores by name of the set, as this yields them.
 
     Yields:
-        After each set, the scores by name: `of` (the folder), `frames`, `dice`, its 95 %
-        `interval`, `iou` and `polyps`.
+        The known scores without those of other weights, then after each set all scores by name:
+        `of` (the folder), `split` (null for all frames), `sha256` of the weights, `frames`, `dice`,
+        its 95 % `interval`, `iou` and `polyps`.
 
     Raises:
         UserError: A set or the weights cannot be read.
     """
-    scores = dict(known)
+    digest = sha256(weights)
+    scores = {n: row for n, row in known.items() if row.get("sha256", digest) == digest}
+    yield scores
     for scored_set in sets:
-        folder = str(scored_set.folder.resolve())
-        if scores.get(scored_set.name, {}).get("of") == folder:
+        key = {
+            "of": str(scored_set.folder.resolve()),
+            "split": scored_set.split,
+            "sha256": digest,
+        }
+        before = scores.get(scored_set.name, {})
+        if {name: before.get(name, "") for name in key} == key:
             continue
         found = score(TorchInference(weights), data_sets[scored_set.name], scored_set.split)
         scores[scored_set.name] = {
-            "of": folder,
+            **key,
             "frames": found["frames"],
             "dice": found["dice"],
             "interval": found["intervals"]["dice"],
@@ -102,5 +124,4 @@ def read_log(weights: Path) -> list[dict[str, Any]]:
     Args:
         weights: The weights.
     """
-    lines = (weights.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    return read_log_file(weights.parent / "log.jsonl")

@@ -185,6 +185,8 @@ class Distillation:
             real_scores = network(*real_inputs).float()
         separation = discriminator_loss(real_scores, fake_scores)
         accuracy = discriminator_accuracy(real_scores.detach(), fake_scores.detach())
+        if self.fabric.world_size > 1:  # all processes must pause at the same steps
+            accuracy = self.fabric.all_reduce(accuracy.clone(), reduce_op="mean")  # type: ignore[assignment]
         loss, parts = separation, {"discriminator": separation.detach()}
         if s.r1:
             _, its_map, its_taps = real_inputs

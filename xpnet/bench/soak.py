@@ -55,27 +55,41 @@ def soak(settings: SoakSettings) -> dict[str, Any]:
 
     Returns:
         The report: `frames_in`, `frames_shown`, `frames_lost`, `frames_without_mask`,
-        `added_latency_ms`, `rss_growth_mib`, `server_restarts`, and `samples` over time.
+        `added_latency_ms`, `rss_growth_mib`, `server_restarts`, and `samples` over time. A run that
+        ended by itself has another `ending` than `interrupted`, and its own duration as `minutes`.
 
     Raises:
-        UserError: The run does not start, or ends by itself.
+        UserError: The run does not start or answer, or ends without a summary.
     """
     options = ("--height", str(settings.height), "--width", str(settings.width), *settings.options)
     source = f"live:{settings.clip}"
     if settings.pattern_fps is not None:
         source, options = "testpattern", ("--fps", f"{settings.pattern_fps:g}", *options)
     with live_run(source, options) as run:
-        samples = _watch(run, settings.minutes * 60)
+        samples, ended_s = _watch(run, settings.minutes * 60)
         summary = run.stop()
-    return _report(settings, summary, samples)
+    return _report(settings, summary, samples, ended_s)
 
 
-def _watch(run: LiveRun, seconds: float) -> list[dict[str, Any]]:
-    """Return samples of the run's state and memory until the time is over."""
-    started, samples = time.monotonic(), []
+def failed(report: dict[str, Any]) -> bool:
+    """Return whether frames were lost, or the run ended by itself.
+
+    Args:
+        report: The result of `soak`.
+    """
+    return bool(report["frames_lost"]) or report["ending"] != "interrupted"
+
+
+def _watch(run: LiveRun, seconds: float) -> tuple[list[dict[str, Any]], float | None]:
+    """Return samples of the run's state and memory until the time is over.
+
+    The second value is after how many seconds the run ended by itself; None if it did not.
+    """
+    started: float = time.monotonic()
+    samples: list[dict[str, Any]] = []
     while (now := time.monotonic() - started) < seconds:
         if run.ended:
-            break  # reported by the missing or broken summary
+            return samples, now
         state = run.state()
         latency = state["latency_ms"] or {}
         samples.append(
@@ -90,18 +104,22 @@ def _watch(run: LiveRun, seconds: float) -> list[dict[str, Any]]:
             }
         )
         time.sleep(max(0.0, min(SAMPLE_S, seconds - (time.monotonic() - started))))
-    return samples
+    return samples, None
 
 
 def _report(
-    settings: SoakSettings, summary: dict[str, Any], samples: list[dict[str, Any]]
+    settings: SoakSettings,
+    summary: dict[str, Any],
+    samples: list[dict[str, Any]],
+    ended_s: float | None,
 ) -> dict[str, Any]:
-    warm = [s for s in samples if s["seconds"] >= WARM_UP_SHARE * settings.minutes * 60]
+    minutes = settings.minutes if ended_s is None else round(ended_s / 60, 2)
+    warm = [s for s in samples if s["seconds"] >= WARM_UP_SHARE * minutes * 60]
     memory = [s["rss_mib"] for s in warm]
     first = memory[: max(1, len(memory) // 10)]  # single samples differ by some MiB
     grown = max(memory) - sum(first) / len(first) if memory else 0.0
     return {
-        "minutes": settings.minutes,
+        "minutes": minutes,
         "clip": settings.clip.name if settings.pattern_fps is None else "test pattern",
         "frame_size": summary["frame_size"],
         "model": summary["model"],

@@ -142,16 +142,19 @@ def measure(sequence: Sequence, threshold: float) -> dict[str, dict[str, Any]]:
 
 
 def _figures(sequence: Sequence, raw: list[Mask], masks: list[Mask]) -> dict[str, Any]:
-    seconds = len(masks) / sequence.fps
+    fps, seconds = sequence.fps, len(masks) / sequence.fps
     marked = [bool(mask.any()) for mask in masks]
-    appearances = list(_lags([bool(mask.any()) for mask in raw], marked, sequence.fps))
+    marked_raw = [bool(mask.any()) for mask in raw]
     areas = [float(mask.mean()) for mask in masks]
-    changes = [abs(b - a) for a, b in pairwise(areas) if a and b]
+    # At a cut everything changes, which is neither a flicker nor a lag.
+    parts = _parts(sequence)
+    appearances = [lag for part in parts for lag in _lags(marked_raw[part], marked[part], fps)]
+    changes = [abs(b - a) for part in parts for a, b in pairwise(areas[part]) if a and b]
     result = {
         "frames": len(masks),
         "frames_marked": sum(marked),
-        "marks_a_minute": round(60 * _marks(masks, sequence.fps) / seconds, 1),
-        "flickers_a_second": round(_flickers(marked, sequence.fps) / seconds, 3),
+        "marks_a_minute": round(60 * sum(_marks(masks[p], fps) for p in parts) / seconds, 1),
+        "flickers_a_second": round(sum(_flickers(marked[p], fps) for p in parts) / seconds, 3),
         "area_change_percent": round(100 * sum(changes) / sum(areas), 2) if any(areas) else 0.0,
         "lag_frames": round(median(appearances), 1) if appearances else None,
         "longest_lag_frames": max(appearances) if appearances else None,
@@ -162,6 +165,12 @@ def _figures(sequence: Sequence, raw: list[Mask], masks: list[Mask]) -> dict[str
         hit = sum(bool((masks[n] & sequence.truths[n]).any()) for n in polyps)
         result["polyp_frames_hit"], result["polyp_frames"] = hit, len(polyps)
     return result
+
+
+def _parts(sequence: Sequence) -> list[slice]:
+    """Return the frames of each sequence between two cuts."""
+    ends = [0, *sorted(sequence.starts), len(sequence.maps)]
+    return [slice(start, end) for start, end in pairwise(ends)]
 
 
 def _flickers(marked: Iterable[bool], fps: float) -> int:

@@ -1,8 +1,8 @@
 """`xpnet bench tegrastats`: load, memory, power and temperatures in a log of tegrastats.
 
 Reads the files of `tegrastats --logfile FILE` of JetPack 5, 6 and 7. Sources: "Tegrastats Utility"
-of NVIDIA's Jetson Linux guides 35, 36 and 38, and lines of an Orin and a Thor in
-without_credentials bug reports (jetson_stats 624 and 894).
+of NVIDIA's Jetson Linux guides 35, 36 and 38, and lines of an Orin and a Thor in public bug reports
+(jetson_stats 624 and 894).
 
 Differences between versions:
 - GPU (GR3D_FREQ): JetPack 5 and 6 write the load with one clock or a list of clocks. JetPack 7 on

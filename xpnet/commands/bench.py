@@ -189,8 +189,8 @@ def add_tegrastats(commands: Any) -> None:
 def bench(_args: argparse.Namespace) -> int:
     """Refuse `xpnet bench` without the name of a benchmark."""
     raise UserError(
-        "bench: expected graph, device, server, network, training, soak, faults, steadiness, "
-        "check, roofline or tegrastats after it"
+        "bench: expected graph, device, server, network, training, archive, soak, faults, "
+        "steadiness, check, roofline or tegrastats after it"
     )
 
 

@@ -174,20 +174,32 @@ def _scores(args: argparse.Namespace) -> dict[str, Any]:
             found = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(found, dict) or "dice" not in found:
                 raise ValueError("expected an object with `dice`")
+            if found.get("as_video"):
+                raise ValueError("made with --as-video, expected the scores of frames")
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: not the scores of `evaluate --json`: {error}") from error
+        if path.stem in scores:
+            raise UserError(
+                f"--scores {path}: a second file of the name '{path.stem}', expected a name of its "
+                "own for each data set"
+            )
         scores[path.stem] = found
+    if args.split and not args.data:
+        raise UserError(f"--split {args.split}: expected --data, whose split it is")
     if args.data:
         from training.data.readers import read_data_set
         from training.evaluation.scoring import evaluate
         from xpnet.paths import onnx_path
         from xpnet.serving.onnx_inference import OnnxInference
 
+        name = f"{args.data.name} {args.split or ''}".strip()
+        if name in scores:
+            raise UserError(f"--data {args.data}: --scores has a file of the name '{name}', too")
         inference = OnnxInference(onnx_path(args.repository / args.model))
         try:
             split = str(inference.card.training.get("settings", {}).get("split", "groups"))
             found, _ = evaluate(inference, read_data_set(args.data, split), args.split, sweep=False)
         finally:
             inference.close()
-        scores[f"{args.data.name} {args.split or ''}".strip()] = found
+        scores[name] = found
     return scores

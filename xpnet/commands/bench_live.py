@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from xpnet.commands.report_files import (
     check_report_files,
     write_report_files,
 )
+from xpnet.errors import UserError
 from xpnet.paths import DEMO_CLIP
 from xpnet.serving.model_config import DEFAULT_MODEL
 
@@ -45,8 +47,8 @@ def add_soak(commands: Any) -> None:
 
 
 def soak(args: argparse.Namespace) -> int:
-    """Run `xpnet bench soak`; return 2 if frames were lost or the run failed."""
-    from xpnet.bench.soak import SoakSettings, as_lines, draw
+    """Run `xpnet bench soak`; return 2 if frames were lost or the run ended by itself."""
+    from xpnet.bench.soak import SoakSettings, as_lines, draw, failed
     from xpnet.bench.soak import soak as run_soak
 
     check_report_files(args, (args.clip,))
@@ -60,7 +62,7 @@ def soak(args: argparse.Namespace) -> int:
     )
     report = run_soak(settings)
     write_report_files(args, report, "\n".join(as_lines(report)), draw=draw)
-    return 2 if report["frames_lost"] else 0
+    return 2 if failed(report) else 0
 
 
 def add_faults(commands: Any) -> None:
@@ -139,6 +141,7 @@ def steadiness(args: argparse.Namespace) -> int:
     from xpnet.serving.onnx_inference import OnnxInference
 
     check_report_files(args, (args.clip,))
+    _check_without_polyp(args.without_polyp, args.clip)
     with closing(OnnxInference(onnx_path(args.repository / args.model))) as inference:
         infer = in_process(inference)
         clips = [read_clip(args.clip, None, infer)]
@@ -151,6 +154,20 @@ def steadiness(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_without_polyp(seconds: float, clip: Path) -> None:
+    """Check that seconds are none, or at least a frame of a clip. Raises UserError."""
+    from xpnet.images import frame_rate
+
+    if seconds == 0:
+        return
+    fps = frame_rate(clip)
+    if not (math.isfinite(seconds) and round(seconds * fps) >= 1):
+        raise UserError(
+            f"--without-polyp {seconds:g}: expected 0, or at least a frame of {clip.name}, "
+            f"{1 / fps:.3g} seconds"
+        )
+
+
 def labelled_sequences(folder: Path, infer: Any) -> list[Any]:
     """Return the groups of a data set, one after the other, as one sequence with true masks.
 
@@ -159,14 +176,21 @@ def labelled_sequences(folder: Path, infer: Any) -> list[Any]:
         infer: Returns the map of a frame.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: It cannot be read, or a frame has no group.
     """
     from training.data.readers import read_data_set
     from xpnet.bench.steadiness import read_groups
     from xpnet.images import natural_key
 
+    found = read_data_set(folder).samples
+    for sample in found:
+        if not sample.group:
+            raise UserError(
+                f"--sequences {folder}: frame '{sample.pair.stem}' has no group, expected a column "
+                "`group` in index.csv that names the clip of each frame"
+            )
     samples = sorted(
-        read_data_set(folder).samples,
+        found,
         key=lambda s: (natural_key(s.group), natural_key(s.pair.stem)),
     )
     return [read_groups(folder.name, samples, infer)]

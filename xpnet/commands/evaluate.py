@@ -162,6 +162,8 @@ def evaluate(args: argparse.Namespace) -> int:
         )
     if args.card and args.as_video:
         raise UserError("--card with --as-video: expected one of them: cards hold scores of frames")
+    if args.url and args.file:
+        raise UserError(f"--url {args.url} with --file {args.file}: expected one of them")
     check_distinct((args.json,), (path for path in (args.card, args.file) if path))
     if args.json:
         check_writable(args.json)
@@ -172,6 +174,8 @@ def evaluate(args: argparse.Namespace) -> int:
         source = read_data_set(args.data, _split_of(inference.card))
         check_distinct((args.json,), source.files)
         scores, scored = score(inference, source, args.split, video=args.as_video)
+        if args.as_video:
+            scores["as_video"] = True  # not to be taken for the scores of frames
     finally:
         inference.close()
     print("\n".join(as_lines(scores)))
@@ -251,12 +255,15 @@ def panel(args: argparse.Namespace) -> int:
     check_writable(args.output)
     if bool(args.frame) == bool(args.worst) or args.worst < 0:
         raise UserError("expected --frame STEM (may be repeated) or --worst N with N at least 1")
-    columns = {}
+    files: dict[str, Path] = {}
     for word in args.model:
         name, equals, file = word.partition("=")
         if not (name and equals and file):
             raise UserError(f"--model {word}: expected NAME=FILE")
-        columns[name] = _open_file(Path(file))
+        if name in files:
+            raise UserError(f"--model {word}: a second column '{name}', expected another NAME")
+        files[name] = Path(file)
+    columns = {name: _open_file(file) for name, file in files.items()}
     try:
         source = read_data_set(args.data, _split_of(list(columns.values())[-1].card))
         check_distinct((args.output,), source.files)

@@ -137,7 +137,7 @@ def _export_precision(args: argparse.Namespace) -> int:
     if not args.output:
         raise UserError(f"--precision {' '.join(args.precision)}: give --output")
     try:
-        from training.evaluation.scored_sets import parse_set
+        from training.evaluation.scored_sets import parse_sets
         from training.export.precision_export import convert_weights
         from xpnet.card import read_card
     except ImportError as error:
@@ -149,7 +149,7 @@ def _export_precision(args: argparse.Namespace) -> int:
         forms=_forms(args, read_card(args.weights.with_suffix(".json")).network),
         clip=args.frames,
         calibration=args.calibration,
-        sets=[parse_set(word) for word in args.score],
+        sets=parse_sets(args.score),
     )
     print("\n".join(lines))
     return 0

@@ -187,11 +187,11 @@ def ablation(args: argparse.Namespace) -> int:
     """Run `xpnet train ablation`."""
     try:
         from training.ablation import run_ablation
-        from training.evaluation.scored_sets import parse_set
+        from training.evaluation.scored_sets import parse_sets
     except ImportError as error:
         raise not_installed(str(error.name), "training", TRAIN_HINT) from error
     overrides = overrides_of(args)
-    sets = [parse_set(word) for word in args.score]
+    sets = parse_sets(args.score)
     print(run_ablation(args.config, overrides, args.teacher, sets, args.output, args.only), end="")
     return 0
 
@@ -199,12 +199,12 @@ def ablation(args: argparse.Namespace) -> int:
 def table(args: argparse.Namespace) -> int:
     """Run `xpnet train table`."""
     try:
-        from training.evaluation.scored_sets import parse_set
+        from training.evaluation.scored_sets import parse_sets
         from training.table_run import run_table
     except ImportError as error:
         raise not_installed(str(error.name), "training", TRAIN_HINT) from error
     overrides = overrides_of(args)
-    sets = [parse_set(word) for word in args.score]
+    sets = parse_sets(args.score)
     text = run_table(
         args.config, overrides, sets, args.output, args.minutes, args.seeds, args.only
     )  # fmt: skip

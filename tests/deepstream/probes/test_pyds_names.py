@@ -40,10 +40,8 @@ def names(stub: ast.Module) -> set[str]:
 def members(stub: ast.Module, name: str) -> set[str]:
     """Return attributes and methods of a class: declared, or named in its docstring (:ivar x:)."""
     (node,) = (n for n in stub.body if isinstance(n, ast.ClassDef) and n.name == name)
-    # Type: ignore[union-attr]
     declared = {n.target.id for n in node.body if isinstance(n, ast.AnnAssign)}
     declared |= {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
-    # Type: ignore[union-attr]
     declared |= {t.id for n in node.body if isinstance(n, ast.Assign) for t in n.targets}
     return declared | set(re.findall(r":ivar (\w+):", ast.get_docstring(node) or ""))
 

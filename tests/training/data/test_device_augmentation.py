@@ -100,10 +100,15 @@ def test_empty_frames_are_repeated_to_their_share(tmp_path: Path) -> None:
     import cv2
 
     cv2.imwrite(str(empty), np.zeros((64, 64), np.uint8))
-    data = dataset(root, empty_share=0.3)
+    data = dataset(root, empty_share=0.3, negative_crops=0.5)
     assert len(data) == 8
-    assert data.epoch_frames.count(0) == 3
-    assert len(data.epoch_frames) == 10
+    assert sorted(data.epoch_frames) == [*range(8), 8, 16]
+    same, other, third = (data[index][0] for index in (0, 8, 16))
+    assert not torch.equal(same, other)  # a repetition is augmented differently
+    assert not torch.equal(other, third)
+    assert sum(len(frames) for frames in batches(data)) == 10
+    unchanged = dataset(root, empty_share=0.3, augmentation="none")
+    assert torch.equal(unchanged[8][0], unchanged[0][0])
 
 
 @pytest.mark.parametrize("augment_on", ["workers", "device"])

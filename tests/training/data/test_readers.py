@@ -50,6 +50,16 @@ def test_centre_6_is_the_test_split_and_no_clip_is_in_two_splits(polypgen: Path)
     assert read_data_set(polypgen).samples == source.samples
 
 
+def test_centre_6_stays_the_test_split_beside_a_single_clip(tmp_path: Path) -> None:
+    for centre in (1, 6):
+        for number in range(3):
+            stem = f"{centre}H{number:04}"
+            write(tmp_path / f"data_C{centre}" / f"images_C{centre}" / f"{stem}.jpg")
+            write(tmp_path / f"data_C{centre}" / f"masks_C{centre}" / f"{stem}_mask.jpg", True)
+    source = read_data_set(tmp_path)
+    assert {(s.centre, s.split) for s in source.samples} == {("C1", "train"), ("C6", "test")}
+
+
 def test_the_papers_random_split(polypgen: Path) -> None:
     source = read_data_set(polypgen, "random")
     assert (len(source.in_split("train")), len(source.in_split("val"))) == (190, 10)

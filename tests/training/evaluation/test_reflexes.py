@@ -9,11 +9,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from tests.conftest import one_line
 from training.data.readers import read_data_set
 from training.evaluation.reflexes import as_markdown, count_reflexes, find_reflexes
 from xpnet.card import Card, read_card
+from xpnet.errors import UserError
+from xpnet.inference import InferenceError
 from xpnet.paths import MODEL_REPOSITORY
 
 
@@ -66,6 +69,19 @@ def test_areas_are_counted_by_kind(tmp_path: Path) -> None:
     assert found["false"] == {"areas": 1, "mostly_reflex": 1}
     assert found["true"] == {"areas": 1, "mostly_reflex": 0}
     assert "| false, on frames without a polyp | 2 | 1 |" in as_markdown(found)
+
+
+def test_failed_inference_names_the_frame(tmp_path: Path) -> None:
+    class Failing(TwoSquares):
+        def submit(self, tensor: Any) -> Future[Any]:
+            result: Future[Any] = Future()
+            result.set_exception(InferenceError("the server is gone"))
+            return result
+
+    inference: Any = Failing(read_card(MODEL_REPOSITORY / "xpnet_lite_onnx" / "card.json"))
+    samples = read_data_set(make_set(tmp_path / "set")).samples
+    with pytest.raises(UserError, match=r"a\.png: inference failed: the server is gone"):
+        count_reflexes(inference, samples)
 
 
 def test_command_writes_its_report(xpnet, tmp_path: Path) -> None:

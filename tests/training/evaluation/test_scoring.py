@@ -83,7 +83,11 @@ def test_frames_as_video_score_nearly_the_same(xpnet, data: Path, tmp_path: Path
     out = tmp_path / "scores.json"
     result = xpnet("evaluate", "--data", data, "--as-video", "--json", out)
     assert result.returncode == 0, result.stderr
-    assert 0.95 < json.loads(out.read_text())["dice"] < 1
+    scores = json.loads(out.read_text())
+    assert 0.95 < scores["dice"] < 1
+    assert scores["as_video"] is True
+    line = one_line(xpnet("bench", "device", "--scores", out))
+    assert "scores.json: not the scores of `evaluate --json`: made with --as-video" in line
 
 
 def test_scores_as_video_are_not_recorded_in_a_card(xpnet, data: Path, tmp_path: Path) -> None:
@@ -193,7 +197,6 @@ def test_threshold_changes_only_for_a_significant_gain() -> None:
         for number in range(60):
             background = 0.6 if number < wrong else 0.1
             probabilities = np.where(true > 0, 0.7, background)
-            # Type: ignore[arg-type]
             scored.add(None, true, lambda t, p=probabilities: (p > t).astype(np.uint8), 0.5)
         return best_threshold(scored)
 
@@ -206,7 +209,11 @@ def test_options_that_require_each_other(xpnet, data: Path, tmp_path: Path) -> N
     assert "--card and --name require each other" in one_line(xpnet(*call, "--name", "x"))
     assert "no frame of split 'nosuch'" in one_line(xpnet(*call, "--split", "nosuch"))
     assert "none.onnx: no such ONNX file" in one_line(xpnet(*call, "--file", "none.onnx"))
+    line = one_line(xpnet(*call, "--url", "127.0.0.1:1", "--file", ONNX))
+    assert "--url 127.0.0.1:1 with --file" in line
     panel = ("evaluate", "panel", "--data", data, "--output", tmp_path / "p.png")
+    line = one_line(xpnet(*panel, "--model", f"a={ONNX}", "--model", "a=other.onnx", "--worst", 1))
+    assert "--model a=other.onnx: a second column 'a', expected another NAME" in line
     assert "--frame STEM" in one_line(xpnet(*panel, "--model", f"a={ONNX}"))
     assert "expected NAME=FILE" in one_line(xpnet(*panel, "--model", "a", "--worst", 1))
     line = one_line(xpnet(*panel, "--model", f"a={ONNX}", "--frame", "nosuch"))

@@ -62,7 +62,6 @@ def test_onnx_file_that_differs_from_torch_is_not_written(
     frames: list[np.ndarray], tmp_path: Path, card: Card
 ) -> None:
     with pytest.raises(UserError, match=r"not written: ONNX and torch differ by .* at most 1e-04"):
-        # Type: ignore[arg-type]
         export_onnx(TracedDifferently().eval(), card, frames[:1], tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
 

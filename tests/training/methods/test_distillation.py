@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from training.captured_steps import CapturedSteps
 from training.jobs import make_fabric, make_method, train
@@ -287,3 +289,33 @@ def test_mean_order_compares_with_the_mean_of_all_maps(tiny, teachers: tuple[str
     mean, taps = method._predict_teachers(method.variant(0).teacher, frames)
     torch.testing.assert_close(mean, (maps[0] + maps[1]) / 2)
     assert taps is None
+
+
+def test_pauses_follow_the_accuracy_of_all_processes(tiny, teachers: tuple[str, ...]) -> None:
+    """The other process's discriminator is never right, so the mean is half of ours."""
+
+    class WithAnother:
+        world_size = 2
+
+        def __init__(self, fabric: Fabric) -> None:
+            self.fabric = fabric
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.fabric, name)
+
+        def all_reduce(self, value: torch.Tensor, reduce_op: str) -> torch.Tensor:
+            assert reduce_op == "mean"
+            return value / 2
+
+    settings = tiny("distill_xpnet", teachers=teachers[:1])
+    frames, masks = torch.rand(2, 3, 32, 32), torch.ones(2, 1, 32, 32)
+    found = []
+    for wrap in (False, True):
+        method = make_training_method(settings)
+        if wrap:
+            method.fabric = WithAnother(method.fabric)
+        torch.manual_seed(2)
+        parts = take_step(method, 0, frames, masks)
+        found.append(float(parts["discriminator_accuracy"]))
+    assert found[0] > 0
+    assert found[1] == pytest.approx(found[0] / 2)

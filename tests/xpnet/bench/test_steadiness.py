@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import ffmpeg
+from tests.conftest import ffmpeg, one_line
 from xpnet.bench.steadiness import Sequence, as_markdown, measure
+from xpnet.commands.bench_live import labelled_sequences
+from xpnet.errors import UserError
 
 ON, OFF = np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)
 ON[20:40, 20:40] = 0.9
@@ -34,6 +38,37 @@ def test_flicker_marks_and_lag_are_counted() -> None:
     assert confirmed["frames_marked"] == 13  # two frames later, and three longer
     assert (confirmed["lag_frames"], confirmed["longest_lag_frames"]) == (2, 2)
     assert "dice" not in raw
+
+
+def test_nothing_counts_across_a_cut() -> None:
+    """Twice the same: marked for two frames only, but until a cut; after it from the start on."""
+    one = sequence("#" * 10 + "." * 10 + "##")
+    two = replace(one, maps=one.maps * 2, starts=frozenset({22}))
+    once, twice = measure(one, 0.5), measure(two, 0.5)
+    for kind, row in once.items():
+        assert twice[kind] == {
+            **row, "frames": 44, "frames_marked": 2 * row["frames_marked"]
+        }  # fmt: skip
+    uncut = measure(replace(two, starts=frozenset()), 0.5)
+    assert uncut["raw"]["marks_a_minute"] < twice["raw"]["marks_a_minute"]
+    assert uncut["confirmed"]["lag_frames"] is not None
+    assert twice["confirmed"]["lag_frames"] is None
+
+
+def test_sequences_without_groups_and_wrong_seconds_give_one_line(
+    xpnet, short_clip: Path, tmp_path: Path
+) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros((8, 8), np.uint8))
+    (tmp_path / "index.csv").write_text("stem,split\na,val\n")
+    with pytest.raises(UserError, match="frame 'a' has no group, expected a column `group`"):
+        labelled_sequences(tmp_path, lambda frame: frame)
+    for seconds in ("0.001", "inf", "nan", "-1"):
+        line = one_line(
+            xpnet("bench", "steadiness", "--clip", short_clip, f"--without-polyp={seconds}")
+        )
+        assert f"--without-polyp {float(seconds):g}: expected 0, or at least a frame of" in line
 
 
 def test_truth_gives_dice() -> None:
