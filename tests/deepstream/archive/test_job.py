@@ -101,12 +101,21 @@ def test_folders_of_killed_jobs_are_removed(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     ended = subprocess.Popen(["true"])
     ended.wait()
-    mine = tmp_path / f"{session.PREFIX}{os.getpid()}-a"
-    others = tmp_path / f"{session.PREFIX}without"
-    for folder in (mine, others, tmp_path / f"{session.PREFIX}{ended.pid}-b"):
+    kept = [
+        tmp_path / name
+        for name in (
+            f"{session.PREFIX}{os.getpid()}-abcdefgh",
+            f"{session.PREFIX}without",
+            f"{session.PREFIX}june-abcdefgh",
+            f"{session.PREFIX}{ended.pid}-results-of-june",
+            "xpnet-archive-june-2026",
+        )
+    ]
+    left = Path(tempfile.mkdtemp(prefix=f"{session.PREFIX}{ended.pid}-"))
+    for folder in (*kept, left):
         (folder / "logs").mkdir(parents=True)
     session.remove_stale_folders()
-    assert sorted(tmp_path.iterdir()) == sorted([mine, others])
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def task(tmp_path: Path, folder: Path) -> TaskSettings:
