@@ -231,9 +231,8 @@ def mount_script(root: Path, mounts: dict[str, str]) -> str:
     lines += [f"mkdir {quoted}/dev/shm", f"mount -t tmpfs shm {quoted}/dev/shm"]
     lines += [f"ln -s /proc/self/fd {quoted}/dev/fd"]
     for path, source in mounts.items():
-        bind = (
-            ["--bind", source] if source.startswith("/") else ["-t", "tmpfs", "-o", source, "tmp"]
-        )
+        memory = ["-t", "tmpfs", "-o", source, "tmp"]
+        what = ["--bind", source] if source.startswith("/") else memory
         lines.append(shlex.join(["mount", *what, f"{root}{path}"]))
     return "\n".join(lines)
 
