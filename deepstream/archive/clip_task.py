@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -9,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from deepstream.archive.clips import Archive, Clip
-from deepstream.archive.results import Facts, masks_path, parquet_path, write_parquet
+from deepstream.archive.results import (
+    Facts,
+    masks_path,
+    parquet_path,
+    remove_stale,
+    write_parquet,
+)
 from deepstream.io.output import NOTHING
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.player import Ending
 from deepstream.run import RunSettings, run
 from deepstream.run_summary import failure
 from xpnet.errors import UserError
-from xpnet.files import move_into_place
+from xpnet.files import check_writable, move_into_place
 from xpnet.host.processes import limit_heaps
 
 MAX_ATTEMPTS = 2
@@ -80,24 +87,19 @@ def run_clip(row: dict[str, Any], settings: TaskSettings) -> dict[str, Any]:
         The fields of ClipResult.
     """
     limit_heaps()
-    start, number = time.monotonic(), row["number"]
+    start = time.monotonic()
     clip = Clip(row["name"], row["size"], row["modified_ns"])
-    folder = settings.work / f"clip-{number}"
-    if _count_attempt(settings.work / f"attempts-{number}") > MAX_ATTEMPTS:
-        failed = f"its process ended {MAX_ATTEMPTS} times: killed, crashed or out of memory"
-        return asdict(ClipResult(clip.name, failure=failed))
-    shutil.rmtree(folder, ignore_errors=True)  # of a process that ended
     facts = None
     try:
-        folder.mkdir(mode=0o700)
-        facts = _run(clip, folder, settings)
+        facts = _attempt(clip, row["number"], settings)
         failed = facts.failure
     except UserError as error:
         failed = str(error)
     except Exception as error:
         failed = f"{type(error).__name__}: {error}"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    # Those of another model beside the new ones of other clips would look like results of this job.
+    with contextlib.suppress(OSError):  # if they cannot be removed, the clip failed by that, too
+        remove_stale(settings.output, clip, settings.model, settings.card_sha256)
     return asdict(
         ClipResult(
             clip.name,
@@ -107,6 +109,29 @@ def run_clip(row: dict[str, Any], settings: TaskSettings) -> dict[str, Any]:
             " ".join(failed.split()),
         )
     )
+
+
+def _attempt(clip: Clip, number: int, settings: TaskSettings) -> Facts:
+    """Do a clip in a private folder, unless its process ended too often.
+
+    Args:
+        clip: The clip.
+        number: Its number in the job.
+        settings: What all clips have in common.
+
+    Raises:
+        UserError: As `_run`, or the process of this clip ended too often.
+        OSError: The folder for incomplete files cannot be written.
+    """
+    if _count_attempt(settings.work / f"attempts-{number}") > MAX_ATTEMPTS:
+        raise UserError(f"its process ended {MAX_ATTEMPTS} times: killed, crashed or out of memory")
+    folder = settings.work / f"clip-{number}"
+    shutil.rmtree(folder, ignore_errors=True)  # of a process that ended
+    try:
+        folder.mkdir(mode=0o700)
+        return _run(clip, folder, settings)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _count_attempt(marker: Path) -> int:
@@ -128,6 +153,11 @@ def _run(clip: Clip, folder: Path, settings: TaskSettings) -> Facts:
         UserError: No frame of the clip can be decoded, or a file cannot be written.
     """
     lines, drawn, table = folder / "polyps.jsonl", folder / "masks.mp4", folder / "polyps.parquet"
+    final, with_masks = (at(settings.output, clip.name) for at in (parquet_path, masks_path))
+    # Known before the clip is computed, which may take an hour.
+    final.parent.mkdir(parents=True, exist_ok=True)
+    for path in (final, with_masks) if settings.masks else (final,):
+        check_writable(path)
     with Archive(settings.input).local_file(clip.name, folder) as path:
         try:
             summary = run(
@@ -158,9 +188,7 @@ def _run(clip: Clip, folder: Path, settings: TaskSettings) -> Facts:
     )
     with lines.open(encoding="utf-8") as stream:
         write_parquet(table, stream, facts)
-    final = parquet_path(settings.output, clip.name)
-    final.parent.mkdir(parents=True, exist_ok=True)
     if settings.masks:
-        move_into_place(drawn, masks_path(settings.output, clip.name))
+        move_into_place(drawn, with_masks)
     move_into_place(table, final)  # the last one: it says that the clip is done
     return facts

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from xpnet.addresses import without_credentials
 from xpnet.errors import UserError, not_installed
@@ -18,6 +20,8 @@ SUFFIXES = (
     ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv",
 )  # fmt: skip
 """Endings of the names of video files; upper and lower case are the same."""
+RECOVERED = "lost+found"
+"""Folder of fragments at the root of a file system, which only root can read."""
 COPY_BYTES = 1 << 20
 """Bytes of a remote file that are held in memory while it is copied."""
 
@@ -42,7 +46,8 @@ class Archive:
 
     Attributes:
         display_name: Its name in messages, without credentials.
-        folder: The folder; None for a bucket.
+        folder: The folder; None for an address, whose clips are copied.
+        local_root: The folder, or that of a file:// address; None for a bucket.
     """
 
     def __init__(self, address: str) -> None:
@@ -52,7 +57,8 @@ class Archive:
             address: A folder, or an address that pyarrow.fs understands.
 
         Raises:
-            UserError: pyarrow is missing, there is no such folder, or the address is not one.
+            UserError: pyarrow is missing, there is no such folder, the address is not one, or it
+                cannot be reached.
         """
         try:
             from pyarrow import fs
@@ -62,17 +68,23 @@ class Archive:
             ) from error
         self.display_name = without_credentials(address)
         self.folder = None if "://" in address else Path(address).absolute()
+        self.local_root = self.folder
         if self.folder is not None:
             if not self.folder.is_dir():
                 raise UserError(f"{address}: no such folder of recordings")
             return
         try:
             self._files, self._root = fs.FileSystem.from_uri(address)
-        except (OSError, ValueError) as error:  # its text may contain the credentials
+        except ValueError as error:  # its text contains the address, with the credentials
             raise UserError(
                 f"{self.display_name}: expected a folder or an address of a bucket, such as "
                 "s3://BUCKET/FOLDER or gs://BUCKET/FOLDER"
             ) from error
+        except OSError as error:
+            reason = _hide_credentials(_reason(error), address)
+            raise UserError(f"{self.display_name}: cannot be opened: {reason}") from error
+        if isinstance(self._files, fs.LocalFileSystem):
+            self.local_root = Path(self._root)
 
     def clips(self) -> list[Clip]:
         """Return the video files, the largest first: the last to end should be a short one.
@@ -84,7 +96,7 @@ class Archive:
             UserError: The archive cannot be listed, or has no video file.
         """
         try:
-            clips = local_files(self.folder) if self.folder else self._remote_files()
+            clips = local_files(self.local_root) if self.local_root else self._remote_files()
         except (OSError, ValueError) as error:
             raise UserError(f"{self.display_name}: cannot be listed: {_reason(error)}") from error
         videos = [clip for clip in clips if is_video(clip.name)]
@@ -140,7 +152,10 @@ class Archive:
 
 
 def local_files(folder: Path) -> list[Clip]:
-    """Return all files of a folder and its subfolders; links to folders are not followed.
+    """Return the files of a folder and its subfolders; links to folders are not followed.
+
+    Names that begin with a dot and lost+found are left out: a folder of theirs that this user
+    cannot read, such as .snapshot of a file server, is no reason to end.
 
     A name that is not UTF-8 cannot be written to the results: it is listed in an escaped form, so
     that the clip is reported as failed.
@@ -156,8 +171,9 @@ def local_files(folder: Path) -> list[Clip]:
         raise error
 
     clips = []
-    for place, _, names in os.walk(folder, onerror=failed):
-        for path in (Path(place, name) for name in names):
+    for place, folders, names in os.walk(folder, onerror=failed):
+        folders[:] = [name for name in folders if name != RECOVERED and not name.startswith(".")]
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
             if path.is_file():  # not a link to nowhere, or a socket
                 name = os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace")
                 clips.append(Clip(name, path.stat().st_size, path.stat().st_mtime_ns))
@@ -176,5 +192,23 @@ def is_video(name: str) -> bool:
 
 def _reason(error: Exception) -> str:
     """Return the reason of an error of Arrow, which repeats the path before `Detail:`."""
-    text = str(error).partition(". Detail:")
+    text = str(error).strip().partition("\n")[0].partition(". Detail:")
     return (text[2].partition("] ")[2] or text[0]).strip()
+
+
+def _hide_credentials(text: str, address: str) -> str:
+    """Return a text without what `without_credentials` removes from an address.
+
+    Args:
+        text: A text that may quote the address or parts of it.
+        address: The address.
+    """
+    text = text.replace(address, without_credentials(address))
+    rest = address.partition("://")[2]
+    query = rest.rpartition("@")[2].partition("?")[2].partition("#")[0]
+    values = [option.partition("=")[2] for option in query.split("&")]
+    secrets = {*re.split("[:@]", rest.rpartition("@")[0]), *values} - {""}
+    words = {form for secret in secrets for form in (secret, unquote(secret))}
+    for word in sorted(words, key=len, reverse=True):  # one may contain another
+        text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "***", text)
+    return text

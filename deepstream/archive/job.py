@@ -40,7 +40,7 @@ class ArchiveSettings:
     Attributes:
         input: The archive: a folder, or an address that pyarrow.fs understands.
         output: Folder of the results; created if it is missing.
-        workers: Number of processes; 0 for one on each core.
+        workers: Number of processes; 0 for one on each core. No more start than there are clips.
         masks: Whether a clip with masks is written for each clip.
         model: A model of the repository.
         repository: The Triton model repository.
@@ -72,8 +72,7 @@ def run_archive(settings: ArchiveSettings, on_result: OnResult | None = None) ->
     require_elements()
     start = time.monotonic()
     cores = len(os.sched_getaffinity(0))
-    workers = settings.workers or cores
-    if workers < 1:
+    if settings.workers < 0:
         raise UserError(f"--workers {settings.workers}: expected at least 1")
     archive = Archive(settings.input)
     clips = archive.clips()
@@ -85,6 +84,7 @@ def run_archive(settings: ArchiveSettings, on_result: OnResult | None = None) ->
             for clip in clips
             if not is_done(settings.output, clip, settings.model, checksum, settings.masks)
         ]
+        workers = min(settings.workers or cores, len(todo))
         task = TaskSettings(
             input=settings.input if archive.folder is None else str(archive.folder),
             output=settings.output.absolute(),
@@ -93,7 +93,7 @@ def run_archive(settings: ArchiveSettings, on_result: OnResult | None = None) ->
             model=settings.model,
             card_sha256=checksum,
             backend=backend,
-            threads=max(1, cores // workers),
+            threads=max(1, cores // max(1, workers)),
             masks=settings.masks,
         )
         results = []
@@ -131,11 +131,10 @@ def run_clips(clips: Sequence[Clip], task: TaskSettings, workers: int) -> Iterat
     Args:
         clips: What to do; nothing is started for none.
         task: What all clips have in common.
-        workers: Number of processes.
+        workers: Number of processes, at most that of the clips.
     """
     if not clips:
         return
-    workers = min(workers, len(clips))
     with ray_session(workers) as data:
         rows = [{"number": number, **asdict(clip)} for number, clip in enumerate(clips)]
         # A block is a task: with one clip in each, no clip waits for another one.
@@ -174,10 +173,9 @@ def work_folder(output: Path, archive: Archive) -> Iterator[Path]:
     Raises:
         UserError: Another job writes to the same folder, or it cannot be used.
     """
-    if archive.folder is not None and output.resolve().is_relative_to(archive.folder.resolve()):
-        raise UserError(
-            f"{output}: is inside the archive {archive.folder}, expected another folder"
-        )
+    root = archive.local_root
+    if root is not None and output.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{output}: is inside the archive {root}, expected another folder")
     work = output / WORK
     try:
         output.mkdir(mode=0o700, parents=True, exist_ok=True)

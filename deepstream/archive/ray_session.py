@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -18,8 +19,10 @@ from xpnet.errors import UserError, not_installed
 from xpnet.paths import setup_command
 
 LOCALHOST = "127.0.0.1"
-PREFIX = "xpnet-archive-"
+PREFIX = ".xpnet-ray-"
 """Start of the name of the private folder; the number of this process follows."""
+FOLDER_NAME = re.compile(rf"{re.escape(PREFIX)}(\d+)-[a-z0-9_]{{8}}")
+"""The whole name: tempfile.mkdtemp adds eight characters."""
 STORE_BYTES = 80 << 20
 """Shared memory of Ray, close to its minimum: frames do not pass through it."""
 SOCKET_NAME = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
@@ -62,10 +65,12 @@ def ray_session(workers: int) -> Iterator[Any]:
 
 def remove_stale_folders() -> None:
     """Remove the folders of processes that were killed and could not do it."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-        number = folder.name.removeprefix(PREFIX).partition("-")[0]
-        with contextlib.suppress(OSError):  # another user's, or it is gone
-            if folder.lstat().st_uid == os.getuid() and not Path("/proc", number).exists():
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        name = FOLDER_NAME.fullmatch(folder.name)
+        if name is None:
+            continue
+        with contextlib.suppress(OSError):  # it is gone
+            if folder.lstat().st_uid == os.getuid() and not Path("/proc", name[1]).exists():
                 shutil.rmtree(folder, ignore_errors=True)
 
 

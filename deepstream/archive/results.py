@@ -122,6 +122,29 @@ def read_facts(path: Path) -> Facts | None:
         return None
 
 
+def remove_stale(output: Path, clip: Clip, model: str, card_sha256: str) -> None:
+    """Remove results of a clip that are of another model or of an earlier state of the clip.
+
+    Incomplete results of this model and clip are kept: their metadata say so.
+
+    Args:
+        output: The folder of all results.
+        clip: The clip as it is now.
+        model: Name of the model.
+        card_sha256: Checksum of the model's card.
+
+    Raises:
+        OSError: A file cannot be removed.
+    """
+    table = parquet_path(output, clip.name)
+    facts = read_facts(table)
+    if facts is None or (facts.clip, facts.model, facts.card_sha256) != (clip, model, card_sha256):
+        table.unlink(missing_ok=True)
+        facts = None
+    if facts is None or not facts.masks:
+        masks_path(output, clip.name).unlink(missing_ok=True)
+
+
 def is_done(output: Path, clip: Clip, model: str, card_sha256: str, masks: bool) -> bool:
     """Return whether a clip needs not be done again.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -46,10 +47,12 @@ class ArchiveBenchSettings:
     clip: Path = DEMO_CLIP
 
     def __post_init__(self) -> None:
-        if self.clips < 4 or self.seconds <= 0:
+        if self.clips < 4 or not 0 < self.seconds < math.inf:  # also false for nan
             raise UserError(
                 f"{self.clips} clips of {self.seconds:g} s: expected at least 4, and more than 0 s"
             )
+        if self.workers < 0:
+            raise UserError(f"--workers {self.workers}: expected at least 1")
 
 
 def bench_archive(settings: ArchiveBenchSettings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,9 @@ def run_jobs(
             early = [_first_line(process) for process, _ in running]
             for (process, _), line in zip(running, early, strict=True):
                 if line == "ready" and process.stdin is not None:
-                    process.stdin.write("\n")
-                    process.stdin.flush()
+                    with suppress(BrokenPipeError):  # it ended: _finish says why
+                        process.stdin.write("\n")
+                        process.stdin.close()
             return [
                 _finish(process, log, line)
                 for (process, log), line in zip(running, early, strict=True)

@@ -224,14 +224,16 @@ def mount_script(root: Path, mounts: dict[str, str]) -> str:
         root: Folder of the root file system.
         mounts: Options of a tmpfs, or an absolute folder to bind, by path in the image.
     """
-    lines = [f"mount -t proc proc {root}/proc", f"mount -t tmpfs -o mode=755 dev {root}/dev"]
+    quoted = shlex.quote(str(root))
+    lines = [f"mount -t proc proc {quoted}/proc", f"mount -t tmpfs -o mode=755 dev {quoted}/dev"]
     for name in DEVICES:
-        lines += [f"touch {root}/dev/{name}", f"mount --bind /dev/{name} {root}/dev/{name}"]
-    lines += [f"mkdir {root}/dev/shm", f"mount -t tmpfs shm {root}/dev/shm"]
-    lines += [f"ln -s /proc/self/fd {root}/dev/fd"]
+        lines += [f"touch {quoted}/dev/{name}", f"mount --bind /dev/{name} {quoted}/dev/{name}"]
+    lines += [f"mkdir {quoted}/dev/shm", f"mount -t tmpfs shm {quoted}/dev/shm"]
+    lines += [f"ln -s /proc/self/fd {quoted}/dev/fd"]
     for path, source in mounts.items():
-        options = f"--bind {source}" if source.startswith("/") else f"-t tmpfs -o {source} tmp"
-        lines.append(f"mount {options} {root}{path}")
+        memory = ["-t", "tmpfs", "-o", source, "tmp"]
+        what = ["--bind", source] if source.startswith("/") else memory
+        lines.append(shlex.join(["mount", *what, f"{root}{path}"]))
     return "\n".join(lines)
 
 
@@ -269,10 +271,10 @@ def container_command(image: Image, folder: Path, arguments: list[str]) -> list[
     data.mkdir(exist_ok=True)
     os.chown(data, *map(int, image.user.split(":")))
     # The root is made read-only before the mounts, whose folders exist already.
-    root = image.root
+    root = shlex.quote(str(image.root))
     before = [f"mount --bind {root} {root}"]
     before += [f"mount -o remount,bind{',ro' if service['read_only'] else ''} {root}"]
-    before += ["ip link set lo up", mount_script(root, {**memory, "/data": str(data)})]
+    before += ["ip link set lo up", mount_script(image.root, {**memory, "/data": str(data)})]
     namespaces = ["--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child"]
     command = [*image.entrypoint, *arguments]
     return chroot_command(image, namespaces, "\n".join(before), image.env, command)

@@ -7,9 +7,14 @@ tests/docker/prove_images.py builds the images and runs them.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from xpnet.paths import ROOT
 
 DOCKERFILES = [ROOT / "Dockerfile", ROOT / "jetson" / "Dockerfile"]
 COMPOSE_FILES = [ROOT / "compose.yaml", ROOT / "jetson" / "compose.yaml"]
+HEALTH_CHECK = ROOT / "docker" / "healthcheck.sh"
 STAGES = ("cpu", "test", "train", "rtx")
 PLAN_MODELS = ("xpnet", "xpnet_lite")
 Instructions = list[tuple[str, str]]
@@ -205,12 +211,53 @@ def test_service_unit_has_a_writable_folder_for_temporary_files(service_unit: st
     assert temporary in writable.split()
 
 
-def test_health_check_needs_triton_only_in_a_container_that_serves(tmp_path: Path) -> None:
-    script = ROOT / "docker" / "healthcheck.sh"
-    # Process 1 of this machine is not `xpnet serve`.
-    assert subprocess.run([script], capture_output=True, check=False).returncode == 0
+@pytest.fixture
+def health_check(tmp_path: Path) -> Callable[[int], int]:
+    """Run the check as in a container that serves; return its exit code."""
     command_line = tmp_path / "cmdline"
     command_line.write_bytes(b"python\0/opt/xpnet/.venv/bin/xpnet\0serve\0")
-    text = script.read_text(encoding="utf-8")
-    changed = text.replace("/proc/1/cmdline", str(command_line)).replace(":8000", ":9")
-    assert subprocess.run(["bash", "-c", changed], capture_output=True, check=False).returncode
+    text = HEALTH_CHECK.read_text(encoding="utf-8")
+    assert ":8000/" in text
+    # The image has its Python in PATH.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+    def run(port: int) -> int:
+        changed = text.replace("/proc/1/cmdline", str(command_line)).replace(":8000/", f":{port}/")
+        return subprocess.run(
+            ["bash", "-c", changed], capture_output=True, check=False, env={"PATH": path}
+        ).returncode
+
+    return run
+
+
+def test_container_without_triton_is_healthy() -> None:
+    # Process 1 of this machine is not `xpnet serve`.
+    assert subprocess.run([HEALTH_CHECK], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (400, False)])
+def test_container_that_serves_is_healthy_when_triton_is_ready(
+    health_check: Callable[[int], int], status: int, healthy: bool
+) -> None:
+    class Triton(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/v2/health/ready" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Triton) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert (health_check(server.server_port) == 0) == healthy
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_container_that_serves_is_not_healthy_without_an_answer(
+    health_check: Callable[[int], int],
+) -> None:
+    assert health_check(9) != 0

@@ -221,6 +221,19 @@ def test_autoscaler_sets_the_number_of_pods_by_the_metric_of_the_adapter(variant
     assert re.fullmatch(rule["name"]["matches"], rule["seriesQuery"].partition("{")[0])
 
 
+@both
+def test_command_of_the_page_names_the_registry_in_every_image(variant: str) -> None:
+    page = (ROOT / "docs" / "scale-out.md").read_text(encoding="utf-8")
+    (expression,) = re.findall(r"kubectl kustomize \S+ \| sed '(.*?)' \|", page)
+    text = yaml.safe_dump_all(RENDERED[variant])
+    done = subprocess.run(
+        ["sed", expression], input=text, capture_output=True, text=True, check=True
+    )
+    images = re.findall(r"image: (.*)", done.stdout)
+    assert len(images) == {"base": 1, "gpu": 2}[variant]
+    assert set(images) == {f"REGISTRY/xpnet:{STAGES[variant]}"}
+
+
 def test_labels_do_not_change_between_variants() -> None:
     """The selector of a Deployment cannot be changed: switching variants must not need it."""
     base, gpu = (one(variant, "Deployment")["spec"]["selector"] for variant in STAGES)

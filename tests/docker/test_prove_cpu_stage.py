@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from tests.docker.prove_cpu_stage import (
     DEFAULT_PATH,
     Image,
+    container_command,
     execute_instruction,
     stage_instructions,
 )
@@ -62,6 +64,20 @@ def test_copy_takes_the_files_that_git_tracks(image: Image) -> None:
     execute_instruction(image, "COPY", ". .")
     assert (folder / "xpnet" / "cli.py").read_bytes() == (ROOT / "xpnet" / "cli.py").read_bytes()
     assert not {".git", ".venv", ".triton", "build"} & {p.name for p in folder.iterdir()}
+
+
+def test_folder_with_a_space_is_one_word_of_the_shell_commands(tmp_path: Path) -> None:
+    folder = tmp_path / "a proof"
+    folder.mkdir()
+    image = Image(folder / "root", user=f"{os.getuid()}:{os.getgid()}")
+    call = container_command(image, folder, [])
+    (script,) = (word for word in call if "mount --bind" in word)
+    lines = [shlex.split(line) for line in script.splitlines()]
+    assert ["mount", "--bind", str(image.root), str(image.root)] in lines
+    assert ["mount", "--bind", str(folder / "data"), f"{image.root}/data"] in lines
+    assert ["touch", f"{image.root}/dev/null"] in lines
+    assert not [line for line in lines if "proof" in line[0]]
+    assert all(len([word for word in line if "proof" in word]) <= 2 for line in lines)
 
 
 def test_folder_of_an_earlier_proof_is_rejected(tmp_path: Path) -> None:

@@ -105,18 +105,33 @@ def computing(work: Path) -> set[int]:
     return {int(path.name.split(".")[-2]) for path in work.glob("clip-*/.polyps.jsonl.*.part")}
 
 
-def kill_a_worker(process: subprocess.Popen[str], work: Path) -> None:
-    """Kill a process that computes a clip, and wait until the clip is tried once more."""
+def stop_a_worker(process: subprocess.Popen[str], work: Path) -> int:
+    """Stop a process in the middle of a clip and return its number: the job cannot end without it.
 
-    def killed() -> bool:
+    However slow this machine is, the clip is incomplete when the test goes on.
+    """
+    stopped: list[int] = []
+
+    def is_stopped() -> bool:
         for worker in computing(work):  # files of the killed job may still be there
             if worker in descendants(process.pid):
-                os.kill(worker, signal.SIGKILL)
-                return True
+                with contextlib.suppress(OSError):  # it ended meanwhile
+                    os.kill(worker, signal.SIGSTOP)
+                    while state(worker) not in "TXZ":
+                        time.sleep(0.001)
+                    if worker in computing(work):
+                        stopped.append(worker)
+                        return True
+                    os.kill(worker, signal.SIGCONT)
         return False
 
-    wait(killed, process)
-    wait(lambda: any(p.stat().st_size == 2 for p in work.glob("attempts-*")), process)
+    wait(is_stopped, process)
+    return stopped[0]
+
+
+def state(process: int) -> str:
+    """Return the state of a process's main thread, as of ps."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
 
 
 def folders_of(process: int) -> list[Path]:
@@ -130,13 +145,17 @@ def test_killed_job_is_resumed_and_does_every_good_clip_once(
     output, home = tmp_path / "results", tmp_path / "home"
     home.mkdir()
     with started(recordings, output, home) as first:
-        wait(lambda: len(list(output.rglob("*.parquet"))) >= 2, first)
-        processes = descendants(first.pid)
-        addresses = listening([first.pid, *processes])
-        (folder,) = folders_of(first.pid)
-        assert folder.stat().st_mode & 0o077 == 0
-        first.kill()
-        first.wait()
+        worker = stop_a_worker(first, output / WORK)
+        try:
+            wait(lambda: len(list(output.rglob("*.parquet"))) >= 2, first)
+            processes = descendants(first.pid)
+            addresses = listening([first.pid, *processes])
+            (folder,) = folders_of(first.pid)
+            assert folder.stat().st_mode & 0o077 == 0
+        finally:
+            first.kill()
+            first.wait()
+            os.kill(worker, signal.SIGKILL)  # after the job, which would start its clip again
         # Its workers notice a moment later, and may complete a clip until then.
         while any("run_clip" in line for line in command_lines(processes).values()):
             time.sleep(0.1)
@@ -147,7 +166,8 @@ def test_killed_job_is_resumed_and_does_every_good_clip_once(
     assert (output / WORK).exists()
 
     with started(recordings, output, home) as second:
-        kill_a_worker(second, output / WORK)
+        # Its clip is incomplete, so the job can complete it only by a second attempt.
+        os.kill(stop_a_worker(second, output / WORK), signal.SIGKILL)
         out, err = second.communicate(timeout=150)
     summary = json.loads((output / "summary.json").read_text())
     assert summary["skipped"] == len(times)

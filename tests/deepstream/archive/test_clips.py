@@ -6,10 +6,11 @@ import os
 import stat
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from deepstream.archive.clips import Archive, is_video
+from deepstream.archive.clips import Archive, is_video, local_files
 from xpnet.errors import UserError
 
 pytest.importorskip("pyarrow", reason="needs scripts/setup.sh --archive")
@@ -25,11 +26,35 @@ def test_videos_of_subfolders_are_listed_and_hidden_files_are_not(
         assert clip.modified_ns == (recordings / clip.name).stat().st_mtime_ns
 
 
-def test_links_to_folders_are_not_followed(recordings: Path) -> None:
+def test_hidden_folders_and_recovered_files_are_not_read(recordings: Path) -> None:
+    """Only root can read some of them, so they must not be opened."""
+    (recordings / "2026" / "lost+found").mkdir()
+    (recordings / "2026" / "lost+found" / "e.mp4").touch()
+    names = {clip.name for clip in local_files(recordings)}
+    assert names == {"a.mp4", "2026/b.MKV", "notes.txt"}
+
+
+def test_unreadable_subfolder_is_an_error(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refused(path: str) -> object:
+        if str(path).endswith(("2026", ".trash")):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(UserError, match=r"cannot be listed: .*Permission denied: .*2026"):
+        Archive(str(recordings)).clips()
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_links_to_folders_are_not_followed(recordings: Path, scheme: str) -> None:
     (recordings / "2026" / "loop").symlink_to(recordings)
     (recordings / "2026" / "nowhere.mp4").symlink_to("/nowhere.mp4")
     (recordings / "2026" / "z.mp4").symlink_to(recordings / "a.mp4")
-    names = [clip.name for clip in Archive(str(recordings)).clips()]
+    names = [clip.name for clip in Archive(f"{scheme}{recordings}").clips()]
     assert names == ["2026/b.MKV", "2026/z.mp4", "a.mp4"]
 
 
@@ -88,10 +113,33 @@ def test_bad_address_is_one_line_without_credentials(address: str, message: str)
     assert "secret" not in str(caught.value)
 
 
+def test_reason_why_a_bucket_is_not_reached_is_shown_without_credentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pyarrow import fs
+
+    address = "s3://user:se%2Fcret@bucket/2026?session_token=t0ken"
+
+    def refused(_: str) -> None:
+        raise OSError(
+            "When resolving region for bucket 'bucket': AWS Error NETWORK_CONNECTION during "
+            f"HeadBucket operation: could not resolve host, se/cret t0ken {address}\nmore"
+        )
+
+    monkeypatch.setattr(fs, "FileSystem", SimpleNamespace(from_uri=refused))
+    with pytest.raises(UserError) as caught:
+        Archive(address)
+    assert str(caught.value) == (
+        "s3://bucket/2026: cannot be opened: When resolving region for bucket 'bucket': AWS Error "
+        "NETWORK_CONNECTION during HeadBucket operation: could not resolve host, *** *** "
+        "s3://bucket/2026"
+    )
+
+
 def test_archive_without_a_video_is_an_error(recordings: Path) -> None:
     for name in ("a.mp4", "2026/b.MKV"):
         (recordings / name).unlink()
-    with pytest.raises(UserError, match=f"{recordings}: no video file among 4 files"):
+    with pytest.raises(UserError, match=f"{recordings}: no video file among 1 files"):
         Archive(str(recordings)).clips()
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deepstream.bench import processes
+from deepstream.bench.archive_bench import ArchiveBenchSettings
 from deepstream.bench.clips import parse_size
 from deepstream.bench.device_bench import DeviceBenchSettings
 from deepstream.bench.false_marks import parse_part
 from deepstream.bench.graph_bench import GraphBenchSettings
+from deepstream.bench.jobs import Job
 from deepstream.bench.measured_probes import count_copies
 from deepstream.bench.tracer import read_tracer_log
 from deepstream.graph.description import Description, Link
@@ -84,3 +89,34 @@ def test_wrong_settings_of_the_device_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         DeviceBenchSettings({}, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"clips": 3}, "3 clips of 2 s: expected at least 4"),
+        ({"seconds": 0.0}, "40 clips of 0 s: .*more than 0 s"),
+        ({"seconds": float("nan")}, "40 clips of nan s"),
+        ({"seconds": float("inf")}, "40 clips of inf s"),
+        ({"workers": -1}, "--workers -1: expected at least 1"),
+    ],
+)
+def test_wrong_settings_of_the_archive_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ArchiveBenchSettings(**settings)
+
+
+def test_job_that_died_after_it_was_ready_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: Job, path: Path, __: object) -> tuple[subprocess.Popen[str], Path]:
+        log = path.with_suffix(".log")
+        with log.open("w", encoding="utf-8") as stream:
+            process = subprocess.Popen(
+                ["sh", "-c", "echo ready; echo the reason >&2; exit 3"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True,
+            )  # fmt: skip
+        process.wait()
+        return process, log
+
+    monkeypatch.setattr(processes, "_start", start)
+    with pytest.raises(UserError, match="a measured run failed: the reason"):
+        processes.run_jobs([Job("parts", "clip.mp4")])
