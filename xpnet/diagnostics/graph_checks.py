@@ -48,9 +48,7 @@ def check_nothing_else_written(context: CheckContext) -> CheckResult:
 
 def check_clip_rate(context: CheckContext) -> CheckResult:
     """Check that the graph shows the clip at its own frame rate in mode `latest`."""
-    summary = context.run_graph(
-        "latest", DEMO_CLIP, "--mode", "latest", *context.repository_option
-    )
+    summary = context.run_graph("latest", DEMO_CLIP, "--mode", "latest", *context.repository_option)
     min_fps = summary["clip_fps"] * (1 - MAX_RATE_LOSS)
     age_ms = (summary["mask_age_ms"] or {}).get("p50")
     return summary["fps"] >= min_fps, (
