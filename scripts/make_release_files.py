@@ -3,7 +3,7 @@
 Usage: scripts/make_release_files.py      writes build/release, whose earlier content is removed
 
 Needs the packages of scripts/setup.sh --release and the ones that it describes (--train, --engines,
---bench). Wheel and sdist of scripts/prove_wheel.py are included if build/dist has them.
+--bench, --archive). Wheel and sdist of scripts/prove_wheel.py are included if build/dist has them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
 from xpnet import __version__
@@ -31,7 +31,7 @@ from xpnet.files import write_text
 from xpnet.paths import BUILD, ROOT
 
 REQUIREMENTS = ("requirements.txt", "requirements-train.txt", "requirements-engines.txt",
-                "requirements-bench.txt")  # fmt: skip
+                "requirements-bench.txt", "requirements-archive.txt")  # fmt: skip
 """What a release describes; the first one is what `xpnet run` needs, the others are optional."""
 LICENCE_FILE = re.compile(r"(^|/)(licen[cs]e|copying|notice|copyright)[^/]*$", re.IGNORECASE)
 NO_CODE = (".py", ".pyc", ".so")
@@ -177,9 +177,35 @@ def licence_document(packages: list[Distribution], names: dict[str, Parts]) -> s
     return "\n".join(parts)
 
 
+def built_files(dist: Path) -> list[Path]:
+    """Return wheel and sdist, which may be missing.
+
+    Args:
+        dist: Their folder.
+
+    Raises:
+        UserError: One has another version than the installed xpnet, which the other files name.
+    """
+    found = []
+    for pattern, parse in (
+        ("xpnet-*.whl", parse_wheel_filename),
+        ("xpnet-*.tar.gz", parse_sdist_filename),
+    ):
+        for path in sorted(dist.glob(pattern)):
+            version = parse(path.name)[1]
+            if str(version) != __version__:
+                raise UserError(
+                    f"{path}: version {version}, expected {__version__}, as xpnet is installed: "
+                    "commit all changes, then make setup wheel-proof"
+                )
+            found.append(path)
+    return found
+
+
 def main() -> None:
     """Write the files."""
     folder = BUILD / "release"
+    built = built_files(BUILD / "dist")
     pins = pinned()
     here = [r for r in pins if r.marker is None or r.marker.evaluate()]
     packages = sorted((installed(r) for r in here), key=lambda p: p.name.lower())
@@ -191,9 +217,8 @@ def main() -> None:
     folder.mkdir(parents=True)
     write_text(folder / "sbom.cdx.json", text)
     write_text(folder / "THIRD-PARTY-LICENSES.txt", licence_document(packages, names))
-    for pattern in ("xpnet-*.whl", "xpnet-*.tar.gz"):
-        for path in (BUILD / "dist").glob(pattern):
-            shutil.copy2(path, folder / path.name)
+    for path in built:
+        shutil.copy2(path, folder / path.name)
     sums = {path.name: sha256(path) for path in folder.iterdir()}
     write_text(folder / "SHA256SUMS", as_text(sums))
     for path in sorted(folder.iterdir()):

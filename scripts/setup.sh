@@ -19,8 +19,8 @@ Usage: scripts/setup.sh [--bench] [--train] [--engines] [--archive] [--docs] [--
   --engines     also the packages for FP16 graphs and TensorRT-RTX engines; includes --train
   --archive     also Ray and Arrow, for `xpnet archive`
   --docs        also MkDocs, which builds the site of docs/: `make docs`
-  --release     also the packages of `make release-files`; includes --engines and --bench, which it
-                describes
+  --release     also the packages of `make release-files`; includes --engines, --bench and
+                --archive, which it describes
   --dev         also tests and linters; includes all options above; x86_64 only
   --deepstream  for a machine with NVIDIA DeepStream: uses its Triton server, installs pyds
                 (scripts/install_pyds.sh) and numpy 1, which pyds requires; .venv stores this
@@ -41,7 +41,7 @@ while [ $# -gt 0 ]; do
     --engines) extras+=(train engines) ;;
     --archive) extras+=(archive) ;;
     --docs) extras+=(docs) ;;
-    --release) extras+=(bench train engines release) ;;
+    --release) extras+=(bench train engines archive release) ;;
     --dev) extras+=(bench train engines archive docs release nvds dev) ;;
     --deepstream) deepstream=yes ;;
     --step)
@@ -129,21 +129,35 @@ pip_install() { .venv/bin/python -m pip --disable-pip-version-check install --qu
 # Installs a requirements file unless a copy in .venv shows that the same content is installed.
 # requirements.txt and its version for DeepStream share one copy, because each replaces the other.
 install_requirements() {
-  local file=$1 copy
+  local file=$1 copy space=1500
+  # MiB, estimated from the sizes of the packages: PyTorch from PyPI brings CUDA, of several GB.
+  if [ "$(basename "$file")" = requirements-train.txt ]; then
+    space=9000
+    [ -z "${XPNET_TORCH_INDEX-}" ] || space=3000
+  fi
   copy=.venv/installed-$(basename "$file")
   shift
   cmp -s "$file" "$copy" && return 0
   info "installing Python packages: $(basename "$file")"
-  require_space . 1500
+  require_space . "$space"
   pip_install -r "$file" "$@"
   cp "$file" "$copy"
+}
+
+# Returns whether .venv belongs to another checkout, because this one was copied or moved: the paths
+# in it still lead there. A link to the .venv of another checkout is a developer's choice.
+is_foreign_venv() {
+  local here
+  here=$(pwd -P)/.venv
+  [ -f .venv/bin/activate ] && [ ! -L .venv ] \
+    && ! grep -qF -e "=$here" -e "=\"$here" -e "='$here" .venv/bin/activate
 }
 
 step_python() {
   local base=requirements.txt index=() options extra
   action="creating .venv"
   find_version
-  if ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
+  if is_foreign_venv || ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
     info "creating .venv on Python $version, with the system's GStreamer bindings"
     require_space . 1500
     "$python" -m venv --clear --system-site-packages .venv
@@ -199,12 +213,26 @@ link_backend() {
   ln -sfn ../../../../xpnet/serving/backends/onnxruntime .triton/pytriton/tritonserver/backends/onnxruntime
 }
 
+# Returns whether xpnet must be installed (again). Its version is that of the commit at which it was
+# installed. Changes of the files alone do not count: development would install it at each `make`.
+# Through a link to the .venv of another checkout nothing is installed over what is there.
+needs_project() {
+  local commit=$1 installed
+  .venv/bin/python -c 'import importlib.metadata as m; m.version("xpnet")' 2> /dev/null \
+    && [ -x .venv/bin/xpnet ] || return 0
+  [ ! -L .venv ] || return 1
+  installed=$(cat .venv/installed-project 2> /dev/null || true)
+  [ "$installed" != "$commit" ] && [ "$installed" != "${commit%-dirty}" ]
+}
+
 step_project() {
+  local commit
   action="installing xpnet"
-  if ! .venv/bin/python -c 'import importlib.metadata as m; m.version("xpnet")' 2> /dev/null \
-    || [ ! -x .venv/bin/xpnet ]; then
-    info "installing xpnet in place"
+  commit=$(git describe --tags --always --dirty 2> /dev/null || echo "no git")
+  if needs_project "$commit"; then
+    info "installing xpnet in place ($commit)"
     pip_install --no-deps --no-build-isolation -e .
+    echo "$commit" > .venv/installed-project
   fi
   if [[ ${extras[*]-} == *bench* ]]; then
     action="installing perf_analyzer"

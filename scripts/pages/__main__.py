@@ -24,8 +24,11 @@ from scripts.pages.markdown import with_sections
 from scripts.pages.network_diagrams import networks, training
 from scripts.pages.run_diagram import run
 from scripts.pages.settings_reference import settings_page
+from xpnet.diagnostics.claims import claims_table
 from xpnet.errors import UserError
 from xpnet.files import write_text
+from xpnet.host.compatibility import releases_table, sources_list
+from xpnet.host.known_issues import known_issues_table
 from xpnet.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -61,6 +64,12 @@ SECTIONS: dict[str, dict[str, Section]] = {
         "goals": graph_goals.goals_table,
         "as video": score_tables.as_video,
     },
+    "compatibility.md": {
+        "releases": releases_table,
+        "issues": known_issues_table,
+        "sources": sources_list,
+    },
+    "verification.md": {"claims": claims_table},
     "safety-notes.md": {"soup": soup.run_table, "other soup": soup.groups_table},
 }
 """The generated sections of pages that are written by hand."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 
 from deepstream.bench.archive_report import as_markdown as archive_table
@@ -35,7 +34,8 @@ from xpnet.card import Card, read_card
 from xpnet.cli import build_parser, command_names, parse
 from xpnet.commands.report_files import with_section
 from xpnet.host.watchdog import INTERVAL_S, TIMEOUT_S
-from xpnet.paths import MODEL_REPOSITORY, card_path
+from xpnet.images import sample_frames
+from xpnet.paths import DEMO_CLIP, MODEL_REPOSITORY, card_path
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted(
@@ -166,14 +166,14 @@ def test_readme_scores_equal_those_of_the_cards() -> None:
         assert found == f"{card.scores['kvasir-seg']['dice']:.3f}"
 
 
-def test_readme_library_example_draws_a_mask(tmp_path: Path, frames: list[np.ndarray]) -> None:
+def test_readme_library_example_draws_a_mask(tmp_path: Path) -> None:
     code = re.search(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     assert code is not None
-    cv2.imwrite(str(tmp_path / "frame.png"), frames[3][..., ::-1])
+    frame = sample_frames(DEMO_CLIP)[3]
     subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, check=True)
     drawn = cv2.imread(str(tmp_path / "masks.png"))[..., ::-1]
-    assert drawn.shape == frames[3].shape
-    assert (drawn != frames[3]).any()
+    assert drawn.shape == frame.shape
+    assert (drawn != frame).any()
 
 
 def test_numbers_of_checked_places_are_those_of_the_table() -> None:

@@ -15,12 +15,13 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from xpnet import __version__
 from xpnet.checksums import read_checksums
 from xpnet.errors import UserError
 from xpnet.paths import ROOT
 
 SETUP = (ROOT / "scripts" / "setup.sh").read_text(encoding="utf-8")
-WHEEL = "xpnet-1.2.3-py3-none-any.whl"
+WHEEL = f"xpnet-{__version__}-py3-none-any.whl"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,11 @@ def test_bill_is_valid_and_a_wrong_field_is_refused(
 def test_bill_has_every_pinned_package_with_its_version(bill: dict[str, Any]) -> None:
     found = {(p["name"], p.get("version")): p for p in bill["components"]}
     names = {canonicalize_name(name): version for name, version in found}
-    for file, scope in (("requirements.txt", "required"), ("requirements-train.txt", None)):
+    for file, scope in (
+        ("requirements.txt", "required"),
+        ("requirements-train.txt", None),
+        ("requirements-archive.txt", None),
+    ):
         for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
             if line.startswith("#"):
                 continue
@@ -121,3 +126,10 @@ def test_another_version_than_the_pinned_one_is_refused(script: ModuleType) -> N
         script.installed(Requirement("numpy==1.0"))
     with pytest.raises(UserError, match=r"no-such-package==1 is not installed"):
         script.installed(Requirement("no-such-package==1"))
+
+
+@pytest.mark.parametrize("name", ["xpnet-0.0.1-py3-none-any.whl", "xpnet-0.0.1.tar.gz"])
+def test_wheel_of_another_version_is_refused(script: ModuleType, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=rf"{name}: version 0\.0\.1, expected \S+, as xpnet is"):
+        script.built_files(tmp_path)

@@ -163,9 +163,10 @@ def verify(args: argparse.Namespace) -> int:
         return 0
     if args.output.suffix != ".md":
         raise UserError(f"{args.output}: expected a name that ends in .md")
-    if args.output.parent == BUILD:
-        args.output.parent.mkdir(exist_ok=True)
-    check_writable(args.output)
+    if args.output.parent.resolve() == BUILD.resolve() and not BUILD.exists():
+        BUILD.mkdir()  # for the default and the example, right after the installation
+    for path in (args.output, args.output.with_suffix(".json")):
+        check_writable(path)
     found = verify_claims(args.repository, tuple(args.only))
     write_report(found, args.output)
     for claim in found["claims"]:

@@ -87,6 +87,11 @@ class CheckContext:
         """`rtx` or `jetson`, as in `xpnet build --target`."""
         return "jetson" if detect_nvidia_software().jetson else "rtx"
 
+    @property
+    def repository_option(self) -> tuple[str, Path]:
+        """The option that makes a command use this repository; commands run in `work_dir`."""
+        return "--repository", self.repository.absolute()
+
     def require_gpu(self) -> dict[str, str]:
         """Return GPU and driver. Raises CheckSkipped if there is no NVIDIA GPU."""
         if self.target == "rtx" and shutil.which("nvidia-smi") is None:

@@ -49,11 +49,13 @@ def check_plans(context: CheckContext) -> CheckResult:
     An existing plan is not rebuilt: it may have another precision, or be for the DLA.
     """
     context.require_gpu()
-    agreements = []
-    for model in _plan_models(context):
+    models, agreements = _plan_models(context), []
+    if not models:
+        return False, "no model is served as a TensorRT plan, expected one or more"
+    for model in models:
         if not _plan(context, model).is_file():
             options = ("--target", context.target, "--model", model)
-            context.run_xpnet("build", *options, *_repository_option(context))
+            context.run_xpnet("build", *options, *context.repository_option)
         graph = _plan_card(context, model).graph
         agreements.append(f"{model} {graph['precision']} {graph['plan']['agreement']:.4f}")
         how = f"{graph['gpu']}, TensorRT {graph['tensorrt']}, as measured by `xpnet build`"
@@ -95,7 +97,7 @@ def check_deepstream_graph(context: CheckContext) -> CheckResult:
         raise CheckSkipped("pyds is not installed: scripts/install_pyds.sh installs it")
     summary = context.run_graph(
         "deepstream", DEMO_CLIP, "--platform", "deepstream", "--model", DEFAULT_PLAN,
-        *_repository_option(context), *MASKS_ALONE,
+        *context.repository_option, *MASKS_ALONE,
     )  # fmt: skip
     how = f"xpnet run --platform deepstream, {DEFAULT_PLAN}"
     context.add_measured("the graph on DeepStream", summary["fps"], "fps", how)
@@ -117,7 +119,7 @@ def check_deepstream_app(context: CheckContext) -> CheckResult:
     output = context.run_xpnet(
         "deploy", "--platform", context.target, "--source", DEMO_CLIP, "--sink", video,
         "--triton", "none", "--model", DEFAULT_PLAN, "--size", "720x404", "--output", config_dir,
-        *_repository_option(context),
+        *context.repository_option,
     )  # fmt: skip
     config = re.search(r"^deepstream-app -c (.+)$", output, re.M)
     if config is None:
@@ -165,10 +167,6 @@ def _plan(context: CheckContext, model: str) -> Path:
 def _plan_card(context: CheckContext, model: str) -> Card:
     """Read the card that `xpnet build` writes beside the plan."""
     return read_card(_plan(context, model).with_name("card.json"))
-
-
-def _repository_option(context: CheckContext) -> tuple[str, Path]:
-    return "--repository", context.repository.absolute()
 
 
 def _run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:

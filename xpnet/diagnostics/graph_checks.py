@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from xpnet.diagnostics.check_context import CheckContext, CheckResult
+from xpnet.diagnostics.check_context import CheckContext, CheckResult, last_line
 from xpnet.diagnostics.model_checks import served_min_dice
 from xpnet.diagnostics.reference_masks import MASKS_ALONE, masks_dice, read_drawn_masks
 from xpnet.errors import UserError
@@ -48,7 +48,7 @@ def check_nothing_else_written(context: CheckContext) -> CheckResult:
 
 def check_clip_rate(context: CheckContext) -> CheckResult:
     """Check that the graph shows the clip at its own frame rate in mode `latest`."""
-    summary = context.run_graph("latest", DEMO_CLIP, "--mode", "latest")
+    summary = context.run_graph("latest", DEMO_CLIP, "--mode", "latest", *context.repository_option)
     min_fps = summary["clip_fps"] * (1 - MAX_RATE_LOSS)
     age_ms = (summary["mask_age_ms"] or {}).get("p50")
     return summary["fps"] >= min_fps, (
@@ -66,7 +66,7 @@ def check_video_after_server_loss(context: CheckContext) -> CheckResult:
     with running_server(settings) as server:
         process = context.start_xpnet(
             "run", DEMO_CLIP, "--output", video, "--mode", "latest", "--url", server.grpc_url,
-            "--json", summary_file,
+            "--json", summary_file, *context.repository_option,
         )  # fmt: skip
         try:
             _wait_for_output(process, video)
@@ -89,7 +89,7 @@ def _run_graph(context: CheckContext) -> dict[str, Any]:
     """Run the graph on the clip once, in mode `every`, and return its summary."""
 
     def run() -> dict[str, Any]:
-        summary = context.run_graph("graph", DEMO_CLIP, *MASKS_ALONE)
+        summary = context.run_graph("graph", DEMO_CLIP, *MASKS_ALONE, *context.repository_option)
         _files_after_graph(context)
         how = f"xpnet run, {summary['model']}, each frame with its own mask, not steadied"
         latency_ms = summary["latency_ms"]
@@ -111,7 +111,11 @@ def _files_after_graph(context: CheckContext) -> list[str]:
 
 
 def _wait_for_output(process: subprocess.Popen[str], video: Path) -> None:
-    """Wait until the graph has written frames: the first bytes of its file and 1.5 s more."""
+    """Wait until the graph has written frames: the first bytes of its file and 1.5 s more.
+
+    Raises:
+        UserError: The process ended before, or wrote nothing in time.
+    """
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         # Until it is complete, the file has a temporary name.
@@ -119,4 +123,10 @@ def _wait_for_output(process: subprocess.Popen[str], video: Path) -> None:
             time.sleep(1.5)
             return
         time.sleep(0.1)
+    if process.poll() is not None:
+        output, errors = process.communicate()
+        reason = last_line(output + "\n" + errors)
+        raise UserError(
+            f"xpnet run: ended before its output was read, exit code {process.returncode}: {reason}"
+        )
     raise UserError(f"xpnet run wrote no output within {START_TIMEOUT_S} s")

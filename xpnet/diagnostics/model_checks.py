@@ -76,6 +76,8 @@ def _check_in_process(context: CheckContext, runtime: str, min_dice: float) -> C
 
 
 def _compare(actual: dict[str, float], expected: dict[str, float]) -> CheckResult:
+    if not actual:
+        return False, "no model was compared, expected one or more"
     parts = [f"{name} {dice:.4f} (expected {expected[name]})" for name, dice in actual.items()]
     passed = all(dice >= expected[name] for name, dice in actual.items())
     return passed, f"Dice {', '.join(parts)}"

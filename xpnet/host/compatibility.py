@@ -1,7 +1,7 @@
 """Which versions of NVIDIA's software fit together; xpnet/host/known_issues.py lists known issues.
 
-docs/compatibility.md is generated from this table (a test compares them), and `xpnet doctor` checks
-a machine against it. An empty string means that no source states the version: it is neither printed
+`make pages` writes this table into docs/compatibility.md, and `xpnet doctor` checks a machine
+against it. An empty string means that no source states the version: it is neither printed
 nor checked.
 """
 

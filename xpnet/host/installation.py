@@ -10,7 +10,12 @@ from importlib import metadata, util
 from typing import Any
 
 from xpnet.errors import UserError
-from xpnet.host.nvidia_software import NvidiaSoftware, detect_nvidia_software, find_mismatches
+from xpnet.host.nvidia_software import (
+    DRIVER,
+    NvidiaSoftware,
+    detect_nvidia_software,
+    find_mismatches,
+)
 from xpnet.paths import (
     BUNDLED_TRITON,
     IN_CHECKOUT,
@@ -24,7 +29,11 @@ from xpnet.serving.triton_server import find_tritonserver, servable_models
 SETUP, TRAIN_SETUP = setup_command(), setup_command("train")
 ARCHIVE_SETUP = setup_command("archive")
 
-MODELS_FIX = "git checkout triton_models" if IN_CHECKOUT else "pip install --force-reinstall xpnet"
+MODELS_FIX = (
+    "git checkout triton_models"
+    if IN_CHECKOUT
+    else "install the wheel again: pip install --force-reinstall --no-deps FILE.whl"
+)
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,7 @@ def target_checks(target: NvidiaSoftware) -> list[Check]:
     pyds = f"{target.pyds.version}" if target.pyds else None
     server = "with Triton" if target.triton else "without Triton"
     found = (
-        ("NVIDIA driver", target.driver or jetson, "TensorRT and DeepStream; the CPU runs the rest",
+        (DRIVER, target.driver or jetson, "TensorRT and DeepStream; the CPU runs the rest",
          "a machine with an NVIDIA GPU"),
         ("DeepStream", target.deepstream, "deepstream-app; the GStreamer graph runs instead",
          "docs/compatibility.md"),

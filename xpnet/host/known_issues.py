@@ -1,6 +1,6 @@
 """Known issues of NVIDIA's software, what this project does about each, and the source.
 
-docs/compatibility.md is generated from this table (a test compares them).
+`make pages` writes this table into docs/compatibility.md.
 """
 
 from __future__ import annotations

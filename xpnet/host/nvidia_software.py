@@ -27,6 +27,8 @@ TRITON_LIBRARIES = (
 INSTALL_PYDS = "scripts/install_pyds.sh, then scripts/setup.sh --deepstream"
 """NVIDIA's own script prints its usage without an option, and installs pyds into an environment of
 its own (user_deepstream_python_apps_install.sh of DeepStream 9.1)."""
+DRIVER = "NVIDIA driver"
+"""Name of its line in `xpnet doctor`, also where it does not fit."""
 DRIVER_QUERY = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 
 
@@ -176,10 +178,15 @@ def _system_mismatches(target: NvidiaSoftware, release: Release) -> list[Mismatc
     """Compare Linux, Python, TensorRT and the driver with DeepStream's release."""
     name = f"DeepStream {release.deepstream}"
     tensorrt = release.tensorrt if release.tensorrt_jetson or not target.jetson else ""
+    # Not every source states JetPack and Ubuntu.
+    flash = f"JetPack {release.jetpack}" if release.jetpack else f"Jetson Linux {release.l4t}"
+    python = f"Python {release.python}"
+    if release.ubuntu:
+        python = f"/usr/bin/python3 of Ubuntu {release.ubuntu}"
     rows = (
-        ("JetPack", target.l4t, release.l4t, f"flash JetPack {release.jetpack}"),
+        ("JetPack", target.l4t, release.l4t, f"flash {flash}"),
         ("Ubuntu", target.ubuntu, release.ubuntu, f"a container of {name}"),
-        ("Python", target.python, release.python, f"/usr/bin/python3 of Ubuntu {release.ubuntu}"),
+        ("Python", target.python, release.python, python),
         ("TensorRT", target.tensorrt, tensorrt, "the TensorRT that comes with it"),
     )
     found = [
@@ -190,11 +197,11 @@ def _system_mismatches(target: NvidiaSoftware, release: Release) -> list[Mismatc
     if not target.jetson and target.driver and release.driver:
         if _numbers(target.driver) < _numbers(release.driver):
             what = f"{target.driver}, {name} needs {release.driver} or newer"
-            found.append(Mismatch("driver", what, name, f"install driver {release.driver}"))
+            found.append(Mismatch(DRIVER, what, name, f"install driver {release.driver}"))
     elif not target.jetson and not target.driver:
         found.append(
             Mismatch(
-                "driver", "no output of nvidia-smi", name, "docker run --gpus all, or install it"
+                DRIVER, "no output of nvidia-smi", name, "docker run --gpus all, or install it"
             )
         )
     return found

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import one_line
+from xpnet.cli import parse
+from xpnet.commands import doctor
 from xpnet.diagnostics.check_context import CheckContext, CheckResult, CheckSkipped
-from xpnet.diagnostics.claims import CLAIMS, Claim, claims_table
+from xpnet.diagnostics.claims import CLAIMS, Claim
 from xpnet.diagnostics.listening_sockets import parse_kernel_address
 from xpnet.diagnostics.verification import check_claim
 from xpnet.diagnostics.verification_report import (
@@ -34,11 +36,6 @@ def context() -> Iterator[CheckContext]:
 @pytest.mark.parametrize("claim", CLAIMS, ids=[claim.id for claim in CLAIMS])
 def test_page_of_claim_exists(claim: Claim) -> None:
     assert (ROOT / claim.page).is_file()
-
-
-def test_docs_page_contains_the_table_of_claims() -> None:
-    page = (ROOT / "docs" / "verification.md").read_text(encoding="utf-8")
-    assert "\n".join(claims_table()) in page
 
 
 def test_ids_and_checks_of_claims_are_unique() -> None:
@@ -138,6 +135,22 @@ def test_addresses_from_proc_net_are_parsed(hexadecimal: str, expected: str) -> 
 )
 def test_wrong_use_gives_one_line(xpnet, tmp_path: Path, options: list[str], message: str) -> None:
     assert message in one_line(xpnet("doctor", "verify", *options, cwd=tmp_path))
+
+
+def test_both_reports_are_checked_before_the_work(xpnet, tmp_path: Path) -> None:
+    (tmp_path / "r.json").mkdir()
+    result = xpnet("doctor", "verify", "--output", "r.md", cwd=tmp_path)
+    assert "r.json: is a folder" in one_line(result)
+
+
+def test_folder_of_the_example_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "BUILD", tmp_path / "build")
+    words = ["doctor", "verify", "--output", "build/verification.md", "--only", "nosuch"]
+    args = parse(words)
+    with pytest.raises(UserError, match="claim 'nosuch'"):
+        args.command(args)
+    assert (tmp_path / "build").is_dir()
 
 
 def test_list_prints_the_claims(xpnet) -> None:
