@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -23,6 +23,13 @@ CONFIRM_FRAMES = 3
 """Consecutive frames in which a polyp must be seen before it gets an id."""
 MAX_LOST_S = 0.5
 """Seconds for which a polyp that is not seen keeps its id."""
+
+
+class Writable(Protocol):
+    """What lines can be written to."""
+
+    def write(self, text: str, /) -> int:
+        """Write text; return how many characters were written."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,7 @@ def overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) ->
     return shared / (one[2] * one[3] + other[2] * other[3] - shared)
 
 
-def write_line(stream: TextIO, frame: int, time_ns: int | None, polyps: list[Polyp] | None) -> None:
+def write_line(stream: Writable, frame: int, time_ns: int | None, polyps: list[Polyp] | None) -> None:
     """Write one frame as one line of JSON; `polyps` is None if the frame has no mask."""
     line = {
         "frame": frame,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any
 
 from deepstream.gstreamer import GObject, Gst
 from xpnet.frames import Segmentation
-from xpnet.polyps import Polyp, PolypTracker, find_polyps, write_line
+from xpnet.polyps import Polyp, PolypTracker, Writable, find_polyps, write_line
 
 POLYPS = "xpnet-polyps"
 """Name of the structure in the element message of each frame."""
@@ -28,7 +28,7 @@ class PolypResults:
         errors: Number of failures.
     """
 
-    def __init__(self, stream: TextIO | None = None, on_polyps: OnPolyps | None = None) -> None:
+    def __init__(self, stream: Writable | None = None, on_polyps: OnPolyps | None = None) -> None:
         self._stream, self._on_polyps = stream, on_polyps
         self.error, self.errors = "", 0
         self._tracker = PolypTracker()
