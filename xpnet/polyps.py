@@ -194,7 +194,9 @@ def overlap(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) ->
     return shared / (one[2] * one[3] + other[2] * other[3] - shared)
 
 
-def write_line(stream: Writable, frame: int, time_ns: int | None, polyps: list[Polyp] | None) -> None:
+def write_line(
+    stream: Writable, frame: int, time_ns: int | None, polyps: list[Polyp] | None
+) -> None:
     """Write one frame as one line of JSON; `polyps` is None if the frame has no mask."""
     line = {
         "frame": frame,
