@@ -130,11 +130,8 @@ pip_install() { .venv/bin/python -m pip --disable-pip-version-check install --qu
 # requirements.txt and its version for DeepStream share one copy, because each replaces the other.
 install_requirements() {
   local file=$1 copy space=1500
-  # MiB, estimated from the sizes of the packages: PyTorch from PyPI brings CUDA, of several GB.
-  if [ "$(basename "$file")" = requirements-train.txt ]; then
-    space=9000
-    [ -z "${XPNET_TORCH_INDEX-}" ] || space=3000
-  fi
+  # MiB, estimated from the sizes of the packages.
+  [ "$(basename "$file")" != requirements-train.txt ] || space=3000
   copy=.venv/installed-$(basename "$file")
   shift
   cmp -s "$file" "$copy" && return 0
