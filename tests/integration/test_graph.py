@@ -42,7 +42,7 @@ def expected_masks(
         tensor = frame_to_tensor(frame, card.input.height, card.input.width)
         height, width = frame.shape[:2]
         probabilities = inference.submit(tensor).result()
-        masks.append(probabilities_to_mask(probabilities, height, width, card.threshold))
+        masks.append(probabilities_to_mask(probabilities, height, width, card.threshold, card.peak))
     return masks
 
 

@@ -66,7 +66,7 @@ def count_reflexes(inference: Inference, samples: Iterable[Sample]) -> dict[str,
         frame, truth = sample.pair.read_frame(), sample.pair.read_mask()
         tensor = frame_to_tensor(frame, card.input.height, card.input.width)
         probabilities = inference.submit(tensor).result()
-        marked = probabilities_to_mask(probabilities, SIDE, SIDE, card.threshold)
+        marked = probabilities_to_mask(probabilities, SIDE, SIDE, card.threshold, card.peak)
         small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         reflexes = find_reflexes(np.asarray(small, dtype=np.uint8)).astype(bool)
         polyps = cv2.resize(truth, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST).astype(bool)

@@ -1,7 +1,7 @@
 """Reference masks of the demo clip, and masks read back from videos.
 
 The reference masks are stored with the project, in docs/demo/masks. ONNX Runtime computed them in
-float32; each is cut at the card's threshold, at the size of the frame.
+float32; each is cut at the card's threshold and peak, at the size of the frame.
 `xpnet doctor verify --store-masks` writes them.
 """
 
@@ -142,7 +142,7 @@ def predict_masks(inference: Inference, frames: dict[int, Frame]) -> dict[int, M
 
 
 def frame_mask(frame: Frame, probabilities: ProbabilityMap, card: Card) -> Mask:
-    """Convert a probability map to a mask of the frame's size, with the card's threshold.
+    """Convert a probability map to a mask of the frame's size, with the card's threshold and peak.
 
     Args:
         frame: H x W x 3 RGB.
@@ -150,7 +150,7 @@ def frame_mask(frame: Frame, probabilities: ProbabilityMap, card: Card) -> Mask:
         card: Card of the model that computed the map.
     """
     height, width = frame.shape[:2]
-    return probabilities_to_mask(probabilities, height, width, card.threshold)
+    return probabilities_to_mask(probabilities, height, width, card.threshold, card.peak)
 
 
 def read_reference_frames(clip: Path) -> dict[int, Frame]:

@@ -40,7 +40,7 @@ def data(frame_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         tensor = frame_to_tensor(frame, card.input.height, card.input.width)
         probabilities = inference.submit(tensor).result()
         height, width = frame.shape[:2]
-        mask = probabilities_to_mask(probabilities, height, width, card.threshold)
+        mask = probabilities_to_mask(probabilities, height, width, card.threshold, card.peak)
         cv2.imwrite(str(root / "masks" / path.name), mask * 255)
     inference.close()
     cv2.imwrite(str(root / "masks" / "unpaired.png"), np.zeros((8, 8), np.uint8))
