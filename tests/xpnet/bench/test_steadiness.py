@@ -36,6 +36,12 @@ def test_flicker_marks_and_lag_are_counted() -> None:
     assert "dice" not in raw
 
 
+def test_areas_below_the_peak_are_not_marked() -> None:
+    states = sequence("#" * 10)
+    assert measure(states, 0.5, 0.85)["both"]["frames_marked"] == 8
+    assert measure(states, 0.5, 0.95)["raw"]["frames_marked"] == 0
+
+
 def test_truth_gives_dice() -> None:
     found = measure(sequence("#" * 10, truth=True), 0.5)
     assert found["raw"]["dice"] == pytest.approx(1, abs=0.02)
