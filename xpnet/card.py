@@ -81,9 +81,7 @@ class Card:
     licence: str  # of the weights
     data: tuple[DataSource, ...]  # what the weights were trained on
     git_commit: str  # of the code that trained them
-    peak: float = (
-        0.0  # probability that an area must exceed somewhere to be marked; 0: no such rule
-    )
+    peak: float = 0.0  # probability that an area must exceed somewhere to be marked; 0: none
     # settings, epoch, date and machine of the training; its teachers; `before`: the training that
     # it started from
     training: dict[str, Any] = field(default_factory=dict)
