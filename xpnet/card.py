@@ -1,7 +1,7 @@
 """The model card: the metadata that accompanies every model.
 
-Weights, ONNX file, plan and model repository each have one. Input size, value range and threshold
-are stored in the card only.
+Weights, ONNX file, plan and model repository each have one. Input size, value range, threshold and
+peak are stored in the card only.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Card:
     licence: str  # of the weights
     data: tuple[DataSource, ...]  # what the weights were trained on
     git_commit: str  # of the code that trained them
+    peak: float = 0.0  # probability that an area must exceed somewhere to be marked; 0: none
     # settings, epoch, date and machine of the training; its teachers; `before`: the training that
     # it started from
     training: dict[str, Any] = field(default_factory=dict)
@@ -112,6 +113,8 @@ class Card:
                 )
         if not 0 < self.threshold < 1:
             raise UserError(f"{where}: threshold {self.threshold}, expected 0 to 1")
+        if not 0 <= self.peak < 1:
+            raise UserError(f"{where}: peak {self.peak}, expected at least 0 and below 1")
 
     def same_weights(self, other: Card) -> bool:
         """Return whether both cards describe the same weights, in any graph."""

@@ -24,6 +24,8 @@ Mask = NDArray[np.uint8]
 """H x W, 1 for polyp and 0 for background."""
 ProbabilityMap = NDArray[np.float32]
 """H x W, the probability of polyp in [0, 1]."""
+CLEARANCE = 1e-6
+"""By how much an unmarked area stays below the threshold: scaling may round a value up."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,41 @@ def frame_to_tensor(frame: Frame, height: int, width: int) -> NDArray[np.float32
     return np.ascontiguousarray(tensor)
 
 
+def without_weak_areas(
+    probabilities: ProbabilityMap, threshold: float, peak: float
+) -> ProbabilityMap:
+    """Lower the areas above the threshold that nowhere reach a higher probability.
+
+    Hysteresis thresholding (Canny, 1986): the threshold gives an area its outline, the peak says
+    whether it is marked at all. It is applied to the raw map, since smoothing lowers peaks.
+
+    Args:
+        probabilities: H x W map; not changed.
+        threshold: Probability above which a pixel is polyp.
+        peak: Probability above which at least one pixel of an area must be; pixels that touch at
+            a corner are one area. At or below the threshold it changes nothing.
+
+    Returns:
+        H x W map in which weak areas are just below the threshold; the map itself if there is none.
+    """
+    if peak <= threshold:
+        return probabilities
+    above = probabilities > threshold
+    count, labels = cv2.connectedComponents(above.view(np.uint8), connectivity=8)
+    places = np.flatnonzero(above)  # mostly few of the pixels, so that the rest is quick
+    labels = labels.ravel()[places]
+    kept = np.zeros(count, dtype=bool)
+    kept[0] = True  # the background
+    kept[labels[probabilities.ravel()[places] > peak]] = True
+    if kept.all():
+        return probabilities
+    lowered = probabilities.copy()
+    lowered.ravel()[places[~kept[labels]]] = threshold - CLEARANCE
+    return lowered
+
+
 def probabilities_to_mask(
-    probabilities: ProbabilityMap, height: int, width: int, threshold: float
+    probabilities: ProbabilityMap, height: int, width: int, threshold: float, peak: float = 0.0
 ) -> Mask:
     """Convert a probability map to a mask.
 
@@ -135,10 +170,13 @@ def probabilities_to_mask(
         height: Height of the mask in pixels.
         width: Width of the mask in pixels.
         threshold: Probability above which a pixel is polyp.
+        peak: Probability that an area must exceed somewhere to be marked, as in
+            `without_weak_areas`; 0 for no such rule.
 
     Returns:
         height x width mask.
     """
+    probabilities = without_weak_areas(probabilities, threshold, peak)
     mask: Mask = np.zeros((height, width), dtype=np.uint8)
     # Bilinear values are between their neighbours: only beside a value above the threshold can one
     # be. The rest of the map needs no scaling.

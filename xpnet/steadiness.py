@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.frames import Mask, ProbabilityMap
+from xpnet.frames import CLEARANCE, Mask, ProbabilityMap
 from xpnet.polyps import MATCH_IOU, MIN_AREA, components, overlap
 
 SMOOTHING_S = 0.05
@@ -23,8 +23,6 @@ HOLD_S = 0.12
 """Time for which an area that was marked and is not seen stays marked: three frames."""
 RESET_S = 0.5
 """After a longer pause, or a jump of the time, what was seen before counts for nothing."""
-CLEARANCE = 1e-6
-"""By how much an unmarked area stays below the threshold: scaling may round a value up."""
 ROUNDING_S = 0.002
 """Timestamps of a constant rate differ by a little."""
 

@@ -183,7 +183,7 @@ class _Bench:
         model = Model(settings.repository, settings.model)
         with open_inference(GStreamerSettings(settings.backend, self._url), model) as (found, _):
             rounds = max(20, round(settings.seconds * 25))
-            rows = time_parts(self._clip(size), found, found.card.threshold, rounds)
+            rows = time_parts(self._clip(size), found, rounds)
         self._add("parts", size, rows)
 
     def runs(self, size: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from deepstream.bench.codecs import SKIPPED, decode, encode, planes_of
 from deepstream.graph.element_tables import X264_FILE, X264_LIVE
 from deepstream.probes.video_frame import VideoFrame
+from xpnet.card import Card
 from xpnet.frames import Mask, ProbabilityMap, frame_to_tensor, probabilities_to_mask
 from xpnet.inference import Inference
 from xpnet.overlay import OverlayStyle, draw_on_planes, outline_of
@@ -26,9 +27,7 @@ LARGE_AREA = 0.5
 """Share of the frame that the large mask covers."""
 
 
-def time_parts(
-    clip: Path, inference: Inference, threshold: float, rounds: int
-) -> list[dict[str, Any]]:
+def time_parts(clip: Path, inference: Inference, rounds: int) -> list[dict[str, Any]]:
     """Time every part on the frames of a clip.
 
     Decoder, encoder and inference may use all cores, as in the graph; the others are this process's
@@ -37,7 +36,6 @@ def time_parts(
     Args:
         clip: Its frames are decoded; some of them, from all its parts, are worked on.
         inference: Computes the masks.
-        threshold: Probability above which a pixel is polyp.
         rounds: Number of frames that each part is timed on.
 
     Returns:
@@ -53,7 +51,7 @@ def time_parts(
     pictures = [VideoFrame(form, planes_of(form, data)) for data in frames]
     tensors = [frame_to_tensor(picture.scaled_rgb(*small), *small) for picture in pictures]
     maps = [inference.submit(tensor).result() for tensor in tensors]
-    masks = [probabilities_to_mask(found, *size, threshold) for found in maps]
+    masks = [_mask(found, size, card) for found in maps]
     large = large_mask(*size)
     drawn = [mask for mask in masks if mask.any()] or [large]
     rows = [_row("decode", decode_s)]
@@ -63,8 +61,8 @@ def time_parts(
 
     timed("preprocess", lambda n: _preprocess(pictures[n % len(pictures)], small))
     timed("inference", lambda n: inference.submit(tensors[n % len(tensors)]).result())
-    timed("mask", lambda n: _mask(maps[n % len(maps)], size, threshold))
-    timed("steady", _steadying(maps, threshold))
+    timed("mask", lambda n: _mask(maps[n % len(maps)], size, card))
+    timed("steady", _steadying(maps, card.threshold))
     with one_core():
         timed("outline", lambda n: outline_of(drawn[n % len(drawn)], STYLE.shape))
         timed("outline, large mask", lambda _: outline_of(large, STYLE.shape))
@@ -79,8 +77,8 @@ def _preprocess(picture: VideoFrame, size: tuple[int, int]) -> Any:
     return frame_to_tensor(picture.scaled_rgb(*size), *size)
 
 
-def _mask(found: ProbabilityMap, size: tuple[int, int], threshold: float) -> Mask:
-    return probabilities_to_mask(found, *size, threshold)
+def _mask(found: ProbabilityMap, size: tuple[int, int], card: Card) -> Mask:
+    return probabilities_to_mask(found, *size, card.threshold, card.peak)
 
 
 def _steadying(maps: list[ProbabilityMap], threshold: float) -> Callable[[int], Any]:

@@ -26,7 +26,13 @@ from deepstream.probes.nvds_objects import attach_polyp
 from deepstream.probes.pixels import CLOCK_TIME_NONE, buffer_address, data_address, stream_time_ns
 from deepstream.probes.polyp_results import PolypResults
 from xpnet.card import Card
-from xpnet.frames import Frame, ProbabilityMap, Segmentation, probabilities_to_mask
+from xpnet.frames import (
+    Frame,
+    ProbabilityMap,
+    Segmentation,
+    probabilities_to_mask,
+    without_weak_areas,
+)
 from xpnet.inference import InferenceError, check_probabilities
 from xpnet.overlay import Plane, draw_mask
 from xpnet.signs import ASSISTANT, NOT_AVAILABLE, SWITCHED_OFF, PlanesOf, draw_notice, draw_ready
@@ -42,8 +48,9 @@ class NvdsProbes(Probes):
         card: Card of the model that nvinferserver runs.
         pyds: The module.
         probabilities: True to read the network's probabilities (NvDsInferTensorMeta, with
-            `output_tensor_meta` in nvinferserver's config) and apply the card's threshold; False to
-            read nvinferserver's class map (NvDsInferSegmentationMeta).
+            `output_tensor_meta` in nvinferserver's config) and apply the card's threshold and peak;
+            False to read nvinferserver's class map (NvDsInferSegmentationMeta), to which a peak
+            cannot be applied.
         jetson: Whether surfaces must be mapped and unmapped.
 
     Args:
@@ -116,6 +123,8 @@ class NvdsProbes(Probes):
                     probabilities = self._release_tensor(frame_meta, user_meta)
                     chosen = self.controls.appearance.threshold
                     threshold = self.card.threshold if chosen is None else chosen
+                    # Before steadying: smoothing lowers peaks.
+                    probabilities = without_weak_areas(probabilities, threshold, self.card.peak)
                 else:
                     probabilities, threshold = (
                         self._class_map(user_meta.user_meta_data),

@@ -13,6 +13,8 @@ In contrast to the pyds probe it neither draws pixels nor reads tensors, because
     osd.h       Mask.mask_array stores the address of a numpy array without a reference to it, so
                 objects have no mask; misc_obj_info is missing, so they have no area
 
+Class maps have no probabilities, so the card's peak cannot be applied.
+
 `psm` is an argument, so that tests can run this code without DeepStream.
 """
 

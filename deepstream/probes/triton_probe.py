@@ -18,7 +18,13 @@ from deepstream.probes.pixels import mapped_frame, stream_time_ns, timestamp_ns
 from deepstream.probes.polyp_results import post_polyps
 from deepstream.probes.video_frame import FormatReader
 from xpnet.card import Card
-from xpnet.frames import ProbabilityMap, Segmentation, frame_to_tensor, probabilities_to_mask
+from xpnet.frames import (
+    ProbabilityMap,
+    Segmentation,
+    frame_to_tensor,
+    probabilities_to_mask,
+    without_weak_areas,
+)
 from xpnet.inference import Inference, InferenceError
 from xpnet.overlay import draw_on_planes, outline_of
 from xpnet.scope_region import AUTO, WHOLE
@@ -115,6 +121,8 @@ class MaskProbes(Probes):
         check_result(probabilities, card)
         chosen = self.controls.appearance.threshold
         threshold = card.threshold if chosen is None else chosen
+        # Before steadying: smoothing lowers peaks.
+        probabilities = without_weak_areas(probabilities, threshold, card.peak)
         probabilities = self.steady(0, probabilities, submitted.timestamp_ns, threshold)
         mask = probabilities_to_mask(probabilities, self.height, self.width, threshold)
         # In mode `latest` this thread is not the picture's, which then only draws.

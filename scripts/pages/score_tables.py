@@ -29,6 +29,7 @@ def facts() -> list[str]:
         ("parameters", *(f"{card.parameters:,}" for card in cards)),
         ("input", *(_tensor(card) for card in cards)),
         ("threshold", *(f"{card.threshold:g}" for card in cards)),
+        ("peak", *(f"{card.peak:g}" if card.peak else "none" for card in cards)),
         ("trained on", *("; ".join(_data(card)) for card in cards)),
         ("training ended", *(str(card.training["date"]) for card in cards)),
         ("machine", *(str(card.training["machine"]) for card in cards)),

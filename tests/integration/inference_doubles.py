@@ -40,6 +40,17 @@ class FixedMap:
 
 
 @dataclass
+class WeakAndStrong(FixedMap):
+    """As FixedMap, with another circle, of 0.6, in the corner above on the left."""
+
+    def found(self) -> ProbabilityMap:
+        height, width = self.card.output.height, self.card.output.width
+        found = super().found()
+        cv2.circle(found, (width // 8, height // 8), height // 12, 0.6, -1)
+        return found
+
+
+@dataclass
 class Faulty(FixedMap):
     """As FixedMap, with a fault from one call to another.
 

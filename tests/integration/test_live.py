@@ -37,6 +37,13 @@ from gi.repository import GstRtspServer  # noqa: E402
 
 pytestmark = pytest.mark.integration
 
+
+@pytest.fixture(autouse=True)
+def _usual_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tests run at a time: a server that leaves the cores to others may give no mask at all."""
+    monkeypatch.setattr("xpnet.host.processes.NICENESS", 0)
+
+
 LIMIT_S = 120.0
 """After this time a run is interrupted in any case, and the test fails."""
 IN_PROCESS = {"platform": GStreamerSettings("onnxruntime"), "height": 202, "width": 360}

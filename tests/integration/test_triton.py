@@ -188,7 +188,7 @@ def test_uint8_frames_of_any_size_come_back_as_masks(
         height, width = frame.shape[:2]
         tensor = frame_to_tensor(frame, card.input.height, card.input.width)
         probabilities = in_process.submit(tensor).result()
-        expected = probabilities_to_mask(probabilities, height, width, card.threshold)
+        expected = probabilities_to_mask(probabilities, height, width, card.threshold, card.peak)
         assert mask.shape == (height, width)
         assert mask.dtype == np.uint8
         assert set(np.unique(mask)) <= {0, 255}

@@ -43,6 +43,21 @@ def test_threshold_outside_its_range_is_refused(card: Card, threshold: float) ->
         replace(card, threshold=threshold)
 
 
+def test_peak_is_kept_and_cards_without_one_have_no_such_rule(card: Card, tmp_path: Path) -> None:
+    assert card.peak == 0
+    replace(card, peak=0.75).write(tmp_path / "card.json")
+    assert read_card(tmp_path / "card.json").peak == 0.75
+    raw = json.loads((tmp_path / "card.json").read_text())
+    del raw["peak"]
+    assert parse_card(json.dumps(raw), "old") == card
+
+
+@pytest.mark.parametrize("peak", [-0.1, 1.0, float("nan")])
+def test_peak_outside_its_range_is_refused(card: Card, peak: float) -> None:
+    with pytest.raises(UserError, match=r"peak .*, expected at least 0 and below 1"):
+        replace(card, peak=peak)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": "x"}', "null"])
 def test_invalid_card_is_reported(text: str) -> None:
     with pytest.raises(UserError, match=r"^some\.json: not a model card of XP-Net"):

@@ -11,6 +11,7 @@ from xpnet.frames import (
     resize_frame,
     scale_probabilities,
     shrink_plane,
+    without_weak_areas,
 )
 
 
@@ -79,6 +80,52 @@ def test_empty_map_gives_an_empty_mask_of_the_frames_size() -> None:
     assert mask.shape == (30, 50)
     assert not mask.any()
     assert not Segmentation(mask, None).has_polyp
+
+
+def three_areas() -> np.ndarray:
+    """Return a map with a strong square, a weak one, and two that touch at a corner."""
+    found = np.full((40, 40), 0.3, np.float32)
+    found[2:10, 2:10] = 0.6
+    found[5, 5] = 0.9
+    found[2:10, 20:28] = 0.7
+    found[20:24, 20:24] = 0.6
+    found[24:28, 24:28] = 0.9
+    return found
+
+
+def test_areas_that_nowhere_reach_the_peak_are_lowered() -> None:
+    given = three_areas()
+    before = given.copy()
+    found = without_weak_areas(given, 0.5, 0.8)
+    np.testing.assert_array_equal(given, before)
+    expected = before > 0.5
+    expected[2:10, 20:28] = False
+    np.testing.assert_array_equal(found > 0.5, expected)
+    np.testing.assert_array_equal(found[expected], before[expected])
+    np.testing.assert_array_equal(found[before <= 0.5], before[before <= 0.5])
+    assert found.dtype == np.float32
+    assert 0.4999 < found[5, 23] < 0.5
+
+
+@pytest.mark.parametrize("size", [(40, 40), (1080, 1920), (61, 255)])
+def test_masks_lack_what_is_weak_at_every_size(size: tuple[int, int]) -> None:
+    with_peak = probabilities_to_mask(three_areas(), *size, 0.5, 0.8)
+    without = probabilities_to_mask(three_areas(), *size, 0.5)
+    removed = (without > with_peak).nonzero()
+    assert (without >= with_peak).all()
+    assert len(removed[0])
+    rows, columns = (places / side for places, side in zip(removed, size, strict=True))
+    assert (rows < 0.3).all()
+    assert (columns > 0.4).all()
+    assert with_peak.any()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "peak"), [(0.5, 0.0), (0.5, 0.5), (0.8, 0.6), (0.65, 0.69), (0.95, 0.99)]
+)
+def test_the_map_itself_returns_if_nothing_is_weak(threshold: float, peak: float) -> None:
+    given = three_areas()
+    assert without_weak_areas(given, threshold, peak) is given
 
 
 @pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840), (576, 720), (1079, 1350), (61, 255)])

@@ -115,7 +115,8 @@ def _mask(model: Inference, frame: Frame) -> Mask:
         probabilities = model.submit(tensor).result()
     except InferenceError as error:
         raise UserError(f"inference failed: {error}") from error
-    return probabilities_to_mask(probabilities, frame.shape[0], frame.shape[1], card.threshold)
+    height, width = frame.shape[:2]
+    return probabilities_to_mask(probabilities, height, width, card.threshold, card.peak)
 
 
 def _cell(frame: Frame, mask: Mask | None, truth: Mask | None, width: int) -> Frame:

@@ -70,7 +70,7 @@ def count_reflexes(inference: Inference, samples: Iterable[Sample]) -> dict[str,
             probabilities = inference.submit(tensor).result()
         except InferenceError as error:
             raise UserError(f"{sample.pair.image}: inference failed: {error}") from error
-        marked = probabilities_to_mask(probabilities, SIDE, SIDE, card.threshold)
+        marked = probabilities_to_mask(probabilities, SIDE, SIDE, card.threshold, card.peak)
         small = cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         reflexes = find_reflexes(np.asarray(small, dtype=np.uint8)).astype(bool)
         polyps = cv2.resize(truth, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST).astype(bool)

@@ -55,6 +55,7 @@ def as_json(cards: list[Card]) -> dict[str, Any]:
             row_name(card): {
                 "parameters": card.parameters,
                 "threshold": card.threshold,
+                "peak": card.peak,
                 "scores": card.scores,
             }
             for card in _ordered(cards)

@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ log = logging.getLogger("xpnet.evaluate")
 
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """Thresholds of the curves: 0.05 to 0.95."""
+PEAKS = (0.0, *(t for t in THRESHOLDS if t >= THRESHOLD))
+"""Peaks to choose from: none, and 0.5 to 0.95."""
 
 
 @dataclass
@@ -39,6 +42,7 @@ class ScoredFrames:
     sweep: list[list[tuple[Counts, Components]]] = field(
         default_factory=list
     )  # empty without curves
+    peaks: list[list[Components]] = field(default_factory=list)  # empty unless one is chosen
 
     def add(
         self,
@@ -67,6 +71,16 @@ class ScoredFrames:
         masks = [cut(t) for t in THRESHOLDS]
         self.sweep.append([(metrics.counts(m, true), truth.compare(m)) for m in masks])
 
+    def add_peaks(self, true: Mask, cut: Callable[[float], Mask]) -> None:
+        """Add the components of one frame with each of PEAKS.
+
+        Args:
+            true: Its true mask.
+            cut: Returns the predicted mask with a peak.
+        """
+        truth = Truth(true)
+        self.peaks.append([truth.compare(cut(peak)) for peak in PEAKS])
+
 
 def evaluate(
     inference: Inference,
@@ -74,6 +88,7 @@ def evaluate(
     split: str | None,
     sweep: bool = True,
     video: bool = False,
+    peaks: bool = False,
 ) -> tuple[dict[str, Any], ScoredFrames]:
     """Score the frames of a split at the size of their masks.
 
@@ -85,6 +100,7 @@ def evaluate(
         split: Its split, or None for all frames.
         sweep: Whether to compute curves, which take as long as a small network.
         video: Whether frames are preprocessed as those of a video.
+        peaks: Whether to count polyps and false positives with each of PEAKS, for `best_peak`.
 
     Returns:
         The scores, see `summary`, and the counts of each frame.
@@ -97,19 +113,16 @@ def evaluate(
     card = inference.card
     for sample, probabilities in _maps(inference, samples, video):
         true = sample.pair.read_mask()
-        height, width = true.shape
-
-        def cut(
-            threshold: float, p: ProbabilityMap = probabilities, h: int = height, w: int = width
-        ) -> Mask:
-            return probabilities_to_mask(p, h, w, threshold)
-
-        scored.add(sample, true, cut, card.threshold, sweep)
+        mask = partial(probabilities_to_mask, probabilities, *true.shape)
+        scored.add(sample, true, partial(mask, peak=card.peak), card.threshold, sweep)
+        if peaks:
+            scored.add_peaks(true, partial(mask, card.threshold))
     return {
         **summary(scored),
         "height": card.input.height,
         "width": card.input.width,
         "threshold": card.threshold,
+        "peak": card.peak,
         "without_mask": source.without_mask,
         "without_image": source.without_image,
     }, scored
@@ -184,6 +197,22 @@ def best_threshold(scored: ScoredFrames) -> float:
     gain = dice[:, best] - dice[:, THRESHOLDS.index(THRESHOLD)]
     low, _ = metrics.interval_of_mean(gain)
     return THRESHOLDS[best] if low > 0 else THRESHOLD
+
+
+def best_peak(scored: ScoredFrames) -> float:
+    """Return the peak with the fewest false positives that loses no polyp; for validation only.
+
+    The masks without a peak say which polyps are found. Of equal peaks it is the lowest, of which
+    0, no peak, is one: a higher one only risks more on other frames.
+
+    Args:
+        scored: The components of every frame with each of PEAKS.
+    """
+    numbers = range(len(PEAKS))
+    found = [[hit for frame in scored.peaks for _, hit in frame[i].polyps] for i in numbers]
+    false = [sum(len(frame[i].false_positives) for frame in scored.peaks) for i in numbers]
+    lossless = [i for i in numbers if found[i] == found[0]]
+    return PEAKS[min(lossless, key=lambda i: false[i])]
 
 
 def check_same_weights(ours: Card, path: Path) -> None:

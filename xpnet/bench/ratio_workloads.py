@@ -109,14 +109,16 @@ class Workloads:
         small = np.full(size, 0.1, np.float32)
         small[size[0] // 3 : size[0] // 2, size[1] // 3 : size[1] // 2] = 0.9
         self.calls["preprocess"] = lambda: frame_to_tensor(large, *size)
-        self.calls["mask"] = lambda: probabilities_to_mask(small, *FULL_HD, card.threshold)
+        self.calls["mask"] = lambda: probabilities_to_mask(
+            small, *FULL_HD, card.threshold, card.peak
+        )
         source = chain.from_iterable(clip_frames(clip) for _ in cycle([None]))
 
         def clip_to_masks() -> None:
             for picture in islice(source, CLIP_FRAMES):
                 height, width = picture.shape[:2]
                 found = run(frame_to_tensor(picture, *size))[0, 0]
-                probabilities_to_mask(found, height, width, card.threshold)
+                probabilities_to_mask(found, height, width, card.threshold, card.peak)
 
         self.calls["clip to masks"] = clip_to_masks
         self.frames["clip to masks"] = CLIP_FRAMES

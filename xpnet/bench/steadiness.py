@@ -14,7 +14,14 @@ import numpy as np
 
 from xpnet.bench.mark_counter import MarkCounter
 from xpnet.card import Card
-from xpnet.frames import Frame, Mask, ProbabilityMap, frame_to_tensor, probabilities_to_mask
+from xpnet.frames import (
+    Frame,
+    Mask,
+    ProbabilityMap,
+    frame_to_tensor,
+    probabilities_to_mask,
+    without_weak_areas,
+)
 from xpnet.host.cpu import measured_here
 from xpnet.images import clip_frames, frame_rate
 from xpnet.inference import Inference
@@ -110,33 +117,38 @@ def in_process(inference: Inference) -> Callable[[Frame], ProbabilityMap]:
     return infer
 
 
-def steadied(sequence: Sequence, wanted: Steadiness, threshold: float) -> list[Mask]:
+def steadied(
+    sequence: Sequence, wanted: Steadiness, threshold: float, peak: float = 0.0
+) -> list[Mask]:
     """Return the masks of a sequence at SIDE x SIDE.
 
     Args:
         sequence: The maps.
         wanted: How they are steadied.
         threshold: Probability above which a pixel is polyp.
+        peak: Probability that an area must exceed somewhere in its frame; 0 for no such rule.
     """
     steadier, masks = Steadier(), []
     for number, found in enumerate(sequence.maps):
         if number in sequence.starts:
             steadier = Steadier()
+        found = without_weak_areas(found, threshold, peak)
         shown = steadier.update(found, number / sequence.fps, threshold, wanted)
         masks.append(probabilities_to_mask(shown, SIDE, SIDE, threshold))
     return masks
 
 
-def measure(sequence: Sequence, threshold: float) -> dict[str, dict[str, Any]]:
+def measure(sequence: Sequence, threshold: float, peak: float = 0.0) -> dict[str, dict[str, Any]]:
     """Return the figures of a sequence for each of KINDS.
 
     Args:
         sequence: Its maps.
         threshold: Probability above which a pixel is polyp.
+        peak: Probability that an area must exceed somewhere in its frame; 0 for no such rule.
     """
-    raw = steadied(sequence, KINDS["raw"], threshold)
+    raw = steadied(sequence, KINDS["raw"], threshold, peak)
     return {
-        kind: _figures(sequence, raw, steadied(sequence, wanted, threshold))
+        kind: _figures(sequence, raw, steadied(sequence, wanted, threshold, peak))
         for kind, wanted in KINDS.items()
     }
 
@@ -210,7 +222,7 @@ def report(sequences: list[Sequence], card: Card) -> dict[str, Any]:
         sequences: The maps.
         card: Card of the network that made them.
     """
-    rows = {sequence.name: measure(sequence, card.threshold) for sequence in sequences}
+    rows = {s.name: measure(s, card.threshold, card.peak) for s in sequences}
     return {
         "model": card.name,
         "rows": rows,

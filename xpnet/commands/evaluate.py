@@ -59,6 +59,12 @@ def add_evaluate(commands: Any) -> None:
         action="store_true",
         help="record the threshold with the highest Dice in --card; --split val only",
     )
+    p.add_argument(
+        "--choose-peak",
+        action="store_true",
+        help="record the peak with the fewest false positives that loses no polyp in --card; "
+        "--split val only",
+    )
 
 
 def add_table(commands: Any) -> None:
@@ -148,6 +154,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from training.data.readers import read_data_set
     from training.evaluation.scoring import (
         as_lines,
+        best_peak,
         best_threshold,
         check_same_weights,
         record_scores,
@@ -156,9 +163,15 @@ def evaluate(args: argparse.Namespace) -> int:
 
     if bool(args.card) != bool(args.name):
         raise UserError("--card and --name require each other")
-    if args.choose_threshold and not (args.card and args.split == "val"):
+    for option in ("threshold", "peak"):
+        if getattr(args, f"choose_{option}") and not (args.card and args.split == "val"):
+            raise UserError(
+                f"--choose-{option} needs --card and --split val: a test set must not choose it"
+            )
+    if args.choose_threshold and args.choose_peak:
         raise UserError(
-            "--choose-threshold needs --card and --split val: a test set must not choose it"
+            "--choose-threshold with --choose-peak: expected one of them: a peak is chosen at the "
+            "card's threshold"
         )
     if args.card and args.as_video:
         raise UserError("--card with --as-video: expected one of them: cards hold scores of frames")
@@ -173,7 +186,9 @@ def evaluate(args: argparse.Namespace) -> int:
             check_same_weights(inference.card, args.card)
         source = read_data_set(args.data, _split_of(inference.card))
         check_distinct((args.json,), source.files)
-        scores, scored = score(inference, source, args.split, video=args.as_video)
+        scores, scored = score(
+            inference, source, args.split, video=args.as_video, peaks=args.choose_peak
+        )
         if args.as_video:
             scores["as_video"] = True  # not to be taken for the scores of frames
     finally:
@@ -184,7 +199,9 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.card:
         record_scores(scores, args.card, args.name)
     if args.choose_threshold:
-        _set_threshold(args.card, best_threshold(scored))
+        _set_in_card(args.card, threshold=best_threshold(scored))
+    if args.choose_peak:
+        _set_in_card(args.card, peak=best_peak(scored))
     return 0
 
 
@@ -309,10 +326,11 @@ def _split_of(card: Any) -> str:
     return str(card.training.get("settings", {}).get("split", "groups"))
 
 
-def _set_threshold(path: Path, threshold: float) -> None:
+def _set_in_card(path: Path, **values: float) -> None:
     from dataclasses import replace
 
     from xpnet.card import read_card
 
-    replace(read_card(path), threshold=threshold).write(path)
-    print(f"{path}: threshold {threshold}; export again to serve with it")
+    replace(read_card(path), **values).write(path)  # type: ignore[arg-type]  # floats all
+    for name, value in values.items():
+        print(f"{path}: {name} {value}; export again to serve with it")

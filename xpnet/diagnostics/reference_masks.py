@@ -1,7 +1,7 @@
 """Reference masks of the demo clip, and masks read back from videos.
 
 The reference masks are stored with the project, in docs/demo/masks. ONNX Runtime computed them in
-float32; each is cut at the card's threshold, at the size of the frame.
+float32; each is cut at the card's threshold and peak, at the size of the frame.
 `xpnet doctor verify --store-masks` writes them.
 """
 
@@ -34,7 +34,7 @@ from xpnet.paths import DEMO_CLIP, ROOT, onnx_path
 from xpnet.serving.onnx_inference import OnnxInference
 
 REFERENCE_DIR = ROOT / "docs" / "demo" / "masks"
-REFERENCE_FRAMES = (40, 120, 200, 280)
+REFERENCE_FRAMES = (40, 160, 200, 280)
 """Frames of the clip with reference masks, counted from 0; each shows a polyp."""
 MASK_COLOUR = "ff00ff"
 """Colour for `xpnet run --colour` that no tissue has, so that masks can be read from the video."""
@@ -142,7 +142,7 @@ def predict_masks(inference: Inference, frames: dict[int, Frame]) -> dict[int, M
 
 
 def frame_mask(frame: Frame, probabilities: ProbabilityMap, card: Card) -> Mask:
-    """Convert a probability map to a mask of the frame's size, with the card's threshold.
+    """Convert a probability map to a mask of the frame's size, with the card's threshold and peak.
 
     Args:
         frame: H x W x 3 RGB.
@@ -150,7 +150,7 @@ def frame_mask(frame: Frame, probabilities: ProbabilityMap, card: Card) -> Mask:
         card: Card of the model that computed the map.
     """
     height, width = frame.shape[:2]
-    return probabilities_to_mask(probabilities, height, width, card.threshold)
+    return probabilities_to_mask(probabilities, height, width, card.threshold, card.peak)
 
 
 def read_reference_frames(clip: Path) -> dict[int, Frame]:

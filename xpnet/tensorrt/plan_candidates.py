@@ -41,8 +41,9 @@ def read_candidate(onnx: Path, served: Card, dla: int | None) -> Card:
         The card of the ONNX file.
 
     Raises:
-        UserError: The file is not from `xpnet export`; model, input size, weights or threshold
-            differ from the served model's; or TensorRT or the DLA does not support its precision.
+        UserError: The file is not from `xpnet export`; model, input size, weights, threshold
+            or peak differ from the served model's; or TensorRT or the DLA does not support its
+            precision.
     """
     card = read_onnx_card(onnx)
     if (card.name, card.input, card.output) != (served.name, served.input, served.output):
@@ -51,9 +52,11 @@ def read_candidate(onnx: Path, served: Card, dla: int | None) -> Card:
             f"repository serves {served.name} at {served.input.height} x {served.input.width}: "
             "run `xpnet export --precision` on a machine with PyTorch"
         )
-    if not card.same_weights(served) or card.threshold != served.threshold:
+    cuts = [(c.threshold, c.peak) for c in (card, served)]
+    if not card.same_weights(served) or cuts[0] != cuts[1]:
         raise UserError(
-            f"{onnx}: weights or threshold differ from those of {served.name} in the repository"
+            f"{onnx}: weights, threshold or peak differ from those of {served.name} in the "
+            "repository"
         )
     precision = card.graph.get("precision", "fp32")
     if precision not in PRECISIONS:

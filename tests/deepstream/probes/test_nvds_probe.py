@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -106,6 +107,23 @@ def test_both_probes_draw_the_same_bytes(
     assert (drawn != frame).any(axis=2).mean() > 0.05
     assert probes.statistics.frames_with_polyp == probes.statistics.frames == 1
     assert probes.statistics.probe_errors == 0
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "peak", "marked"), [(True, 0.75, 1), (True, 0.0, 2), (False, 0.75, 2)]
+)
+def test_peak_is_applied_to_probabilities_but_not_to_class_maps(
+    card: Card, frame: np.ndarray, probabilities: bool, peak: float, marked: int
+) -> None:
+    found = np.zeros((card.output.height, card.output.width), np.float32)
+    cv2.circle(found, (150, 110), 40, 1.0, -1)
+    cv2.circle(found, (40, 200), 14, 0.6, -1)
+    classes = class_map(found, card.threshold)
+    result = buffers.tensor(found) if probabilities else buffers.segmentation(classes)
+    seen: list[Segmentation] = []
+    probes = nvds_probes(replace(card, peak=peak), probabilities=probabilities, on_mask=seen.append)
+    through(probes, buffers.batched(frame[None], [result]))
+    assert cv2.connectedComponents(seen[0].mask)[0] - 1 == marked
 
 
 def test_tensor_that_is_not_finite_is_not_an_empty_mask(

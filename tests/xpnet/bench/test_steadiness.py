@@ -71,6 +71,12 @@ def test_sequences_without_groups_and_wrong_seconds_give_one_line(
         assert f"--without-polyp {float(seconds):g}: expected 0, or at least a frame of" in line
 
 
+def test_areas_below_the_peak_are_not_marked() -> None:
+    states = sequence("#" * 10)
+    assert measure(states, 0.5, 0.85)["both"]["frames_marked"] == 8
+    assert measure(states, 0.5, 0.95)["raw"]["frames_marked"] == 0
+
+
 def test_truth_gives_dice() -> None:
     found = measure(sequence("#" * 10, truth=True), 0.5)
     assert found["raw"]["dice"] == pytest.approx(1, abs=0.02)

@@ -116,7 +116,9 @@ def test_other_weights_than_the_served_model_are_rejected(
 ) -> None:
     path = card_path(repository / MODEL)
     replace(read_card(path), git_commit="another").write(path)
-    with pytest.raises(UserError, match=r"model\.onnx: weights or threshold differ .* xpnet_lite"):
+    with pytest.raises(
+        UserError, match=r"model\.onnx: weights, threshold or peak differ .* xpnet_lite"
+    ):
         build_plan(settings)
 
 

@@ -1,8 +1,8 @@
 """Frames of any size in, masks of the frame's size out, for clients without preprocessing.
 
 Input `frame`: H x W x 3, uint8, RGB. Output `mask`: H x W, uint8, 255 for polyp and 0 for
-background. The parameter `model` of config.pbtxt names the model that runs the network; its size
-and threshold come from the card in that model's folder.
+background. The parameter `model` of config.pbtxt names the model that runs the network; its size,
+threshold and peak come from the card in that model's folder.
 """
 
 from __future__ import annotations
@@ -54,4 +54,5 @@ class TritonPythonModel:
         output = pb_utils.get_output_tensor_by_name(answer, self.card.output.name)
         probabilities = check_probabilities(np.asarray(to_numpy(output))[0, 0])
         height, width = frame.shape[:2]
-        return probabilities_to_mask(probabilities, height, width, self.card.threshold) * 255
+        threshold, peak = self.card.threshold, self.card.peak
+        return probabilities_to_mask(probabilities, height, width, threshold, peak) * 255
