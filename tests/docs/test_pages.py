@@ -169,7 +169,7 @@ def test_readme_scores_equal_those_of_the_cards() -> None:
 def test_readme_library_example_draws_a_mask(tmp_path: Path) -> None:
     code = re.search(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     assert code is not None
-    frame = sample_frames(DEMO_CLIP)[3]
+    frame = sample_frames(DEMO_CLIP)[4]
     subprocess.run([sys.executable, "-c", code[1]], cwd=tmp_path, check=True)
     drawn = cv2.imread(str(tmp_path / "masks.png"))[..., ::-1]
     assert drawn.shape == frame.shape
