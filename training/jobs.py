@@ -59,7 +59,7 @@ def prepare(settings: TrainSettings) -> Trainer:
     check_writable(folder / "checkpoint.pt")
     train_set, val_set = load_datasets(settings)
     torch.manual_seed(settings.seed)
-    network = create_network(settings.network)
+    network = create_network(settings.network, settings.imagenet)
     is_gpu = fabric.device.type == "cuda"
     merge_filters(network, settings.filters == "merged" or (settings.filters == "auto" and is_gpu))
     torch.backends.cudnn.benchmark = is_gpu  # all steps have the same shapes

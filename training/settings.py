@@ -31,7 +31,7 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    network: str = "student"  # a key of training.models.zoo.NETWORKS
+    network: str = "student"  # a key of training.models.zoo.NETWORKS, or a peer
     data: str = "data/polypgen"  # folder in one of the layouts of training.data.readers
     data_name: str = "not stated"  # name of the data set, for the model card
     data_licence: str = "not stated"  # licence of the data set, for the model card
@@ -41,6 +41,7 @@ class TrainSettings(BaseModel):
     skip_bad: bool = False  # leave out the pairs that `xpnet train check-data` reports as errors
     output: str = "build/training/student"  # folder of checkpoint, weights, card and log
     init: str = ""  # safetensors file to start from; empty: random, or ImageNet for an encoder
+    imagenet: bool = True  # start EfficientNet-Lite encoders from their weights of ImageNet
     size: Size = 192  # height and width of the frames, in pixels
     # paper, scope (adds the artefacts of an endoscope's picture), or none
     augmentation: Literal["paper", "scope", "none"] = "paper"

@@ -25,7 +25,7 @@ from training.data.dataset import EpochSampler, PolypDataset, steps_per_epoch, t
 from training.data.device_batches import DeviceBatches
 from training.methods.base import DivergedError, TrainingMethod
 from training.models.weight_files import git_commit, save_weights
-from training.models.zoo import MODEL_NAMES, pretraining_data
+from training.models.zoo import model_name, pretraining_data
 from training.moving_average import MovingAverage
 from training.settings import TrainSettings, changed_settings
 from training.training_log import TrainingLog
@@ -232,7 +232,7 @@ class Trainer:
         save_weights(network, self.folder / f"{stem}.safetensors")
         s = self.settings
         card = new_card(
-            MODEL_NAMES[s.network],
+            model_name(s.network),
             s.network,
             sum(p.numel() for p in network.parameters()),
             s.size,
@@ -241,7 +241,7 @@ class Trainer:
                 DataSource(
                     s.data_name, "train", len(self.train_set), s.data_licence, s.data_reference
                 ),
-                *pretraining_data(s.network),
+                *(pretraining_data(s.network) if s.imagenet else ()),
             ),
             git_commit=git_commit(),
             training={

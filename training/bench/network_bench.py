@@ -35,7 +35,7 @@ class NetworkBench:
     """What is timed.
 
     Attributes:
-        names: Keys of training.models.zoo.NETWORKS or of training.bench.peers.PEERS.
+        names: Keys of training.models.zoo.NETWORKS or of training.models.peers.PEERS.
         sizes: Heights and widths in pixels.
         batches: Frames of one call.
         rounds: Number of rounds.

@@ -14,10 +14,10 @@ from torch import nn
 
 from training.bench.layer_counts import multiply_adds
 from training.bench.network_runtimes import Run, onnx_run, torch_run
-from training.bench.peers import PEERS, make_peer
 from training.export.layer_forms import Forms, apply_forms, included_forms
 from training.export.onnx_export import export_onnx
 from training.export.precision import convert
+from training.models.peers import PEERS, make_peer
 from training.models.weight_files import load_network
 from training.models.zoo import MODEL_NAMES, NETWORKS
 from xpnet.card import Card, new_card, read_card
@@ -101,7 +101,7 @@ def open_subject(name: str, size: int, weights: Path, forms: dict[str, Forms]) -
     trained = weights / f"{name}.safetensors"
     torch.manual_seed(1)
     if name in PEERS:
-        network: nn.Module = make_peer(name)
+        network: nn.Module = make_peer(name).eval()
         card = _fresh_card(name, "unet", network, size)
         return Subject(network, card, {})
     own = forms[name] if name in forms else included_forms(name, "fp32")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from training.models.zoo import NETWORKS, Network
+from training.models.zoo import Network, new_network
 from xpnet import __version__
 from xpnet.card import Card, read_card
 from xpnet.checksums import check_file
@@ -66,11 +66,10 @@ def load_network(weights: Path) -> tuple[Network, Card]:
         UserError: Weights or card are missing or do not match.
     """
     card = read_card(weights.with_suffix(".json"))
-    if card.network not in NETWORKS:
-        raise UserError(
-            f"{weights}: network '{card.network}', expected one of {', '.join(NETWORKS)}"
-        )
-    network = NETWORKS[card.network]()
+    try:
+        network = new_network(card.network)
+    except UserError as error:
+        raise UserError(f"{weights}: {error}") from error
     load_weights(network, weights)
     return network.eval(), card
 

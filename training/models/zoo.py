@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from training.models.networks import SegmentationNet, student, teacher, unet
+from training.models.peers import PEERS, Peer, make_peer
 from training.models.pretrained import PretrainedUNet, lite, teacher3
 from xpnet.card import DataSource
+from xpnet.errors import UserError
 
-Network = SegmentationNet | PretrainedUNet
+Network = SegmentationNet | PretrainedUNet | Peer
 
-NETWORKS: dict[str, Callable[[], Network]] = {
+NETWORKS: dict[str, Callable[[], SegmentationNet | PretrainedUNet]] = {
     "unet": unet,
     "teacher": teacher,
     "student": student,
@@ -36,21 +38,47 @@ IMAGENET = DataSource(
 """Training data of the pretrained encoders, for the model card."""
 
 
+def model_name(network: str) -> str:
+    """Return the name of a network's model; a peer's is its own.
+
+    Args:
+        network: A key of NETWORKS or of training.models.peers.PEERS.
+    """
+    return MODEL_NAMES.get(network, network)
+
+
 def pretraining_data(name: str) -> tuple[DataSource, ...]:
     """Return the data of a network's pretraining, for the model card."""
     return (IMAGENET,) if name in ("lite", "teacher3") else ()
 
 
-def create_network(name: str) -> Network:
-    """Build a network with initial weights: random, or those of ImageNet for a pretrained encoder.
+def new_network(name: str) -> Network:
+    """Build a network with random weights.
 
     Args:
-        name: A key of NETWORKS.
+        name: A key of NETWORKS or of training.models.peers.PEERS.
 
     Raises:
-        UserError: The package with the ImageNet weights is not installed.
+        UserError: There is no such network, or a peer's package is missing.
     """
-    network = NETWORKS[name]()
-    if isinstance(network, PretrainedUNet):
+    if name in PEERS:
+        return make_peer(name)
+    if name not in NETWORKS:
+        raise UserError(f"network '{name}': expected one of {', '.join((*NETWORKS, *PEERS))}")
+    return NETWORKS[name]()
+
+
+def create_network(name: str, imagenet: bool = True) -> Network:
+    """Build a network with initial weights: random, or those of ImageNet for our encoders.
+
+    Args:
+        name: As for `new_network`.
+        imagenet: Whether an encoder that has weights of ImageNet gets them.
+
+    Raises:
+        UserError: As `new_network`, or the package with the ImageNet weights is not installed.
+    """
+    network = new_network(name)
+    if imagenet and isinstance(network, PretrainedUNet):
         network.encoder.load_imagenet()
     return network

@@ -99,6 +99,26 @@ def add_curves(commands: Any) -> None:
     p.add_argument("--output", type=Path, required=True, help="picture: .png, .svg or .pdf")
 
 
+def add_tradeoff(commands: Any) -> None:
+    """Add `xpnet evaluate tradeoff`."""
+    p = add_command(
+        commands,
+        "evaluate tradeoff",
+        "plot the accuracy of networks over the time of a frame",
+        "xpnet evaluate tradeoff --accuracy build/peers/peers.json --speed build/network.json "
+        "--set kvasir-seg --output build/tradeoff.png",
+        tradeoff,
+    )
+    p.add_argument(
+        "--accuracy", type=Path, required=True, metavar="FILE", help="`peers.json` of `train peers`"
+    )
+    p.add_argument(
+        "--speed", type=Path, required=True, metavar="FILE", help="JSON of `bench network`"
+    )
+    p.add_argument("--set", required=True, metavar="NAME", help="data set whose Dice is drawn")
+    p.add_argument("--output", type=Path, required=True, help="picture: .png, .svg or .pdf")
+
+
 def add_panel(commands: Any) -> None:
     """Add `xpnet evaluate panel`."""
     p = add_command(
@@ -239,6 +259,24 @@ def table(args: argparse.Namespace) -> int:
         write_text(args.output, markdown)
     else:
         print(markdown, end="")
+    return 0
+
+
+def tradeoff(args: argparse.Namespace) -> int:
+    """Run `xpnet evaluate tradeoff`."""
+    from training.evaluation.tradeoff import draw_tradeoff
+    from xpnet.figures import check_figure
+
+    check_distinct((args.output,), (args.accuracy, args.speed))
+    check_figure(args.output)
+    reports = []
+    for path, command in ((args.accuracy, "train peers"), (args.speed, "bench network --json")):
+        try:
+            reports.append(dict(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: not a report of `xpnet {command}`: {error}") from error
+    for name in draw_tradeoff(reports[0], reports[1], args.set, args.output):
+        print(f"not drawn: {name} has no time or no Dice")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`xpnet train`, `train check-data`, `ablation` and `table`: from frames to weights."""
+"""`xpnet train`, `train check-data`, `ablation`, `peers` and `table`: from frames to weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from xpnet.commands.options import TRAIN_HINT, add_command
+from xpnet.commands.report_files import (
+    add_report_files,
+    check_report_files,
+    write_report_files,
+)
 from xpnet.errors import is_rank_zero, not_installed
 from xpnet.files import check_distinct, check_writable, write_text
 from xpnet.paths import BUILD
@@ -112,6 +117,29 @@ def add_table(commands: Any) -> None:
     add_settings(p, "ablation")
 
 
+def add_peers(commands: Any) -> None:
+    """Add `xpnet train peers`."""
+    p = add_command(
+        commands,
+        "train peers",
+        "train our networks and those that others use with equal budgets, and compare",
+        "xpnet train peers data=DIR --score val=DIR:val --score kvasir-seg=DIR",
+        peers,
+    )
+    add_scored_sets(p)
+    p.add_argument("--output", type=Path, default=BUILD / "peers",
+                   help="folder; the same command resumes it (default: build/peers)")  # fmt: skip
+    p.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="ROW",
+        help="this row of the table; may be repeated (default: all)",
+    )
+    add_report_files(p, section="peers")
+    add_settings(p, "ablation")
+
+
 def add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
     """Add the options that all trainings share: settings file and overrides."""
     p.add_argument(
@@ -193,6 +221,21 @@ def ablation(args: argparse.Namespace) -> int:
     overrides = overrides_of(args)
     sets = parse_sets(args.score)
     print(run_ablation(args.config, overrides, args.teacher, sets, args.output, args.only), end="")
+    return 0
+
+
+def peers(args: argparse.Namespace) -> int:
+    """Run `xpnet train peers`."""
+    try:
+        from training.evaluation.scored_sets import parse_sets
+        from training.peer_comparison import as_markdown, run_peers
+    except ImportError as error:
+        raise not_installed(str(error.name), "training", TRAIN_HINT) from error
+    overrides = overrides_of(args)
+    sets = parse_sets(args.score)
+    check_report_files(args, ())
+    found = run_peers(args.config, overrides, sets, args.output, args.only)
+    write_report_files(args, found, as_markdown(found), "peers")
     return 0
 
 

@@ -13,8 +13,8 @@ from tests.conftest import one_line
 from training.bench import network_bench
 from training.bench.gpu_bench import merged_forms
 from training.bench.network_report import as_markdown
-from training.bench.peers import PEERS, make_peer
 from training.export.layer_forms import apply_forms, find_parts
+from training.models.peers import PEERS, make_peer
 from training.models.zoo import NETWORKS
 from xpnet.errors import UserError
 from xpnet.serving.cpu_runtimes import computes_bf16

@@ -1,13 +1,14 @@
 """Networks that others use to segment polyps, from their published packages, for comparison.
 
-They are timed with fresh weights, which take the same time as trained ones. A package that is not
-installed, or does not import, is named, and the others are timed.
+`xpnet bench network` times them with fresh weights, which take the same time as trained ones;
+`xpnet train peers` trains them. A package that is not installed, or does not import, is named, and
+the others are used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +17,37 @@ from torch.nn import functional as F
 from xpnet.errors import UserError
 
 
-class _Probabilities(nn.Module):
-    """A peer whose output is a map of probabilities of the frame's size, as our networks have."""
+class Peer(nn.Module):
+    """A published network with the interface of ours: a map of the frame's size, and no taps.
+
+    Args:
+        network: Returns logits N x 1 x h x w, or a dict with them as `out`.
+
+    Attributes:
+        tap_channels: Empty: its features are not compared with those of a teacher.
+    """
+
+    tap_channels: ClassVar[dict[str, int]] = {}
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, frames: Tensor) -> Tensor:
-        found: Any = self.network(frames)
+    def logits_and_taps(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the logits N x 1 x H x W (float32), and no features.
+
+        Args:
+            x: RGB frames N x 3 x H x W in [0, 1].
+        """
+        found: Any = self.network(x)
         logits: Tensor = found["out"] if isinstance(found, dict) else found
-        if logits.shape[-2:] != frames.shape[-2:]:
-            logits = F.interpolate(logits, frames.shape[-2:], mode="bilinear", align_corners=False)
-        return torch.sigmoid(logits)
+        if logits.shape[-2:] != x.shape[-2:]:
+            logits = F.interpolate(logits, x.shape[-2:], mode="bilinear", align_corners=False)
+        return logits.float(), {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return probabilities N x 1 x H x W of RGB frames N x 3 x H x W; both in [0, 1]."""
+        return torch.sigmoid(self.logits_and_taps(x)[0])
 
 
 def _basic_unet() -> nn.Module:
@@ -77,8 +96,8 @@ PEERS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
 }  # fmt: skip
 
 
-def make_peer(name: str) -> nn.Module:
-    """Return a peer with fresh weights, whose output is probabilities N x 1 x H x W.
+def make_peer(name: str) -> Peer:
+    """Return a peer with fresh weights.
 
     Args:
         name: A key of PEERS.
@@ -88,7 +107,7 @@ def make_peer(name: str) -> nn.Module:
     """
     package, make = PEERS[name]
     try:
-        return _Probabilities(make()).eval()
+        return Peer(make())
     except (ImportError, RuntimeError, AttributeError) as error:  # a torchvision of another torch
         reason = str(error).strip().splitlines() or [repr(error)]
         raise UserError(f"{package} does not import: {reason[0]}") from error
