@@ -1,7 +1,7 @@
 # Shortcuts for development; `make help` lists them. `demo` and `test` install what is missing.
 XPNET := .venv/bin/xpnet
 
-.PHONY: help setup demo test lint docs pages wheel-proof release-files clean
+.PHONY: help setup demo test lint docs pages wheel-proof service-proof release-files clean
 
 help:
 	@echo "make demo    install XP-Net if needed and draw masks on the demo clip: build/demo.mp4"
@@ -11,6 +11,7 @@ help:
 	@echo "make docs    install MkDocs if needed and build the site of docs/: build/site/index.html"
 	@echo "make pages   write the generated pages and pictures of docs/ again"
 	@echo "make wheel-proof  build wheel and sdist, run the demo from them in a clean venv"
+	@echo "make service-proof  as root: run the cart's service in a systemd of its own and let it fail"
 	@echo "make release-files  write SBOM, third-party licences and checksums: build/release"
 	@echo "make clean   remove build/"
 
@@ -51,6 +52,9 @@ pages:
 
 wheel-proof: setup
 	.venv/bin/python scripts/prove_wheel.py
+
+service-proof:
+	python3 scripts/prove_service.py
 
 release-files:
 	@scripts/setup.sh --release

@@ -204,11 +204,14 @@ def test_systemd_accepts_the_service_unit(service_unit: str, tmp_path: Path) -> 
 
 
 def test_service_unit_has_a_writable_folder_for_temporary_files(service_unit: str) -> None:
-    """With ProtectSystem=strict, everything but ReadWritePaths is read-only, also /tmp."""
+    """With ProtectSystem=strict, everything but ReadWritePaths is read-only.
+
+    Triton's Python backend makes a folder in /tmp: without it, the server ends while it starts.
+    """
     assert "@" not in service_unit  # all placeholders are replaced
     (writable,) = re.findall(r"^ReadWritePaths=(.*)$", service_unit, re.MULTILINE)
     (temporary,) = re.findall(r"^Environment=TMPDIR=(.*)$", service_unit, re.MULTILINE)
-    assert temporary in writable.split()
+    assert {temporary, "/tmp"} <= set(writable.split())
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ RESTRICTED = "model-repository,logging,trace"
 REASONS = (
     r"failed to load '",
     r"Failed to run python backend",
+    r"what\(\):",  # an exception that ended the server
     r"^E\d{4} (?!.*CudaDriverHelper)",  # printed on every machine without a driver
     r"rror",
     r".",

@@ -18,6 +18,7 @@ NO_DRIVER = (
     'E1124 18:54:11.169935 14577 server.cc:241] "CudaDriverHelper has not been initialized."'
 )
 NO_STUB = "Failed to run python backend stub. Errno = 2"
+THROWN = "  what():  Failed to create temporary directory for Python environments."
 NO_MODEL = (
     "E1124 18:54:12.000000 14577 model_lifecycle.cc:654] \"failed to load 'xpnet_onnx' version 1\""
 )
@@ -27,6 +28,7 @@ NO_MODEL = (
     ("log", "reason"),
     [
         ([NO_DRIVER, "", NO_STUB], NO_STUB),
+        ([NO_DRIVER, "terminate called after an error", THROWN], THROWN.strip()),
         ([NO_DRIVER, NO_STUB, NO_MODEL], "failed to load 'xpnet_onnx' version 1"),
     ],
 )
