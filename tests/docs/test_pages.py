@@ -224,7 +224,7 @@ def test_page_of_the_service_agrees_with_its_files() -> None:
     rows = re.findall(r"^\| (`[A-Z_`, ]+`) \|", page, re.MULTILINE)
     assert re.findall(r"`([A-Z_]+)`", " ".join(rows)) == names
     unit = (ROOT / "jetson" / "xpnet-cart.service").read_text(encoding="utf-8")
-    assert "ReadWritePaths=-@ROOT@/build /dev/shm\n" in unit
+    assert "ReadWritePaths=-@ROOT@/build /dev/shm /tmp\n" in unit
     assert re.search(r"^RestartSec=(\d+)$", unit, re.M)[1] == "3"  # type: ignore[index]
     assert re.search(r"^TimeoutStopSec=(\d+)$", unit, re.M)[1] == "15"  # type: ignore[index]
     assert (TIMEOUT_S, INTERVAL_S) == (20, 2)
