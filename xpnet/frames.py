@@ -127,7 +127,7 @@ def frame_to_tensor(frame: Frame, height: int, width: int) -> NDArray[np.float32
 def without_weak_areas(
     probabilities: ProbabilityMap, threshold: float, peak: float
 ) -> ProbabilityMap:
-    """Lower the areas above the threshold that nowhere reach a higher probability.
+    """Remove the areas above the threshold that nowhere reach a higher probability.
 
     Hysteresis thresholding (Canny, 1986): the threshold gives an area its outline, the peak says
     whether it is marked at all. It is applied to the raw map, since smoothing lowers peaks.
@@ -139,7 +139,8 @@ def without_weak_areas(
             a corner are one area. At or below the threshold it changes nothing.
 
     Returns:
-        H x W map in which weak areas are just below the threshold; the map itself if there is none.
+        H x W map in which weak areas are 0, so that an average over frames does not keep them; the
+        map itself if there is none.
     """
     if peak <= threshold:
         return probabilities
@@ -152,9 +153,9 @@ def without_weak_areas(
     kept[labels[probabilities.ravel()[places] > peak]] = True
     if kept.all():
         return probabilities
-    lowered = probabilities.copy()
-    lowered.ravel()[places[~kept[labels]]] = threshold - CLEARANCE
-    return lowered
+    without = probabilities.copy()
+    without.ravel()[places[~kept[labels]]] = 0.0
+    return without
 
 
 def probabilities_to_mask(

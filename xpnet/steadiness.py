@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpnet.frames import CLEARANCE, Mask, ProbabilityMap
-from xpnet.polyps import MATCH_IOU, MIN_AREA, components, overlap
+from xpnet.polyps import MIN_AREA, components
 
 SMOOTHING_S = 0.05
 """Time constant of the smoothing: a sure change shows in its first frame at 25 a second."""
@@ -21,6 +21,11 @@ CONFIRM_S = 0.08
 """Time for which an area must be seen before it is marked: to the third frame at 25 a second."""
 HOLD_S = 0.12
 """Time for which an area that was marked and is not seen stays marked: three frames."""
+MATCH_DISTANCE = 1.5
+"""Distance of the centres of two boxes, in their mean side, up to which they are the same area. A
+scope moves fast: boxes of a polyp in frames that follow each other need not overlap."""
+MATCH_SIZE = 0.2
+"""Share that the smaller of two boxes must have of the larger one, to be the same area."""
 RESET_S = 0.5
 """After a longer pause, or a jump of the time, what was seen before counts for nothing."""
 ROUNDING_S = 0.002
@@ -119,8 +124,8 @@ class Steadier:
             rows, columns = slice(top, top + height), slice(left, left + width)
             inside = (labels[rows, columns] == label).astype(np.uint8)
             values = shown[rows, columns].copy()
-            best = max(waiting, key=lambda area: overlap(area.box, box), default=None)
-            if best is None or overlap(best.box, box) < MATCH_IOU:
+            best = max(waiting, key=lambda area: nearness(area.box, box), default=None)
+            if best is None or not nearness(best.box, box):
                 new.append(_Area(box, inside, values, time_s, time_s))
                 continue
             waiting.remove(best)
@@ -128,6 +133,27 @@ class Steadier:
             best.last_s = time_s
             best.confirmed |= time_s - best.first_s >= CONFIRM_S - ROUNDING_S
         return new
+
+
+def nearness(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:
+    """Return how near two boxes (left, top, width, height) are, in [0, 1].
+
+    1 for the same centre; 0 for centres farther apart than MATCH_DISTANCE mean sides, and for sizes
+    that differ by more than MATCH_SIZE.
+
+    Args:
+        one: A box; its sides are at least 1.
+        other: Another box.
+    """
+    sizes = [one[2] * one[3], other[2] * other[3]]
+    if min(sizes) < MATCH_SIZE * max(sizes):
+        return 0.0
+    apart = math.dist(
+        (one[0] + one[2] / 2, one[1] + one[3] / 2),
+        (other[0] + other[2] / 2, other[1] + other[3] / 2),
+    )
+    side = (math.sqrt(sizes[0]) + math.sqrt(sizes[1])) / 2
+    return max(0.0, 1 - apart / (MATCH_DISTANCE * side))
 
 
 def _sides(box: NDArray[np.int32]) -> tuple[int, int, int, int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xpnet.frames import ProbabilityMap
-from xpnet.steadiness import Steadier, Steadiness
+from xpnet.steadiness import Steadier, Steadiness, nearness
 
 THRESHOLD = 0.5
 RAW, SMOOTHED = Steadiness(False, False), Steadiness(True, False)
@@ -104,3 +104,15 @@ def test_specks_are_not_marked() -> None:
     speck[5, 5] = 0.9  # 1 of 4,096 pixels: below MIN_AREA
     assert marked([speck] * 5, RAW) == "#####"
     assert marked([speck] * 5, CONFIRMED) == "....."
+
+
+def test_fast_polyp_is_marked_though_its_boxes_do_not_overlap() -> None:
+    assert marked([area(left=left) for left in (0, 22, 44)], CONFIRMED) == "..#"
+
+
+def test_nearness_of_boxes() -> None:
+    box = (10, 10, 20, 20)
+    assert nearness(box, box) == 1
+    assert nearness(box, (25, 10, 20, 20)) == pytest.approx(0.5)
+    assert nearness(box, (40, 10, 20, 20)) == 0
+    assert nearness(box, (10, 10, 50, 50)) == 0  # six times as large
