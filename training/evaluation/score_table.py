@@ -30,6 +30,7 @@ SETS = {
     "kvasir-seg": "Kvasir-SEG",
     "kvasir-medico-val": "Kvasir-SEG, 120 frames",
     "cvc-clinicdb": "CVC-ClinicDB",
+    "endotect": "EndoTect",
 }
 METRICS = ("dice", "iou", "miou", "dice_total", "precision", "recall", "false_alarm")
 
