@@ -27,7 +27,10 @@ from xpnet.host.versions import package_versions
 
 log = logging.getLogger("xpnet.bench")
 
-PACKAGES = ("torch", "onnxruntime", "openvino", "monai")
+PACKAGES = (
+    "torch", "onnxruntime", "openvino", "monai", "torchvision", "timm",
+    "segmentation-models-pytorch",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
