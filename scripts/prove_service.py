@@ -116,6 +116,9 @@ class Machine:
             stdout=log.open("w"), stderr=subprocess.STDOUT,
         )  # fmt: skip
         self._log = log
+
+    def wait_until_booted(self) -> None:
+        """Wait until systemd answers, or end."""
         self.wait("systemd's start", lambda: bool(self._systemctl("show", "-p", "Version")), 20)
 
     def _pid(self) -> str:
@@ -259,6 +262,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xpnet-service-") as folder:
         machine = Machine(user, Path(folder) / "systemd.log")
         try:
+            machine.wait_until_booted()
             prove(machine)
         finally:
             machine.close()
