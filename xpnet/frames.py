@@ -24,8 +24,6 @@ Mask = NDArray[np.uint8]
 """H x W, 1 for polyp and 0 for background."""
 ProbabilityMap = NDArray[np.float32]
 """H x W, the probability of polyp in [0, 1]."""
-CLEARANCE = 1e-6
-"""By how much an unmarked area stays below the threshold: scaling may round a value up."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from xpnet.frames import CLEARANCE, Mask, ProbabilityMap
+from xpnet.frames import Mask, ProbabilityMap
 from xpnet.polyps import MIN_AREA, components
 
 SMOOTHING_S = 0.05
@@ -28,6 +28,8 @@ MATCH_SIZE = 0.2
 """Share that the smaller of two boxes must have of the larger one, to be the same area."""
 RESET_S = 0.5
 """After a longer pause, or a jump of the time, what was seen before counts for nothing."""
+CLEARANCE = 1e-6
+"""By how much an unmarked area stays below the threshold: scaling may round a value up."""
 ROUNDING_S = 0.002
 """Timestamps of a constant rate differ by a little."""
 
