@@ -18,7 +18,7 @@ from training.evaluation.scored_sets import ScoredSet, read_log, read_results, s
 from training.jobs import train
 from training.settings import TrainSettings, read_settings
 from xpnet.errors import UserError
-from xpnet.files import check_writable, write_text
+from xpnet.files import check_writable, make_folder, write_text
 
 log = logging.getLogger("xpnet.ablation")
 
@@ -88,10 +88,7 @@ def run_ablation(
     base = read_settings("student", config, overrides)
     refuse_several_devices(base, "an ablation")
     data_sets = {s.name: read_data_set(s.folder, base.split) for s in sets}
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be created: {error.strerror}") from error
+    make_folder(output)
     results = output / "ablation.json"
     check_writable(results)
     for variant in VARIANTS:

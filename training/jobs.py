@@ -23,7 +23,7 @@ from training.settings import DistillSettings, Pix2PixSettings, TrainSettings
 from training.trainer import Trainer
 from xpnet.card import read_card
 from xpnet.errors import UserError
-from xpnet.files import check_writable
+from xpnet.files import check_writable, make_folder
 from xpnet.host.cpu import cpu_flags
 
 log = logging.getLogger("xpnet.training")
@@ -52,10 +52,7 @@ def prepare(settings: TrainSettings) -> Trainer:
     fabric = make_fabric(settings)
     fabric.launch()
     folder = Path(settings.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be created: {error.strerror}") from error
+    make_folder(folder)
     check_writable(folder / "checkpoint.pt")
     train_set, val_set = load_datasets(settings)
     torch.manual_seed(settings.seed)

@@ -19,9 +19,10 @@ from training.evaluation.scored_sets import ScoredSet, read_log, read_results, s
 from training.jobs import train
 from training.models.peers import PEERS, make_peer
 from training.settings import TrainSettings, read_settings
+from training.trainer import NOT_IN_CARD
 from xpnet.card import read_card
 from xpnet.errors import UserError
-from xpnet.files import check_writable, write_text
+from xpnet.files import check_writable, make_folder, write_text
 from xpnet.host.cpu import measured_here
 
 log = logging.getLogger("xpnet.peers")
@@ -83,10 +84,7 @@ def run_peers(
     base = read_settings("student", config, overrides)
     refuse_several_devices(base, "a comparison")
     data_sets = {s.name: read_data_set(s.folder, base.split) for s in sets}
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be created: {error.strerror}") from error
+    make_folder(output)
     results = output / "peers.json"
     check_writable(results)
     for row in ROWS:
@@ -155,12 +153,7 @@ def _settings(row: Row, base: TrainSettings, output: Path) -> TrainSettings:
 
 def _budget(settings: TrainSettings) -> dict[str, Any]:
     """Return the settings that all rows have in common, without paths."""
-    return settings.model_dump(
-        exclude={
-            "data", "data_name", "data_licence", "data_reference", "output", "init", "network",
-            "imagenet",
-        }
-    )  # fmt: skip
+    return settings.model_dump(exclude={*NOT_IN_CARD, "network", "imagenet"})
 
 
 def _without_folders(found: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from training.jobs import train
 from training.table_plan import Plan, Row, choose_rows, load_or_make_plan, settings_of
 from xpnet.card import read_card
 from xpnet.errors import UserError
-from xpnet.files import check_writable, write_text
+from xpnet.files import check_writable, make_folder, write_text
 
 log = logging.getLogger("xpnet.table")
 
@@ -69,10 +69,7 @@ def run_table(
     split = base.split
     data_sets = {s.name: read_data_set(s.folder, split) for s in sets}
     frames = sum(len(data_sets[s.name].in_split(s.split)) for s in sets)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be created: {error.strerror}") from error
+    make_folder(output)
     results = output / "table.json"
     check_writable(results)
     plan = load_or_make_plan(

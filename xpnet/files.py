@@ -66,6 +66,18 @@ def _partial_name(name: str) -> str:
     return f".{start.decode(errors='ignore')}{ending}"
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be created: {error.strerror}") from error
+
+
 def check_writable(path: Path) -> None:
     """Check that a file can be written, before any work is done. Raises UserError."""
     if len(os.fsencode(Path(path).name)) > MAX_NAME_BYTES:

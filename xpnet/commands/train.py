@@ -74,15 +74,7 @@ def add_ablation(commands: Any) -> None:
         help="safetensors of teacher 1, 2 and 3, in this order; rows without teacher are left out",
     )
     add_scored_sets(p)
-    p.add_argument("--output", type=Path, default=BUILD / "ablation",
-                   help="folder (default: build/ablation)")  # fmt: skip
-    p.add_argument(
-        "--only",
-        action="append",
-        default=[],
-        metavar="VARIANT",
-        help="this row of the table; may be repeated (default: all)",
-    )
+    _add_rows(p, "ablation")
     add_settings(p, "ablation")
 
 
@@ -105,15 +97,7 @@ def add_table(commands: Any) -> None:
     p.add_argument(
         "--seeds", type=int, default=3, help="of the rows that decide (default: %(default)s)"
     )
-    p.add_argument("--output", type=Path, default=BUILD / "table",
-                   help="folder; the same command resumes it (default: build/table)")  # fmt: skip
-    p.add_argument(
-        "--only",
-        action="append",
-        default=[],
-        metavar="ROW",
-        help="this row of the table; may be repeated (default: all)",
-    )
+    _add_rows(p, "table")
     add_settings(p, "ablation")
 
 
@@ -127,8 +111,15 @@ def add_peers(commands: Any) -> None:
         peers,
     )
     add_scored_sets(p)
-    p.add_argument("--output", type=Path, default=BUILD / "peers",
-                   help="folder; the same command resumes it (default: build/peers)")  # fmt: skip
+    _add_rows(p, "peers")
+    add_report_files(p, section="peers")
+    add_settings(p, "ablation")
+
+
+def _add_rows(p: argparse.ArgumentParser, name: str) -> None:
+    """Add `--output` and `--only` of a command that trains the rows of a table."""
+    p.add_argument("--output", type=Path, default=BUILD / name,
+                   help=f"folder; the same command resumes it (default: build/{name})")  # fmt: skip
     p.add_argument(
         "--only",
         action="append",
@@ -136,8 +127,6 @@ def add_peers(commands: Any) -> None:
         metavar="ROW",
         help="this row of the table; may be repeated (default: all)",
     )
-    add_report_files(p, section="peers")
-    add_settings(p, "ablation")
 
 
 def add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
