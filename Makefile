@@ -9,7 +9,7 @@ help:
 	@echo "make setup   install what 'xpnet run' and 'xpnet serve' need"
 	@echo "make lint    check format, types, shell scripts, Dockerfiles, compose files and forms"
 	@echo "make docs    install MkDocs if needed and build the site of docs/: build/site/index.html"
-	@echo "make pages   write the generated pages and pictures of docs/ again"
+	@echo "make pages   copy the scores of training/weights to the served models, write docs/ again"
 	@echo "make wheel-proof  build wheel and sdist, run the demo from them in a clean venv"
 	@echo "make service-proof  as root: run the cart's service in a systemd of its own and let it fail"
 	@echo "make release-files  write SBOM, third-party licences and checksums: build/release"
@@ -48,6 +48,7 @@ docs:
 
 pages:
 	@scripts/setup.sh --train
+	.venv/bin/python -m scripts.copy_scores
 	.venv/bin/python -m scripts.pages
 
 wheel-proof: setup

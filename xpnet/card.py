@@ -6,6 +6,7 @@ peak are stored in the card only.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -120,6 +121,10 @@ class Card:
         """Return whether both cards describe the same weights, in any graph."""
         ours, theirs = ((c.network, c.git_commit, c.training) for c in (self, other))
         return ours == theirs
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of all that decides a mask: the card without its scores."""
+        return hashlib.sha256(replace(self, scores={}).to_json().encode()).hexdigest()
 
     def at_size(self, height: int, width: int) -> Card:
         """Return the card of the same weights with another input size in pixels."""

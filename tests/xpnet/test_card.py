@@ -22,6 +22,12 @@ def test_card_is_equal_after_writing_and_reading(card: Card, tmp_path: Path) -> 
     assert read_card(tmp_path / "card.json") == scored
 
 
+def test_fingerprint_changes_with_what_decides_a_mask_and_not_with_scores(card: Card) -> None:
+    assert replace(card, scores={"c6": {"dice": 0.5}}).fingerprint() == card.fingerprint()
+    for other in (replace(card, peak=0.7), replace(card, threshold=0.4), card.at_size(512, 512)):
+        assert other.fingerprint() != card.fingerprint()
+
+
 def test_at_size_changes_input_and_output(card: Card) -> None:
     other = card.at_size(512, 384)
     assert other.input.shape == (-1, 3, 512, 384)

@@ -7,7 +7,6 @@ float32; each is cut at the card's threshold and peak, at the size of the frame.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from contextlib import closing
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from xpnet.images import clip_frames, decode
 from xpnet.inference import Inference
 from xpnet.paths import DEMO_CLIP, ROOT, onnx_path
 from xpnet.serving.onnx_inference import OnnxInference
+from xpnet.tensorrt.engine_builder import read_onnx_card
 
 REFERENCE_DIR = ROOT / "docs" / "demo" / "masks"
 REFERENCE_FRAMES = (40, 160, 200, 280)
@@ -90,7 +90,7 @@ def store_reference_masks(repository: Path, models: tuple[str, ...]) -> list[Pat
                 written.append(path)
         note = {
             "clip": DEMO_CLIP.name,
-            "onnx_sha256": file_sha256(onnx),
+            "card_fingerprint": inference.card.fingerprint(),
             "runtime": "onnxruntime, fp32",
         }
         write_text(folder / "masks.json", json.dumps(note, indent=2) + "\n")
@@ -105,16 +105,16 @@ def load_reference_masks(repository: Path, model: str) -> ReferenceMasks:
         model: Name of a model that is served as ONNX.
 
     Raises:
-        UserError: The masks are missing, cannot be read, or are of other weights.
+        UserError: The masks are missing, cannot be read, or are of other weights or another cut.
     """
     folder = REFERENCE_DIR / model
     hint = "`xpnet doctor verify --store-masks` writes them"
+    card = read_onnx_card(onnx_path(repository / model))
     try:
         note: dict[str, Any] = json.loads((folder / "masks.json").read_text(encoding="utf-8"))
-        sha256 = file_sha256(onnx_path(repository / model))
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: no reference masks ({error}): {hint}") from error
-    if note.get("onnx_sha256") != sha256:
+    if note.get("card_fingerprint") != card.fingerprint():
         raise UserError(f"{folder}: reference masks of other weights than those of {model}: {hint}")
     masks = {}
     for number in REFERENCE_FRAMES:
@@ -232,8 +232,3 @@ def masks_dice(actual: dict[int, Mask], expected: dict[int, Mask]) -> float:
             )
     found, wanted = (np.stack([m[n] for n in expected]) for m in (actual, expected))
     return agreement(found.astype(np.float32), wanted.astype(np.float32), 0.5)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

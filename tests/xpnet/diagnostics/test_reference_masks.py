@@ -55,8 +55,9 @@ def test_missing_masks_and_masks_of_other_weights_are_errors(tmp_path: Path) -> 
     message = "reference masks of other weights than those of xpnet_lite_onnx"
     with pytest.raises(UserError, match=message):
         load_reference_masks(tmp_path, lite)
+    shutil.copytree(MODEL_REPOSITORY / other, tmp_path / "new")
     with pytest.raises(UserError, match="no reference masks"):
-        load_reference_masks(tmp_path, "nosuch")
+        load_reference_masks(tmp_path, "new")
 
 
 def write_lossless_video(path: Path, frames: list[Frame]) -> None:
