@@ -57,7 +57,9 @@ OPTIONAL = {
     "rtph264pay": "gstreamer1.0-plugins-good",
     "rtph264depay": "gstreamer1.0-plugins-good",
     "udpsink": "gstreamer1.0-plugins-good",
-    "autovideosink": "gstreamer1.0-plugins-good",
+    "ximagesink": "gstreamer1.0-x",
+    "xvimagesink": "gstreamer1.0-x",
+    "waylandsink": "gstreamer1.0-plugins-bad",
 }
 """Further elements of live sources, the screen and RTSP."""
 

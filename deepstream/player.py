@@ -19,14 +19,13 @@ from deepstream.graph.description import Description
 from deepstream.graph.pipeline import Graph
 from deepstream.gstreamer import GLib, Gst, require_elements
 from deepstream.io.held_frame import holding_last_frame
-from deepstream.io.live_source import ENDED, LiveSource
+from deepstream.io.live_source import ENDED, LiveSource, held_pad
 from deepstream.io.output import SCREEN, Output, SinkProperties
 from deepstream.io.source import VideoSource
 from deepstream.probes.base import Probes
 from xpnet.errors import UserError
 from xpnet.host.interrupts import counting_interrupts
 from xpnet.host.watchdog import Watchdog
-from xpnet.platforms import GSTREAMER
 
 log = logging.getLogger("xpnet.graph")
 
@@ -105,8 +104,13 @@ def play(
                 pad = graph.element("drawn").get_static_pad("src")
                 keys = reading_keys(pad, probes.controls)
             held: AbstractContextManager[None] = nullcontext()
-            if source.is_live and description.platform == GSTREAMER:
-                held = holding_last_frame(graph.element("leaky"), source.fps, probes.statistics)
+            if source.is_live:
+                held = holding_last_frame(
+                    graph.element("leaky").get_static_pad("sink"),
+                    held_pad(graph.pipeline),
+                    source.fps,
+                    probes.statistics,
+                )
             try:
                 with keys, held:
                     outcome = player.run()
@@ -195,6 +199,10 @@ class _Player:
         if message.type == Gst.MessageType.EOS:
             return True
         if message.type == Gst.MessageType.ERROR:
+            if self._is_closed_window(message):
+                self._count_arrivals()
+                self.ending, self.reason = Ending.INTERRUPTED, "the window was closed"
+                return True
             self._handle_error(message)
         elif message.has_name(ENDED) and not self.disconnected:
             if self.graph.live is not None and self.graph.live.repeats:
@@ -212,6 +220,13 @@ class _Player:
         except Exception:
             log.exception("on_message failed; it is not called again")
             self.on_message = None
+
+    def _is_closed_window(self, message: Any) -> bool:
+        """Return whether an error says that the user closed the window."""
+        error, _ = message.parse_error()
+        closed = error.matches(Gst.ResourceError.quark(), Gst.ResourceError.NOT_FOUND)
+        shown = self.output.kind == SCREEN and self.probes.statistics.frames > 0
+        return bool(closed and shown and self.graph.failed_element(message) == "sink")
 
     def _handle_error(self, message: Any) -> None:
         """Handle the failure of an element; frames that were already drawn are kept."""

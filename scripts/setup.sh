@@ -99,12 +99,12 @@ step_system() {
     python3 python3-venv python3-gi python3-gst-1.0 gir1.2-gstreamer-1.0
     gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-tools
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-    gstreamer1.0-plugins-ugly gstreamer1.0-libav
+    gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x
   )
-  # The tests make damaged videos with ffmpeg, receive the RTSP output, draw graphs, and check the
-  # systemd unit and signatures of SSH keys.
+  # The tests make damaged videos with ffmpeg, receive the RTSP output, draw graphs, check the
+  # systemd unit and signatures of SSH keys, and press keys in a window.
   [[ ${extras[*]-} != *dev* ]] \
-    || packages+=(ffmpeg gir1.2-gst-rtsp-server-1.0 graphviz systemd openssh-client)
+    || packages+=(ffmpeg gir1.2-gst-rtsp-server-1.0 graphviz systemd openssh-client xvfb xdotool)
   [ -z "$deepstream" ] || packages+=(gir1.2-gst-rtsp-server-1.0)
   action="installing system packages"
   install_missing "${packages[@]}"

@@ -200,7 +200,7 @@ GSTREAMER_TABLE: Table = {
     "sink.none": (DISCARD,),
     "sink.screen": (
         ElementSpec("videoconvert"),
-        ElementSpec("autovideosink", "sink", {"sync": "{sync}"}),
+        ElementSpec("{window}", "sink", {"sync": "{sync}"}),
     ),
     "sound": (
         ElementSpec("queue", "sound", {"max-size-buffers": "0", **UNBOUNDED}, accepts_eos=True),
@@ -218,6 +218,11 @@ UPLOAD = (
 )
 DEINTERLACE_AND_UPLOAD = (*DEINTERLACE, *UPLOAD)
 NVURISRCBIN = {"uri": "{uri}", "disable-audio": "true"}
+# A frame that is kept (deepstream.io.held_frame) must not be in the memory of the decoder:
+# nvurisrcbin removes the decoder when it reconnects. Copies the frame into memory of its own.
+HELD = ElementSpec(
+    "nvvideoconvert", "held", {"nvbuf-memory-type": "{memory}", "disable-passthrough": "true"}
+)
 NVENC = (
     ElementSpec("nvvideoconvert"),
     ElementSpec("capsfilter", properties={"caps": f"{NVMM},format=I420"}),
@@ -249,6 +254,7 @@ DEEPSTREAM_TABLE: Table = {
             dynamic_pads=True,
         ),
         LEAKY_QUEUE,
+        HELD,
     ),
     "source.live-file": (
         ElementSpec(
@@ -256,6 +262,7 @@ DEEPSTREAM_TABLE: Table = {
         ),
         ElementSpec("clocksync"),
         LEAKY_QUEUE,
+        HELD,
     ),
     "source.testpattern": (*TEST, *UPLOAD),
     "source.v4l2": (*RAW, *DEINTERLACE_AND_UPLOAD),

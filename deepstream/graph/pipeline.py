@@ -99,6 +99,7 @@ def describe_graph(
         "location": sink.location,
         "muxer": sink.muxer,
         "rtp_port": sink.rtp_port,
+        "window": sink.window,
         "uri": source.uri,
         "path": str(source.path),
         "audio_format": source.audio_format,

@@ -23,17 +23,20 @@ COPY = Gst.BufferCopyFlags.FLAGS | Gst.BufferCopyFlags.META | Gst.BufferCopyFlag
 
 
 @contextmanager
-def holding_last_frame(queue: Any, fps: float, statistics: RunStatistics) -> Iterator[None]:
+def holding_last_frame(
+    arriving: Any, leaving: Any, fps: float, statistics: RunStatistics
+) -> Iterator[None]:
     """Repeat the last frame of a source whenever no other arrives, during the `with` block.
 
     The repetitions have timestamps that go on; `statistics.source_lost` says that they are such.
 
     Args:
-        queue: The queue behind a live source.
+        arriving: The pad at which the source's frames arrive.
+        leaving: A later pad; the frame that passed it last is the one that is repeated.
         fps: Its frame rate; 0 if unknown.
         statistics: Gets `source_lost`.
     """
-    held = _HeldFrame(queue, max(LOST_S, LOST_FRAMES / fps if fps else 0.0), statistics)
+    held = _HeldFrame(arriving, leaving, max(LOST_S, LOST_FRAMES / fps if fps else 0.0), statistics)
     thread = threading.Thread(target=held.work, name="held-frame", daemon=True)
     thread.start()
     try:
@@ -44,13 +47,15 @@ def holding_last_frame(queue: Any, fps: float, statistics: RunStatistics) -> Ite
 
 
 class _HeldFrame:
-    def __init__(self, queue: Any, lost_s: float, statistics: RunStatistics) -> None:
+    def __init__(
+        self, arriving: Any, leaving: Any, lost_s: float, statistics: RunStatistics
+    ) -> None:
         self._lost_s = lost_s
-        self._pad, self._statistics = queue.get_static_pad("src"), statistics
+        self._pad, self._statistics = leaving, statistics
         self._last: tuple[Any, float] | None = None  # a buffer, and when it left
         self._arrived_s = time.monotonic()
         self.stop = threading.Event()
-        queue.get_static_pad("sink").add_probe(Gst.PadProbeType.BUFFER, self._arrives)
+        arriving.add_probe(Gst.PadProbeType.BUFFER, self._arrives)
         self._pad.add_probe(Gst.PadProbeType.BUFFER, self._leaves)
 
     def _arrives(self, _pad: Any, _info: Any) -> Any:

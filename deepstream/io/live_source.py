@@ -1,7 +1,8 @@
 """A live source: drops frames whose timestamps do not increase, and restarts after a failure.
 
 The queue `leaky` separates the source from the graph. An end of stream of the source stops at that
-queue; the player decides what follows.
+queue; the player decides what follows. While the source delivers nothing, its last frame is
+repeated from the element that `held_pad` names.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class LiveSource:
         fresh = pipeline.get_by_name("leaky")
         self._losses = QueueLosses(fresh.props.max_size_buffers)
         fresh.get_static_pad("sink").add_probe(kinds, self._on_arrival)
-        fresh.get_static_pad("src").add_probe(kinds, self._on_departure)
+        fresh.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self._settle)
+        held_pad(pipeline).add_probe(kinds, self._on_departure)
 
     @property
     def arrived(self) -> int:
@@ -109,6 +111,12 @@ class LiveSource:
         element.post_message(Gst.Message.new_application(element, ended))
         return Gst.PadProbeReturn.DROP
 
+    def _settle(self, _pad: Any, info: Any) -> Any:
+        """Count a frame that leaves the queue, unless the run has ended."""
+        if not self._finished:
+            self._losses.leave(buffer_address(info))
+        return Gst.PadProbeReturn.OK
+
     def _on_departure(self, pad: Any, info: Any) -> Any:
         """Drop a frame that is not later than the previous one: no encoder accepts it.
 
@@ -121,7 +129,6 @@ class LiveSource:
         if info.type & Gst.PadProbeType.EVENT_DOWNSTREAM:
             _open_segment(info)
             return Gst.PadProbeReturn.OK
-        self._losses.leave(buffer_address(info))
         stamp = timestamp_ns(info)
         if stamp is None:
             return Gst.PadProbeReturn.DROP
@@ -130,6 +137,15 @@ class LiveSource:
             return Gst.PadProbeReturn.DROP
         self._last_ns = running_ns
         return Gst.PadProbeReturn.OK
+
+
+def held_pad(pipeline: Any) -> Any:
+    """Return the pad behind which a live source's frames may be kept and repeated.
+
+    That of the element `held`, which copies frames out of a decoder's memory, or of the queue
+    itself.
+    """
+    return (pipeline.get_by_name("held") or pipeline.get_by_name("leaky")).get_static_pad("src")
 
 
 def _open_segment(info: Any) -> None:

@@ -32,11 +32,13 @@ class SinkProperties:
         location: The file that the muxer writes; empty for no file.
         muxer: The muxer of a file; empty for no file.
         rtp_port: The UDP port that RTP packets go to; empty for no RTSP.
+        window: The element that opens a window on plain GStreamer.
     """
 
     location: str = ""
     muxer: str = ""
     rtp_port: str = ""
+    window: str = "ximagesink"
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,6 @@ def check_output(output: Output, environ: Mapping[str, str] = os.environ) -> Non
         UserError: The output is the screen and no desktop runs.
     """
     if output.kind == SCREEN and not (environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")):
-        # Without a desktop autovideosink crashes; NVIDIA's two sinks open windows, too.
         raise UserError(
             "--output screen: no desktop found (neither DISPLAY nor WAYLAND_DISPLAY is set); "
             "without one, a Jetson has --output drm"

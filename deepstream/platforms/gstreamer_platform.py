@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deepstream.graph.description import Description
 from deepstream.graph.pipeline import describe_graph
 from deepstream.gstreamer import require_elements
-from deepstream.io.output import Output, SinkProperties
+from deepstream.io.output import SCREEN, Output, SinkProperties
 from deepstream.io.source import VideoSource
+from deepstream.io.window import usable_window
 from deepstream.platforms.base import Drawing, Model, OpenPlatform
 from deepstream.probes.triton_probe import MODES
 from xpnet.card import read_model_card
@@ -73,13 +74,14 @@ class GStreamerPlatform:
         self, source: VideoSource, output: Output, model: Model, drawing: Drawing
     ) -> Iterator[OpenPlatform]:
         """Open inference and make the probes; see `Platform.open`."""
+        window = usable_window() if output.kind == SCREEN else ""
 
         def describe(sink: SinkProperties, inference: bool) -> Description:
             return describe_graph(
                 self.name,
                 source,
                 output.kind,
-                sink,
+                replace(sink, window=window) if window else sink,
                 self._mode,
                 preview=drawing.preview is not None,
                 recorder=drawing.recorder is not None,

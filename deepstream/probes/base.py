@@ -17,13 +17,15 @@ from deepstream.recording.recorder import Recorder
 from deepstream.statistics import RunStatistics
 from xpnet.frames import ProbabilityMap, Segmentation
 from xpnet.inference import InferenceError
-from xpnet.scope_region import Region, RegionFinder, cut, parse_region
+from xpnet.scope_region import WHOLE, Box, Region, RegionFinder, cut, parse_region
 from xpnet.steadiness import Steadier, Steadiness
 
 log = logging.getLogger("xpnet.graph")
 
 MAX_MASK_AGE_S = 0.15
 """In mode `latest` an older mask is not shown by default: the scope has moved on."""
+REGION_MARKS_S = 3.0
+"""How long four corner marks show where the scope's picture was found."""
 PROBE_FAILED = "xpnet-probe-failed"
 """Name of the structure in the warning that a failed probe posts to the bus."""
 
@@ -62,10 +64,21 @@ class Probes:
         self.statistics = RunStatistics()
         self.finder = RegionFinder()
         self._steadiers: defaultdict[int, Steadier] = defaultdict(Steadier)
+        self._marked_box, self._marked_until_s = WHOLE, 0.0
 
     def region(self) -> Region:
         """Return the part of the frame that is the scope's picture: as chosen, or as found."""
         return parse_region(self.controls.appearance.region) or self.finder.region
+
+    def box_to_mark(self) -> Box | None:
+        """Return the box of the scope's picture for a while after it changed, if signs are wanted.
+
+        Call it once for each frame, in the overlay's thread.
+        """
+        now, box = time.monotonic(), self.region().box
+        if box != self._marked_box:
+            self._marked_box, self._marked_until_s = box, now + REGION_MARKS_S
+        return box if now < self._marked_until_s and self.controls.appearance.signs else None
 
     def steady(
         self, stream: int, probabilities: ProbabilityMap, stamp_ns: int | None, threshold: float

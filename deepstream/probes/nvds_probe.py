@@ -35,10 +35,23 @@ from xpnet.frames import (
 )
 from xpnet.inference import InferenceError, check_probabilities
 from xpnet.overlay import Plane, draw_mask
-from xpnet.signs import ASSISTANT, NOT_AVAILABLE, SWITCHED_OFF, PlanesOf, draw_notice, draw_ready
+from xpnet.scope_region import AUTO
+from xpnet.signs import (
+    ASSISTANT,
+    NO_SIGNAL,
+    NOT_AVAILABLE,
+    SWITCHED_OFF,
+    PlanesOf,
+    draw_corner_marks,
+    draw_notice,
+    draw_ready,
+)
 
 ALL_PLANES = -1
 """Plane number for all planes of a surface (nvbufsurface.h)."""
+REGION_FRAMES, REGION_STEP = 5, 4
+"""The scope's picture is looked for in every fifth frame, in every fourth pixel of both directions:
+the CPU reads these pixels from the GPU's memory."""
 
 
 class NvdsProbes(Probes):
@@ -71,6 +84,7 @@ class NvdsProbes(Probes):
         super().__init__(*args, **kwargs)
         self.card, self.pyds = card, pyds
         self.probabilities, self.jetson = probabilities, jetson
+        self._looked_at = 0  # frames since the scope's picture was looked for
         self._masks = NewestMasks(interval, self.statistics, self.max_mask_age_s)
         if self.results is None:
             self.results = PolypResults()  # nvdsosd's text needs them
@@ -94,14 +108,19 @@ class NvdsProbes(Probes):
         stamp = None if frame_meta.buf_pts == CLOCK_TIME_NONE else frame_meta.buf_pts
         segmentation = None
         try:
+            self._look_for_region(buffer, frame_meta.batch_id)
             with self.count_failures():
-                segmentation = self._masks.of_frame(
+                found = self._masks.of_frame(
                     frame_meta.pad_index, stamp, lambda: self._segment(frame_meta, stamp)
                 )
-                self._draw(buffer, frame_meta.batch_id, segmentation, stamp)
+                if not self.statistics.source_lost:
+                    segmentation = found
+                    self._draw(buffer, frame_meta.batch_id, segmentation, stamp)
         finally:
             if segmentation is None:
-                self._draw_notice(buffer, frame_meta.batch_id, NOT_AVAILABLE)
+                reason = NO_SIGNAL if self.statistics.source_lost else NOT_AVAILABLE
+                self._draw_notice(buffer, frame_meta.batch_id, reason)
+            self._mark_region(buffer, frame_meta.batch_id)
             now = time.monotonic()
             self.statistics.frame_drawn(now, stamp)
             self.statistics.latency_s.append(now - entered)  # of the probe only
@@ -191,11 +210,27 @@ class NvdsProbes(Probes):
             self.on_mask(segmentation)
 
     def _draw_notice(self, buffer: int, batch_id: int, text: str) -> None:
-        """Say on the picture that it has no mask, if signs are wanted."""
+        """Say on the picture that it has no mask, if signs are wanted; NO SIGNAL always."""
         self.statistics.assistant = ASSISTANT[text]
-        if self.controls.appearance.signs:
+        if text == NO_SIGNAL or self.controls.appearance.signs:
             with self._surface(buffer, batch_id) as surface:
                 draw_notice(_planes_of(surface), text, surface.shape[:2])
+
+    def _look_for_region(self, buffer: int, batch_id: int) -> None:
+        """Show some frames to the finder of the scope's picture, before anything is drawn."""
+        if self.controls.appearance.region != AUTO:
+            return
+        if self._looked_at == 0:
+            with self._surface(buffer, batch_id) as surface:
+                self.finder.update(np.array(surface[::REGION_STEP, ::REGION_STEP, :3]))
+        self._looked_at = (self._looked_at + 1) % REGION_FRAMES
+
+    def _mark_region(self, buffer: int, batch_id: int) -> None:
+        """Show for a while where the scope's picture was found."""
+        box = self.box_to_mark()
+        if box:
+            with self._surface(buffer, batch_id) as surface:
+                draw_corner_marks(_planes_of(surface), box, surface.shape[:2])
 
     @contextmanager
     def _surface(self, buffer: int, batch_id: int) -> Iterator[Frame]:

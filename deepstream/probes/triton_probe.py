@@ -27,7 +27,7 @@ from xpnet.frames import (
 )
 from xpnet.inference import Inference, InferenceError
 from xpnet.overlay import draw_on_planes, outline_of
-from xpnet.scope_region import AUTO, WHOLE
+from xpnet.scope_region import AUTO
 from xpnet.signs import (
     ASSISTANT,
     NO_SIGNAL,
@@ -42,8 +42,6 @@ from xpnet.signs import (
 
 INFERENCE_TIMEOUT_S = 12.0
 """Longest wait for a result; a little longer than the Triton client's own timeout."""
-REGION_MARKS_S = 3.0
-"""How long four corner marks show where the scope's picture was found."""
 LATEST_TIMEOUT_S = 2.0
 """In mode `latest` a later result would be too old to be shown."""
 
@@ -75,7 +73,6 @@ class MaskProbes(Probes):
         super().__init__(height, width, *args, **kwargs)
         self.inference = inference
         self._arriving, self._leaving = FormatReader(), FormatReader()
-        self._marked_box, self._marked_until_s = WHOLE, 0.0
 
     def frame_arrived(self, pad: Any, info: Any) -> None:
         """Handle a frame before the queue."""
@@ -162,16 +159,12 @@ class MaskProbes(Probes):
 
     def _draw_signs(self, pad: Any, info: Any) -> None:
         """Say on the picture that it is recorded, and for a while where the scope's picture is."""
-        now, box = time.monotonic(), self.region().box
-        if box != self._marked_box:
-            self._marked_box, self._marked_until_s = box, now + REGION_MARKS_S
-        sign = self.statistics.recording_sign
-        marks = now < self._marked_until_s and self.controls.appearance.signs
-        if sign or marks:
+        sign, box = self.statistics.recording_sign, self.box_to_mark()
+        if sign or box:
             with mapped_frame(info, self._leaving.read(pad), write=True) as frame:
                 if sign:
                     draw_recording(frame.planes, sign, (self.height, self.width))
-                if marks:
+                if box:
                     draw_corner_marks(frame.planes, box, (self.height, self.width))
 
     def _reason(self, otherwise: str) -> str:

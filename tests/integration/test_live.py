@@ -19,18 +19,15 @@ import numpy as np
 import pytest
 
 from deepstream.gstreamer import GLib, Gst, gi
-from deepstream.io.held_frame import LOST_S, STEP_S
-from deepstream.io.live_source import LiveSource
 from deepstream.io.source import open_clip
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
 from tests.conftest import one_line, repeated, video_frames
-from tests.integration.signs import shows
+from tests.integration.pausing import check_notices, pausing_source
 from xpnet.bench.camera import Camera, free_tcp_port
 from xpnet.errors import UserError
 from xpnet.frames import Segmentation
 from xpnet.host.interrupts import interrupted_when
-from xpnet.signs import NO_SIGNAL
 
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GstRtspServer  # noqa: E402
@@ -360,31 +357,10 @@ def test_slow_source_is_not_lost(tmp_path: Path) -> None:
 def test_lost_source_shows_its_last_frame_with_a_notice(
     mode: str, fewest: int, short_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is delivered for two seconds, as when a cable is loose; then frames arrive again."""
-    times: list[float] = []  # of the arrivals
-    arrivals = LiveSource._on_arrival
-
-    def hold(self: LiveSource, pad: Any, info: Any) -> Any:
-        if info.type & Gst.PadProbeType.BUFFER:
-            if len(times) == 25:
-                time.sleep(2.0)
-            times.append(time.monotonic())
-        return arrivals(self, pad, info)
-
-    monkeypatch.setattr(LiveSource, "_on_arrival", hold)
+    times = pausing_source(monkeypatch)
     output = tmp_path / "o.mkv"
     settings = RunSettings(f"live:{short_clip}", output, mode, max_mask_age_s=1.0, **IN_PROCESS)
     with interrupted_when(lambda: len(times) > 75, LIMIT_S):
         summary = run(settings)
-    frames = video_frames(output)
-    notices = [shows(frame, NO_SIGNAL) for frame in frames]
-    first = notices.index(True)
-    last = len(notices) - 1 - notices[::-1].index(True)
-    # From LOST_S after the last frame to the end of the pause, which a busy machine makes longer.
-    pause = times[25] - times[24]
-    assert fewest <= last - first + 1 <= (pause - LOST_S) / STEP_S + 8
-    still = [np.abs(frames[n].astype(int) - frames[first])[60:].mean() for n in (first + 4, last)]
-    assert max(still) < 2  # the same picture
-    assert all(notices[first : last + 1])
-    assert last < len(frames) - 10  # the notice is gone when frames arrive again
+    check_notices(output, times, fewest)
     assert summary["reconnects"] == 0  # the source did not fail, it only paused

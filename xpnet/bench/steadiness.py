@@ -30,6 +30,8 @@ from xpnet.steadiness import Steadier, Steadiness
 
 FLASH_S = 0.2
 """A state, marked or not, that lasts less is a flicker."""
+SETTLED_S = 0.2
+"""By this time after a cut an area is confirmed, and the average has forgotten the frame before."""
 FPS = 25.0
 """Rate of frames that are stored one by one."""
 KINDS = {
@@ -172,7 +174,10 @@ def _figures(sequence: Sequence, raw: list[Mask], masks: list[Mask]) -> dict[str
         "longest_lag_frames": max(appearances) if appearances else None,
     }
     if sequence.truths:
-        result["dice"] = round(mean(map(_dice, masks, sequence.truths)), 4)
+        dice = [_dice(*pair) for pair in zip(masks, sequence.truths, strict=True)]
+        late = [d for part in parts for d in dice[part][round(SETTLED_S * fps) :]]
+        result["dice"] = round(mean(dice), 4)
+        result["settled_dice"] = round(mean(late), 4) if late else None
         polyps = [n for n, truth in enumerate(sequence.truths) if truth.any()]
         hit = sum(bool((masks[n] & sequence.truths[n]).any()) for n in polyps)
         result["polyp_frames_hit"], result["polyp_frames"] = hit, len(polyps)
@@ -239,7 +244,7 @@ def as_markdown(found: dict[str, Any]) -> str:
     known = any("dice" in row for kinds in found["rows"].values() for row in kinds.values())
     head = ["frames", "masks", "frames marked", "marks a minute", "flickers a second",
             "change of area, %", "lag, frames (longest)"]  # fmt: skip
-    head += ["Dice", "polyp frames hit"] if known else []
+    head += ["Dice", f"from {SETTLED_S:g} s on", "polyp frames hit"] if known else []
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for name, kinds in found["rows"].items():
         for kind, row in kinds.items():
@@ -251,7 +256,8 @@ def as_markdown(found: dict[str, Any]) -> str:
             ]  # fmt: skip
             if known:
                 hit = f"{row['polyp_frames_hit']} of {row['polyp_frames']}" if "dice" in row else ""
-                cells += [row.get("dice", ""), hit]
+                late = row.get("settled_dice")
+                cells += [row.get("dice", ""), "" if late is None else late, hit]
             lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
     lines += ["", f"`{found['model']}`, {found['machine']}, {found['date']}."]
     return "\n".join(lines) + "\n"

@@ -130,6 +130,11 @@ def add_steadiness(commands: Any) -> None:
         "--sequences", type=Path, metavar="DIR", help="a data set whose groups are consecutive "
         "frames; they count as 25 a second",
     )  # fmt: skip
+    p.add_argument(
+        "--stills", type=Path, metavar="DIR", help="a data set each of whose frames becomes a clip "
+        "of a second: slowly moved, with noise, its mask alike",
+    )  # fmt: skip
+    p.add_argument("--split", help="of --stills: train, val or test (default: all frames)")
     add_report_files(p, section="steadiness")
     add_repository(p)
 
@@ -142,6 +147,10 @@ def steadiness(args: argparse.Namespace) -> int:
 
     check_report_files(args, (args.clip,))
     _check_without_polyp(args.without_polyp, args.clip)
+    if args.split and not args.stills:
+        raise UserError(
+            f"--split {args.split} without --stills: expected the data set of the split"
+        )
     with closing(OnnxInference(onnx_path(args.repository / args.model))) as inference:
         infer = in_process(inference)
         clips = [read_clip(args.clip, None, infer)]
@@ -149,6 +158,8 @@ def steadiness(args: argparse.Namespace) -> int:
             clips.append(read_clip(args.clip, args.without_polyp, infer))
         if args.sequences:
             clips += labelled_sequences(args.sequences, infer)
+        if args.stills:
+            clips.append(moved_stills(args.stills, args.split, infer))
         found = report(clips, inference.card)
     write_report_files(args, found, as_markdown(found), "steadiness")
     return 0
@@ -166,6 +177,25 @@ def _check_without_polyp(seconds: float, clip: Path) -> None:
             f"--without-polyp {seconds:g}: expected 0, or at least a frame of {clip.name}, "
             f"{1 / fps:.3g} seconds"
         )
+
+
+def moved_stills(folder: Path, split: str | None, infer: Any) -> Any:
+    """Return the clips that are made from a data set's frames as one sequence with true masks.
+
+    Args:
+        folder: The data set.
+        split: A split of it, or None for all frames.
+        infer: Returns the map of a frame.
+
+    Raises:
+        UserError: It cannot be read, or the split is empty.
+    """
+    from training.data.readers import read_data_set
+    from xpnet.bench.moved_stills import read_stills
+
+    samples = read_data_set(folder).in_split(split)
+    name = f"{folder.name}{f' {split}' if split else ''}, moved frames"
+    return read_stills(name, samples, infer)
 
 
 def labelled_sequences(folder: Path, infer: Any) -> list[Any]:

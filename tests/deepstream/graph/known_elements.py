@@ -52,8 +52,9 @@ NVIDIA = {
         {"config-file-path": ".+", "interval": NUMBER},  # skipped batches
     ),
     "nvvideoconvert": Known(
-        DEEPSTREAM + "src/apps/common/src/deepstream_sink_bin.c",
-        {"nvbuf-memory-type": "[0-4]"},
+        DEEPSTREAM + "src/apps/common/src/deepstream_sink_bin.c; "
+        "src/gst-plugins/gst-nvvideoconvert/gstnvvideoconvert.c",
+        {"nvbuf-memory-type": "[0-4]", "disable-passthrough": BOOLEAN},
         "libgstnvvideoconvert.so",
     ),
     "nvdsosd": Known(

@@ -22,10 +22,10 @@ def error_of(element: Gst.Element) -> Gst.Message:
     return Gst.Message.new_error(element, error, "")
 
 
-def test_error_inside_the_screen_element_is_attributed_to_it() -> None:
+def test_error_inside_an_element_that_contains_others_is_attributed_to_it() -> None:
     """autovideosink contains the sink that it selected, which posts the error."""
     clip = VideoSource(Path("a.mp4"), 64, 96, 25, 2, False, uri="file:///a.mp4")
-    sink = SinkProperties()
+    sink = SinkProperties(window="autovideosink")
     probes = EveryProbes(64, 96, None, Controls(Appearance()))  # no frame is processed
     graph = Graph(clip, describe_graph("gstreamer", clip, "screen", sink), probes)
     screen = graph.element("sink")

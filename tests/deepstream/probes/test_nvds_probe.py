@@ -148,6 +148,41 @@ def test_region_that_was_set_limits_the_mask_and_is_reported(card: Card, frame: 
     assert probes.statistics.probe_errors == 0
 
 
+def test_scopes_picture_is_found_and_marked_and_limits_the_mask(card: Card) -> None:
+    """Its left half is the dark border; the network marks everything."""
+    frame = np.zeros((*SIZE, 4), np.uint8)
+    frame[:, SIZE[1] // 2 :] = (180, 90, 80, 255)
+    probes = nvds_probes(card, signs=True)
+    probes.controls.change({"region": "auto"}, "http")
+    everywhere = np.zeros((256, 256), np.int32)
+    made = [
+        buffers.batched(frame[None], [buffers.segmentation(everywhere)], n * 40_000_000)
+        for n in range(26)
+    ]
+    with pipeline(probes, NVMM_POINTS, "video/x-raw") as playing:
+        drawn = [surfaces(buffer, *SIZE)[0].copy() for buffer in one_by_one(playing, made)]
+    assert probes.statistics.probe_errors == 0
+    assert probes.statistics.region[0] == pytest.approx(0.5, abs=0.02)
+    assert probes.statistics.region[2] == pytest.approx(0.5, abs=0.02)
+    edge = SIZE[1] // 2
+    assert drawn[0][60:-60, 4 : edge - 20].any()  # nothing is known yet
+    assert not drawn[-1][60:-60, 4 : edge - 20].any()
+    corner = drawn[-1][-8:-2, edge + 2 : edge + 12, :3].astype(int)
+    assert (corner[..., 1] > corner[..., 0] + 50).any()  # a green corner of the region
+
+
+def test_notice_of_a_lost_source_replaces_the_mask_without_signs_too(
+    card: Card, frame: np.ndarray
+) -> None:
+    probes = nvds_probes(card, signs=False)
+    polyp = buffers.segmentation(np.zeros((256, 256), np.int32))
+    probes.statistics.source_lost = True
+    drawn = surfaces(through(probes, buffers.batched(frame[None], [polyp]))[0], *SIZE)[0]
+    assert not np.array_equal(drawn[10:40, 10:200], frame[10:40, 10:200])
+    np.testing.assert_array_equal(drawn[60:], frame[60:])
+    assert probes.statistics.probe_errors == 0
+
+
 def test_each_frame_of_a_batch_gets_its_own_mask(card: Card, frame: np.ndarray) -> None:
     seen: list[Segmentation] = []
     left, right = (np.full((256, 256), -1, np.int32) for _ in range(2))

@@ -42,7 +42,9 @@ def plain_table() -> Table:
         "source.file": plain["source.file"],
         # NVIDIA's memory is RGBA where the probe draws.
         "frame": (*plain["frame"][:-1], replace(plain["frame"][-1], properties={"caps": RGBA})),
-        "source.rtsp": plain["source.rtsp"],
+        # As on a GPU, frames are kept behind an element of their own.
+        "source.rtsp": (*plain["source.rtsp"], ElementSpec("identity", "held")),
+        "source.live-file": (*plain["source.live-file"], ElementSpec("identity", "held")),
         "inference.every": (
             ElementSpec("identity", "inference", probes=(("src", "attach_metadata"),)),
             ElementSpec("queue", "inflight"),

@@ -15,8 +15,10 @@ from deepstream.run import RunSettings, run
 from deepstream.run_summary import format_summary
 from tests.conftest import ffmpeg, video_frames
 from tests.integration.nvds.conftest import fail_inference, with_platform
+from tests.integration.pausing import check_notices, pausing_source
 from xpnet.bench.camera import Camera, free_tcp_port
 from xpnet.errors import UserError
+from xpnet.host.interrupts import interrupted_when
 from xpnet.serving.cpu_runtimes import best_runtime
 
 pytestmark = pytest.mark.integration
@@ -158,3 +160,19 @@ def test_frames_without_result_pass_and_are_counted(
     )
     lines = Path(settings.polyps or "").read_text().splitlines()
     assert [json.loads(line)["polyps"] is None for line in lines] == [False] * 30 + [True] * 10
+
+
+@pytest.mark.parametrize(("mode", "fewest"), [("latest", 8), ("every", 5)])
+def test_lost_source_shows_its_last_frame_with_a_notice(
+    frames_with_result: list[int], settings: RunSettings, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, mode: str, fewest: int,
+) -> None:  # fmt: skip
+    times = pausing_source(monkeypatch)
+    output = tmp_path / "o.mkv"
+    settings = replace(settings, input=f"live:{settings.input}", output=output, mode=mode,
+                       polyps=None)  # fmt: skip
+    with interrupted_when(lambda: len(times) > 75, 120.0):
+        summary = run(settings)
+    check_notices(output, times, fewest)
+    assert summary["probe_errors"] == 0
+    assert summary["reconnects"] == 0  # the source did not fail, it only paused

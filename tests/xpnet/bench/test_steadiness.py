@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import ffmpeg, one_line
+from xpnet.bench.moved_stills import FRAMES, moved
 from xpnet.bench.steadiness import Sequence, as_markdown, measure
-from xpnet.commands.bench_live import labelled_sequences
+from xpnet.commands.bench_live import labelled_sequences, moved_stills
 from xpnet.errors import UserError
 
 ON, OFF = np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)
@@ -85,6 +86,46 @@ def test_truth_gives_dice() -> None:
     table = as_markdown({"rows": {"made": found}, "model": "m", "machine": "c", "date": "d"})
     assert "| made | confirmed | 8 of 10 |" in table
     assert "| 8 of 10 |\n" in table
+    assert found["confirmed"]["dice"] == pytest.approx(0.8, abs=0.02)
+    assert found["confirmed"]["settled_dice"] == pytest.approx(1, abs=0.02)
+
+
+def test_still_is_moved_with_its_mask_and_nothing_empty_moves_in() -> None:
+    frame, mask = np.full((120, 160, 3), 100, np.uint8), np.zeros((120, 160), np.uint8)
+    frame[40:80, 50:100] = 220
+    mask[40:80, 50:100] = 1
+    clip = list(moved(frame, mask, 3))
+    assert len(clip) == FRAMES
+    places = []
+    for picture, moved_mask in clip:
+        inside, outside = picture[moved_mask == 1], picture[moved_mask == 0]
+        assert inside.mean() > 190
+        assert 85 < outside.mean() < 115
+        assert picture[:4].min() > 60  # noise on 100, and no black corner
+        places.append(np.argwhere(moved_mask).mean(axis=0))
+    steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    assert 0 < steps.max() < 0.02 * 160  # slow
+    assert np.linalg.norm(places[-1] - places[0]) > 1
+    again = list(moved(frame, mask, 3))
+    assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(clip, again, strict=True))
+    assert not np.array_equal(clip[5][0], list(moved(frame, mask, 4))[5][0])
+
+
+def test_clips_of_stills_are_cut_and_have_their_masks(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    square = np.zeros((64, 64), np.uint8)
+    square[20:40, 20:40] = 255
+    for stem in "ab":
+        cv2.imwrite(str(tmp_path / "images" / f"{stem}.png"), np.full((64, 64, 3), 90, np.uint8))
+        cv2.imwrite(str(tmp_path / "masks" / f"{stem}.png"), square)
+    (tmp_path / "index.csv").write_text("stem,split\na,val\nb,val\n")
+    found = moved_stills(tmp_path, "val", lambda frame: ON)
+    assert found.starts == {FRAMES}
+    assert len(found.maps) == len(found.truths) == 2 * FRAMES
+    assert all(truth.any() for truth in found.truths)
+    with pytest.raises(UserError, match="test"):
+        moved_stills(tmp_path, "test", lambda frame: ON)
 
 
 def test_command_compares_a_clip(xpnet, short_clip: Path, tmp_path: Path) -> None:

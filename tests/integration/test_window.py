@@ -1,0 +1,167 @@
+"""`--output screen`: a real window on a real X server, with real keys."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from deepstream.gstreamer import Gst
+from tests.conftest import one_line
+from tests.integration.signs import has_notice
+from xpnet.bench.live_run import LiveRun, live_run
+from xpnet.serving.cpu_runtimes import best_runtime
+
+PROGRAMS = ("Xvfb", "xdotool")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        any(shutil.which(name) is None for name in PROGRAMS),
+        reason="needs the packages xvfb and xdotool",
+    ),
+]
+
+WAIT_S = 30
+SCREEN = (720, 1280)
+"""Height and width of the X server's screen."""
+
+
+@pytest.fixture
+def display() -> Iterator[str]:
+    """The name of an X server of its own, without a window manager."""
+    reading, writing = os.pipe()
+    height, width = SCREEN
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{width}x{height}x24",
+         "-nolisten", "tcp"],
+        pass_fds=(writing,), stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        number = pipe.readline().strip()
+    yield f":{number}"
+    server.terminate()
+    server.wait(WAIT_S)
+
+
+@pytest.fixture
+def run(display: str, short_clip: Path) -> Iterator[LiveRun]:
+    options = ("--output", "screen", "--backend", best_runtime(), "--max-mask-age", "2000")
+    with live_run(f"live:{short_clip}", options, environ=on_screen(display)) as started:
+        yield started
+
+
+def on_screen(display: str) -> dict[str, str]:
+    return {"DISPLAY": display, "WAYLAND_DISPLAY": "", "XDG_SESSION_TYPE": "x11"}
+
+
+def screenshot(display: str) -> np.ndarray:
+    """Return what the screen shows, in BGR."""
+    pipeline = Gst.parse_launch(
+        f"ximagesrc display-name={display} use-damage=false show-pointer=false num-buffers=1 ! "
+        "videoconvert ! video/x-raw,format=BGR ! appsink name=sink sync=false"
+    )
+    pipeline.set_state(Gst.State.PLAYING)
+    sample = pipeline.get_by_name("sink").emit("try-pull-sample", 10 * Gst.SECOND)
+    pipeline.set_state(Gst.State.NULL)
+    assert sample is not None
+    shape = sample.get_caps().get_structure(0)
+    height, width = shape.get_int("height")[1], shape.get_int("width")[1]
+    buffer = sample.get_buffer()
+    data = np.frombuffer(buffer.extract_dup(0, buffer.get_size()), np.uint8)
+    return data.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
+
+
+def press(display: str, key: str) -> None:
+    subprocess.run(
+        ["xdotool", "mousemove", "300", "200", "key", key],
+        env={**os.environ, "DISPLAY": display}, check=True, timeout=WAIT_S,
+    )  # fmt: skip
+
+
+class ClientMessage(ctypes.Structure):
+    """XClientMessageEvent of Xlib."""
+
+    _fields_ = (
+        ("type", ctypes.c_int), ("serial", ctypes.c_ulong), ("send_event", ctypes.c_int),
+        ("display", ctypes.c_void_p), ("window", ctypes.c_ulong),
+        ("message_type", ctypes.c_ulong), ("format", ctypes.c_int), ("data", ctypes.c_long * 5),
+        ("rest_of_union", ctypes.c_long * 12),
+    )  # fmt: skip
+
+
+def close_window(display: str) -> None:
+    """Ask the window to close, as a window manager does when its cross is pressed."""
+    found = subprocess.run(
+        ["xdotool", "search", "--onlyvisible", "--name", "."], capture_output=True, text=True,
+        env={**os.environ, "DISPLAY": display}, check=True, timeout=WAIT_S,
+    )  # fmt: skip
+    window = int(found.stdout.split()[0])
+    x11 = ctypes.CDLL("libX11.so.6")
+    x11.XOpenDisplay.restype = ctypes.c_void_p
+    x11.XInternAtom.restype = ctypes.c_ulong
+    opened = ctypes.c_void_p(x11.XOpenDisplay(display.encode()))
+    protocols, delete = (
+        x11.XInternAtom(opened, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW")
+    )
+    event = ClientMessage(33, window=window, message_type=protocols, format=32)
+    event.data[0] = delete
+    assert x11.XSendEvent(opened, ctypes.c_ulong(window), 0, ctypes.c_long(0), ctypes.byref(event))
+    x11.XCloseDisplay(opened)
+
+
+def setting(run: LiveRun, name: str) -> object:
+    return run.state()["settings"][name]
+
+
+def test_window_shows_the_picture_and_its_keys_change_the_masks(run: LiveRun, display: str) -> None:
+    assert run.wait_until(lambda s: s["assistant"] == "ready" and s["frames"] > 30, WAIT_S)
+    shown = screenshot(display)[:404, :720]
+    decoded = cv2.imdecode(np.frombuffer(run.get("still.png"), np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    # The window has the frame's size. The clip moves on between the two pictures.
+    means = [cv2.resize(picture, (24, 16), interpolation=cv2.INTER_AREA).astype(int)
+             for picture in (shown, decoded)]  # fmt: skip
+    assert np.abs(means[0] - means[1]).mean() < 15
+    assert run.state()["output"] == "screen"
+
+    press(display, "m")
+    assert run.wait_until(lambda s: s["assistant"] == "off", WAIT_S)
+    time.sleep(0.3)
+    assert has_notice(screenshot(display)[:404, :720])
+    press(display, "m")
+    assert run.wait_until(lambda s: s["assistant"] == "ready", WAIT_S)
+    shape, opacity = setting(run, "shape"), setting(run, "opacity")
+    press(display, "s")
+    assert run.wait_until(lambda s: s["settings"]["shape"] != shape, WAIT_S)
+    press(display, "minus")
+    assert run.wait_until(lambda s: s["settings"]["opacity"] < opacity, WAIT_S)
+    frames = run.state()["frames"]
+    assert run.wait_until(lambda s: s["frames"] > frames + 25, WAIT_S)
+    summary = run.stop()
+    assert (summary["ending"], summary["probe_errors"]) == ("interrupted", 0)
+
+
+def test_closed_window_ends_the_run_like_ctrl_c(run: LiveRun, display: str) -> None:
+    assert run.wait_until(lambda s: s["frames"] > 10, WAIT_S)
+    close_window(display)
+    deadline = time.monotonic() + WAIT_S
+    while not run.ended and time.monotonic() < deadline:
+        time.sleep(0.05)
+    summary = run.stop()
+    assert run.exit_code == 0, run.log()
+    assert (summary["ending"], summary["probe_errors"]) == ("interrupted", 0)
+
+
+def test_screen_that_does_not_exist_gives_one_line(xpnet, short_clip: Path) -> None:
+    result = xpnet("run", short_clip, "--output", "screen", "--backend", best_runtime(),
+                   env=on_screen(":997"))  # fmt: skip
+    assert ":997" in one_line(result)
