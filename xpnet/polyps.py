@@ -75,13 +75,14 @@ class Components(NamedTuple):
     boxes: NDArray[np.int32]
 
 
-def components(mask: Mask) -> Components:
+def components(mask: Mask, connectivity: int = 8) -> Components:
     """Find the connected areas of a mask.
 
     Args:
         mask: H x W mask.
+        connectivity: 8 if pixels that touch at a corner are connected, or 4.
     """
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=connectivity)
     found = np.asarray(statistics[1:], np.int32)
     boxes = found[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP, cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
     return Components(np.asarray(labels, np.int32), found[:, cv2.CC_STAT_AREA], boxes)

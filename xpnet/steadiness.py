@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,6 +31,9 @@ RESET_S = 0.5
 """After a longer pause, or a jump of the time, what was seen before counts for nothing."""
 CLEARANCE = 1e-6
 """By how much an unmarked area stays below the threshold: scaling may round a value up."""
+CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+"""Smallest shape that an area consists of. What hangs on it by one pixel, or by a corner, would be
+a speck of its own in the mask of a larger frame."""
 ROUNDING_S = 0.002
 """Timestamps of a constant rate differ by a little."""
 
@@ -115,7 +119,8 @@ class Steadier:
         above = (shown > threshold).astype(np.uint8)
         if not above.any():
             return []
-        labels, sizes, boxes = components(above)
+        above = np.asarray(cv2.morphologyEx(above, cv2.MORPH_OPEN, CROSS), dtype=np.uint8)
+        labels, sizes, boxes = components(above, connectivity=4)
         new = []
         waiting = list(self._areas)
         order = sorted(range(1, len(sizes) + 1), key=lambda n: sizes[n - 1], reverse=True)
