@@ -200,8 +200,7 @@ class _Player:
             return True
         if message.type == Gst.MessageType.ERROR:
             if self._is_closed_window(message):
-                self._count_arrivals()
-                self.ending, self.reason = Ending.INTERRUPTED, "the window was closed"
+                self._end_with_window()
                 return True
             self._handle_error(message)
         elif message.has_name(ENDED) and not self.disconnected:
@@ -227,6 +226,14 @@ class _Player:
         closed = error.matches(Gst.ResourceError.quark(), Gst.ResourceError.NOT_FOUND)
         shown = self.output.kind == SCREEN and self.probes.statistics.frames > 0
         return bool(closed and shown and self.graph.failed_element(message) == "sink")
+
+    def _end_with_window(self) -> None:
+        """End the run as the user asked for by closing the window, unless it already ends."""
+        if self.ending is Ending.COMPLETE:
+            self._count_arrivals()
+            self.ending, self.reason = Ending.INTERRUPTED, "the window was closed"
+        self.failed_element = ""  # no second graph opens another window
+        self.graph.complete_recording()
 
     def _handle_error(self, message: Any) -> None:
         """Handle the failure of an element; frames that were already drawn are kept."""

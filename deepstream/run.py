@@ -57,7 +57,7 @@ class RunSettings:
         confirmation: Whether an area is marked only after some frames, and for some longer; None:
             likewise.
         region: The scope's picture within the frame, outside of which nothing is marked: `auto`,
-            `full`, or X,Y,WIDTH,HEIGHT as shares of the frame. On DeepStream `auto` is `full`.
+            `full`, or X,Y,WIDTH,HEIGHT as shares of the frame.
         control: Where the run can be watched and controlled by HTTP; None: nowhere.
         record: What may be recorded beside the output, and where; None: nothing.
         json: Where to write the summary; None writes none.

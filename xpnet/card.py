@@ -123,7 +123,7 @@ class Card:
         return ours == theirs
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of all that decides a mask: the card without its scores."""
+        """Return the SHA-256 of what the card says, without the scores: these change no mask."""
         return hashlib.sha256(replace(self, scores={}).to_json().encode()).hexdigest()
 
     def at_size(self, height: int, width: int) -> Card:

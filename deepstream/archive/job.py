@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import shutil
 import time
@@ -148,7 +147,7 @@ def run_clips(clips: Sequence[Clip], task: TaskSettings, workers: int) -> Iterat
 
 
 def card_checksum(settings: ArchiveSettings, backend: str) -> str:
-    """Return the SHA-256 of the model's card, after loading the model once as the workers do.
+    """Return the fingerprint of the model's card, after loading the model once as the workers do.
 
     Args:
         settings: The job.
@@ -159,7 +158,7 @@ def card_checksum(settings: ArchiveSettings, backend: str) -> str:
     """
     path = onnx_path(settings.repository / settings.model)
     with contextlib.closing(OnnxInference(path, backend, 1)) as inference:
-        return hashlib.sha256(inference.card.to_json().encode()).hexdigest()
+        return inference.card.fingerprint()
 
 
 @contextlib.contextmanager

@@ -200,6 +200,7 @@ GSTREAMER_TABLE: Table = {
     "sink.none": (DISCARD,),
     "sink.screen": (
         ElementSpec("videoconvert"),
+        ElementSpec("videoscale", properties={"add-borders": "true"}),  # ximagesink does not scale
         ElementSpec("{window}", "sink", {"sync": "{sync}"}),
     ),
     "sound": (

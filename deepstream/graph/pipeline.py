@@ -33,6 +33,7 @@ DeepStream:
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from deepstream.graph.description import Description, assemble_description
@@ -243,6 +244,16 @@ class Graph:
             head = self.element(name).get_static_pad(pad)
             if head is not None:  # a request pad exists only after the first stream
                 head.send_event(Gst.Event.new_eos())
+
+    def complete_recording(self) -> None:
+        """Let the frames in the branch of a recording be written; waits for up to a second."""
+        queue, frames = self.element("recorded_queue"), self.element("recorded_frames")
+        if queue is None:
+            return
+        queue.get_static_pad("sink").send_event(Gst.Event.new_eos())
+        deadline = time.monotonic() + 1.0
+        while not frames.get_property("eos") and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def failed_element(self, message: Any) -> str:
         """Return the element of the description that an error message comes from, or is inside."""

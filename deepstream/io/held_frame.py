@@ -53,14 +53,20 @@ class _HeldFrame:
         self._lost_s = lost_s
         self._pad, self._statistics = leaving, statistics
         self._last: tuple[Any, float] | None = None  # a buffer, and when it left
+        self._copied: Any = None  # the buffer in `_last` if it is a copy
+        # A device's own memory must not be kept: it could not be opened again. Behind the element
+        # `held` it is no device's, and no memory of the CPU either.
+        self._copies = arriving.get_parent_element() == leaving.get_parent_element()
         self._arrived_s = time.monotonic()
+        self._lock = threading.Lock()  # of `_arrived_s` together with `source_lost`
         self.stop = threading.Event()
         arriving.add_probe(Gst.PadProbeType.BUFFER, self._arrives)
         self._pad.add_probe(Gst.PadProbeType.BUFFER, self._leaves)
 
     def _arrives(self, _pad: Any, _info: Any) -> Any:
-        self._arrived_s = time.monotonic()
-        self._statistics.source_lost = False
+        with self._lock:
+            self._arrived_s = time.monotonic()
+            self._statistics.source_lost = False
         return Gst.PadProbeReturn.OK
 
     def _leaves(self, _pad: Any, info: Any) -> Any:
@@ -72,17 +78,22 @@ class _HeldFrame:
     def work(self) -> None:
         while not self.stop.wait(STEP_S):
             last = self._last
-            # A frame that arrived and did not leave waits for a slow graph: nothing is lost.
-            if last is None or time.monotonic() - self._arrived_s < self._lost_s:
+            if last is None or last[0].pts == Gst.CLOCK_TIME_NONE:
                 continue
+            with self._lock:
+                # A frame that arrived and did not leave waits for a slow graph: nothing is lost.
+                if time.monotonic() - self._arrived_s < self._lost_s:
+                    continue
+                self._statistics.source_lost = True
             buffer, left_s = last
-            if buffer.pts == Gst.CLOCK_TIME_NONE:
-                continue
+            if self._copies and buffer is not self._copied:
+                self._copied = buffer = buffer.copy_deep()
+                if self._last is last:
+                    self._last = buffer, left_s
             # PyGObject's Gst.Buffer.copy returns the same buffer.
             again = buffer.copy_region(COPY, 0, buffer.get_size())
             again.pts = buffer.pts + round((time.monotonic() - left_s) * Gst.SECOND)
             again.dts = Gst.CLOCK_TIME_NONE
             again.duration = Gst.CLOCK_TIME_NONE
-            self._statistics.source_lost = True
             if self._pad.push(again) in (Gst.FlowReturn.EOS, Gst.FlowReturn.ERROR):
                 return

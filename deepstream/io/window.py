@@ -10,8 +10,8 @@ from xpnet.errors import UserError
 
 WINDOWS = {"DISPLAY": ("xvimagesink", "ximagesink"), "WAYLAND_DISPLAY": ("waylandsink",)}
 """Elements by the environment variable that names their desktop, the best one first. X11 is tried
-first, which Wayland's desktops have, too: waylandsink of GStreamer 1.22 passes on no keys. With
-autovideosink the process crashed if no window could be opened."""
+first: Wayland desktops offer it, too, through Xwayland, and waylandsink of GStreamer 1.22 passes on
+no keys. With autovideosink the process crashed if no window could be opened."""
 
 
 def usable_window(environ: Mapping[str, str] = os.environ) -> str:

@@ -106,19 +106,21 @@ class NvdsProbes(Probes):
     def _frame(self, pad: Any, buffer: int, batch: Any, frame_meta: Any) -> None:
         entered = time.monotonic()
         stamp = None if frame_meta.buf_pts == CLOCK_TIME_NONE else frame_meta.buf_pts
-        segmentation = None
+        segmentation, lost = None, self.statistics.source_lost
         try:
-            self._look_for_region(buffer, frame_meta.batch_id)
             with self.count_failures():
+                self._look_for_region(buffer, frame_meta.batch_id)
                 found = self._masks.of_frame(
                     frame_meta.pad_index, stamp, lambda: self._segment(frame_meta, stamp)
                 )
-                if not self.statistics.source_lost:
+                if lost:
+                    self.statistics.frames_without_mask += 1
+                else:
                     segmentation = found
                     self._draw(buffer, frame_meta.batch_id, segmentation, stamp)
         finally:
             if segmentation is None:
-                reason = NO_SIGNAL if self.statistics.source_lost else NOT_AVAILABLE
+                reason = NO_SIGNAL if lost else NOT_AVAILABLE
                 self._draw_notice(buffer, frame_meta.batch_id, reason)
             self._mark_region(buffer, frame_meta.batch_id)
             now = time.monotonic()

@@ -167,10 +167,6 @@ class MaskProbes(Probes):
                 if box:
                     draw_corner_marks(frame.planes, box, (self.height, self.width))
 
-    def _reason(self, otherwise: str) -> str:
-        """Return the notice for a frame without a mask."""
-        return NO_SIGNAL if self.statistics.source_lost else otherwise
-
     def _report(self, pad: Any, segmentation: Segmentation | None, stamp: int | None) -> None:
         """Pass the frame's polyps to the results and the bus, if they are wanted."""
         if self.results is None:
@@ -198,16 +194,18 @@ class EveryProbes(MaskProbes):
     def frame_leaves(self, pad: Any, info: Any) -> None:
         """Draw the frame's own mask, or nothing if inference failed."""
         submitted = self._pending.popleft()
-        segmentation = None
+        segmentation, lost = None, self.statistics.source_lost
         try:
             with self.count_failures():
                 found = self._segment(submitted, INFERENCE_TIMEOUT_S)
-                if not self.statistics.source_lost:
+                if lost:
+                    self.statistics.frames_without_mask += 1
+                else:
                     segmentation = found
                     self._draw(pad, info, segmentation)
         finally:
             if segmentation is None:
-                self._draw_notice(pad, info, self._reason(NOT_AVAILABLE))
+                self._draw_notice(pad, info, NO_SIGNAL if lost else NOT_AVAILABLE)
             self._draw_signs(pad, info)
             now = time.monotonic()
             self.statistics.frame_drawn(now, submitted.timestamp_ns)
@@ -243,21 +241,17 @@ class LatestProbes(MaskProbes):
     def frame_leaves(self, pad: Any, info: Any) -> None:
         """Draw the newest mask if it is recent, else a notice."""
         stamp = timestamp_ns(info)
-        entered = self._entered_s
+        entered, lost = self._entered_s, self.statistics.source_lost
         newest, computed_s = self._newest or (None, 0.0)
         segmentation = None
         try:
             age = mask_age_s(newest.timestamp_ns if newest else None, stamp)
             # Timestamps may jump back; the clock of this machine does not.
             waited = entered - computed_s
-            if (
-                newest is None
-                or max(age, waited) > self.max_mask_age_s
-                or self.statistics.source_lost
-            ):
+            if newest is None or max(age, waited) > self.max_mask_age_s or lost:
                 self.statistics.frames_without_mask += 1
                 reason = STARTING if newest is None else NOT_AVAILABLE
-                self._draw_notice(pad, info, self._reason(reason))
+                self._draw_notice(pad, info, NO_SIGNAL if lost else reason)
             else:
                 segmentation = newest
                 self._draw(pad, info, segmentation)

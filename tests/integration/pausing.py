@@ -22,7 +22,10 @@ PAUSE_S = 2.0
 
 
 def pausing_source(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Let the source of the next run pause, as when a cable is loose; return the arrival times."""
+    """Let the source of the next run pause, as when a cable is loose; return the arrival times.
+
+    The frames of a clip that were due meanwhile arrive at once after it.
+    """
     times: list[float] = []
     arrivals = LiveSource._on_arrival
 

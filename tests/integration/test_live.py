@@ -359,8 +359,10 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
 ) -> None:
     times = pausing_source(monkeypatch)
     output = tmp_path / "o.mkv"
-    settings = RunSettings(f"live:{short_clip}", output, mode, max_mask_age_s=1.0, **IN_PROCESS)
-    with interrupted_when(lambda: len(times) > 75, LIMIT_S):
+    settings = RunSettings(
+        f"live:{repeated(short_clip, 3)}", output, mode, max_mask_age_s=1.0, **IN_PROCESS
+    )
+    with interrupted_when(lambda: len(times) > 110, LIMIT_S):
         summary = run(settings)
     check_notices(output, times, fewest)
     assert summary["reconnects"] == 0  # the source did not fail, it only paused

@@ -61,4 +61,4 @@ def test_failed_check_gives_exit_code_1(xpnet, tmp_path: Path) -> None:
                    "--output", report_file)  # fmt: skip
     assert result.returncode == 1
     assert "| **failed** |" in report_file.read_text()
-    assert "reference masks of other weights than those of xpnet_onnx" in result.stdout
+    assert "the card of xpnet_onnx is another one" in result.stdout

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from deepstream.gstreamer import Gst
-from tests.conftest import one_line
+from tests.conftest import one_line, video_frames
 from tests.integration.signs import has_notice
 from xpnet.bench.live_run import LiveRun, live_run
 from xpnet.serving.cpu_runtimes import best_runtime
@@ -41,12 +41,13 @@ def display() -> Iterator[str]:
     height, width = SCREEN
     server = subprocess.Popen(
         ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{width}x{height}x24",
-         "-nolisten", "tcp"],
+         "-nolisten", "tcp", "-noreset"],
         pass_fds=(writing,), stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(writing)
     with os.fdopen(reading) as pipe:
         number = pipe.readline().strip()
+    assert number, "Xvfb did not start"
     yield f":{number}"
     server.terminate()
     server.wait(WAIT_S)
@@ -81,10 +82,7 @@ def screenshot(display: str) -> np.ndarray:
 
 
 def press(display: str, key: str) -> None:
-    subprocess.run(
-        ["xdotool", "mousemove", "300", "200", "key", key],
-        env={**os.environ, "DISPLAY": display}, check=True, timeout=WAIT_S,
-    )  # fmt: skip
+    xdotool(display, "mousemove", "300", "200", "key", key)
 
 
 class ClientMessage(ctypes.Structure):
@@ -98,13 +96,21 @@ class ClientMessage(ctypes.Structure):
     )  # fmt: skip
 
 
-def close_window(display: str) -> None:
-    """Ask the window to close, as a window manager does when its cross is pressed."""
-    found = subprocess.run(
-        ["xdotool", "search", "--onlyvisible", "--name", "."], capture_output=True, text=True,
+def xdotool(display: str, *arguments: str) -> str:
+    done = subprocess.run(
+        ["xdotool", *arguments], capture_output=True, text=True,
         env={**os.environ, "DISPLAY": display}, check=True, timeout=WAIT_S,
     )  # fmt: skip
-    window = int(found.stdout.split()[0])
+    return done.stdout
+
+
+def window_number(display: str) -> str:
+    return xdotool(display, "search", "--onlyvisible", "--name", ".").split()[0]
+
+
+def close_window(display: str) -> None:
+    """Ask the window to close, as a window manager does when its cross is pressed."""
+    window = int(window_number(display))
     x11 = ctypes.CDLL("libX11.so.6")
     x11.XOpenDisplay.restype = ctypes.c_void_p
     x11.XInternAtom.restype = ctypes.c_ulong
@@ -122,20 +128,40 @@ def setting(run: LiveRun, name: str) -> object:
     return run.state()["settings"][name]
 
 
-def test_window_shows_the_picture_and_its_keys_change_the_masks(run: LiveRun, display: str) -> None:
+def difference(shown: np.ndarray, clip: Path) -> float:
+    """Return by how many levels a picture differs from the frame of the clip that is nearest."""
+    small = [cv2.resize(picture, (24, 16), interpolation=cv2.INTER_AREA).astype(int)
+             for picture in (shown, *video_frames(clip))]  # fmt: skip
+    return float(min(np.abs(small[0] - frame).mean() for frame in small[1:]))
+
+
+def test_picture_is_scaled_to_a_window_that_is_made_smaller(
+    run: LiveRun, display: str, short_clip: Path
+) -> None:
+    assert run.wait_until(lambda s: s["frames"] > 10, WAIT_S)
+    assert difference(screenshot(display)[:202, :360], short_clip) > 15  # a part of the picture
+    xdotool(display, "windowsize", window_number(display), "360", "202")
+    deadline = time.monotonic() + WAIT_S
+    found = 255.0
+    while found > 10 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        found = difference(screenshot(display)[:202, :360], short_clip)
+    assert found < 10
+
+
+def test_window_shows_the_picture_and_its_keys_change_the_masks(
+    run: LiveRun, display: str, short_clip: Path
+) -> None:
     assert run.wait_until(lambda s: s["assistant"] == "ready" and s["frames"] > 30, WAIT_S)
-    shown = screenshot(display)[:404, :720]
-    decoded = cv2.imdecode(np.frombuffer(run.get("still.png"), np.uint8), cv2.IMREAD_COLOR)
-    assert decoded is not None
-    # The window has the frame's size. The clip moves on between the two pictures.
-    means = [cv2.resize(picture, (24, 16), interpolation=cv2.INTER_AREA).astype(int)
-             for picture in (shown, decoded)]  # fmt: skip
-    assert np.abs(means[0] - means[1]).mean() < 15
+    # The window has the frame's size.
+    assert difference(screenshot(display)[:404, :720], short_clip) < 10
     assert run.state()["output"] == "screen"
 
     press(display, "m")
     assert run.wait_until(lambda s: s["assistant"] == "off", WAIT_S)
-    time.sleep(0.3)
+    deadline = time.monotonic() + WAIT_S
+    while not has_notice(screenshot(display)[:404, :720]) and time.monotonic() < deadline:
+        pass
     assert has_notice(screenshot(display)[:404, :720])
     press(display, "m")
     assert run.wait_until(lambda s: s["assistant"] == "ready", WAIT_S)
@@ -156,12 +182,14 @@ def test_closed_window_ends_the_run_like_ctrl_c(run: LiveRun, display: str) -> N
     deadline = time.monotonic() + WAIT_S
     while not run.ended and time.monotonic() < deadline:
         time.sleep(0.05)
-    summary = run.stop()
+    assert run.ended, run.log()
+    summary = run.stop()  # returns what the run has written
     assert run.exit_code == 0, run.log()
     assert (summary["ending"], summary["probe_errors"]) == ("interrupted", 0)
+    assert summary["reason"] == "the window was closed"
 
 
 def test_screen_that_does_not_exist_gives_one_line(xpnet, short_clip: Path) -> None:
     result = xpnet("run", short_clip, "--output", "screen", "--backend", best_runtime(),
-                   env=on_screen(":997"))  # fmt: skip
+                   env={**os.environ, **on_screen(":997")})  # fmt: skip
     assert ":997" in one_line(result)

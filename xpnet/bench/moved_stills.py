@@ -19,9 +19,12 @@ from xpnet.frames import Frame, Mask, ProbabilityMap
 FRAMES = 25
 """Frames of each clip: one second."""
 ZOOM = 1.15
-"""Mean enlargement: enough that no border of the frame moves into the picture."""
+"""Mean enlargement: little of what is outside the frame moves in, which is its mirror image."""
+MAX_STILLS = 400
+"""Most frames of a data set: the maps of their clips take 6.5 MB of memory for each."""
 SHIFT, SCALE, DEGREES = 0.03, 0.04, 3.0
 """Largest shift, in shares of the side, change of scale, and rotation."""
+BORDER = cv2.BORDER_REFLECT_101
 NOISE, FLICKER = 3.0, 0.02
 """Standard deviation of the sensor's noise in levels of 255, and of the light's brightness."""
 
@@ -45,10 +48,14 @@ def moved(frame: Frame, mask: Mask, seed: int) -> Iterator[tuple[Frame, Mask]]:
         )
         shift = np.array([SHIFT * width * x, SHIFT * height * y])
         matrix = np.column_stack([matrix[:, :2], matrix[:, 2] + shift])
-        picture = cv2.warpAffine(frame, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        picture = cv2.warpAffine(
+            frame, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=BORDER
+        )
         lit = picture * (1 + FLICKER * random.standard_normal())
         noisy = lit + NOISE * random.standard_normal(picture.shape)
-        moved_mask = cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_NEAREST)
+        moved_mask = cv2.warpAffine(
+            mask, matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=BORDER
+        )
         yield (
             np.clip(np.rint(noisy), 0, 255).astype(np.uint8),
             np.asarray(moved_mask, dtype=np.uint8),

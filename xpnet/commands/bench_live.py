@@ -191,9 +191,14 @@ def moved_stills(folder: Path, split: str | None, infer: Any) -> Any:
         UserError: It cannot be read, or the split is empty.
     """
     from training.data.readers import read_data_set
-    from xpnet.bench.moved_stills import read_stills
+    from xpnet.bench.moved_stills import MAX_STILLS, read_stills
 
     samples = read_data_set(folder).in_split(split)
+    if len(samples) > MAX_STILLS:
+        raise UserError(
+            f"--stills {folder}: {len(samples)} frames, expected at most {MAX_STILLS}: choose a "
+            "--split"
+        )
     name = f"{folder.name}{f' {split}' if split else ''}, moved frames"
     return read_stills(name, samples, infer)
 

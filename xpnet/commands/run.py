@@ -122,7 +122,7 @@ def add_drawing_options(p: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="X,Y,W,H",
         help="the scope's picture within the frame, as shares of it; nothing is marked outside. "
-        "auto: find it, in videos and on plain GStreamer; full: the whole frame (default: "
+        "auto: find it, in videos; full: the whole frame (default: "
         "%(default)s)",
     )
     p.add_argument(

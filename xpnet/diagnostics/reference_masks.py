@@ -105,7 +105,7 @@ def load_reference_masks(repository: Path, model: str) -> ReferenceMasks:
         model: Name of a model that is served as ONNX.
 
     Raises:
-        UserError: The masks are missing, cannot be read, or are of other weights or another cut.
+        UserError: The masks are missing, cannot be read, or belong to another card.
     """
     folder = REFERENCE_DIR / model
     hint = "`xpnet doctor verify --store-masks` writes them"
@@ -115,7 +115,9 @@ def load_reference_masks(repository: Path, model: str) -> ReferenceMasks:
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: no reference masks ({error}): {hint}") from error
     if note.get("card_fingerprint") != card.fingerprint():
-        raise UserError(f"{folder}: reference masks of other weights than those of {model}: {hint}")
+        raise UserError(
+            f"{folder}: the card of {model} is another one than that of these masks: {hint}"
+        )
     masks = {}
     for number in REFERENCE_FRAMES:
         path = folder / f"{number:03}.png"

@@ -13,7 +13,7 @@ from deepstream.platforms.deepstream_platform import frames_without_inference
 from deepstream.platforms.gstreamer_platform import GStreamerSettings
 from deepstream.run import RunSettings, run
 from deepstream.run_summary import format_summary
-from tests.conftest import ffmpeg, video_frames
+from tests.conftest import ffmpeg, repeated, video_frames
 from tests.integration.nvds.conftest import fail_inference, with_platform
 from tests.integration.pausing import check_notices, pausing_source
 from xpnet.bench.camera import Camera, free_tcp_port
@@ -169,9 +169,9 @@ def test_lost_source_shows_its_last_frame_with_a_notice(
 ) -> None:  # fmt: skip
     times = pausing_source(monkeypatch)
     output = tmp_path / "o.mkv"
-    settings = replace(settings, input=f"live:{settings.input}", output=output, mode=mode,
-                       polyps=None)  # fmt: skip
-    with interrupted_when(lambda: len(times) > 75, 120.0):
+    clip = f"live:{repeated(Path(settings.input), 3)}"
+    settings = replace(settings, input=clip, output=output, mode=mode, polyps=None)
+    with interrupted_when(lambda: len(times) > 110, 120.0):
         summary = run(settings)
     check_notices(output, times, fewest)
     assert summary["probe_errors"] == 0

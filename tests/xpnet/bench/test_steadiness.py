@@ -111,7 +111,9 @@ def test_still_is_moved_with_its_mask_and_nothing_empty_moves_in() -> None:
     assert not np.array_equal(clip[5][0], list(moved(frame, mask, 4))[5][0])
 
 
-def test_clips_of_stills_are_cut_and_have_their_masks(tmp_path: Path) -> None:
+def test_clips_of_stills_are_cut_and_have_their_masks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     square = np.zeros((64, 64), np.uint8)
@@ -126,6 +128,9 @@ def test_clips_of_stills_are_cut_and_have_their_masks(tmp_path: Path) -> None:
     assert all(truth.any() for truth in found.truths)
     with pytest.raises(UserError, match="test"):
         moved_stills(tmp_path, "test", lambda frame: ON)
+    monkeypatch.setattr("xpnet.bench.moved_stills.MAX_STILLS", 1)
+    with pytest.raises(UserError, match="2 frames, expected at most 1: choose a --split"):
+        moved_stills(tmp_path, None, lambda frame: ON)
 
 
 def test_command_compares_a_clip(xpnet, short_clip: Path, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_missing_masks_and_masks_of_other_weights_are_errors(tmp_path: Path) -> 
     lite, other = MODELS
     shutil.copytree(MODEL_REPOSITORY / lite, tmp_path / lite)
     shutil.copy(onnx_path(MODEL_REPOSITORY / other), onnx_path(tmp_path / lite))
-    message = "reference masks of other weights than those of xpnet_lite_onnx"
+    message = "the card of xpnet_lite_onnx is another one"
     with pytest.raises(UserError, match=message):
         load_reference_masks(tmp_path, lite)
     shutil.copytree(MODEL_REPOSITORY / other, tmp_path / "new")
