@@ -238,6 +238,7 @@ def test_page_of_the_service_agrees_with_its_files() -> None:
     [
         ("training.md", "training", "training-speed.json", training_table),
         ("network-speed.md", "network", "network-speed.json", runtimes_table),
+        ("network-speed.md", "larger", "network-speed-sizes.json", runtimes_table),
         ("steadiness.md", "reflexes", "reflexes.json", reflexes_table),
     ],
 )
