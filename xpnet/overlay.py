@@ -17,6 +17,8 @@ from xpnet.frames import Frame, Mask, check_frame
 SHAPES = ("fill", "contour", "corners")
 CONTOUR_TOLERANCE = 1 / 8
 """Largest distance of a drawn contour from that of the mask, as a share of the line's width."""
+SMALLEST_HOLE = 6
+"""Side of the smallest hole that has a contour, in widths of the line."""
 
 
 @dataclass(frozen=True)
@@ -289,10 +291,17 @@ def _contours(inside: Mask, thickness: int) -> list[NDArray[np.int32]]:
     """Return the contours of a mask, with as few points as a line of this width needs.
 
     Drawing takes a time for each point. A contour without the points that are closer than an eighth
-    of the line's width to it looks the same.
+    of the line's width to it looks the same. Small holes, as reflexes leave them, have none: within
+    a polyp they would look like marks of their own.
     """
-    found, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
-    lines = [cv2.approxPolyDP(line, thickness * CONTOUR_TOLERANCE, True) for line in found]
+    found, tree = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_TC89_KCOS)
+    smallest = (SMALLEST_HOLE * thickness) ** 2
+    shown = [
+        line
+        for line, (_, _, _, parent) in zip(found, tree[0] if found else (), strict=True)
+        if parent < 0 or cv2.contourArea(line) >= smallest
+    ]
+    lines = [cv2.approxPolyDP(line, thickness * CONTOUR_TOLERANCE, True) for line in shown]
     return [np.asarray(line, np.int32) for line in lines]
 
 

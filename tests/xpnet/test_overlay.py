@@ -42,6 +42,19 @@ def test_opacity_zero_draws_the_contour_only(mask: np.ndarray) -> None:
     assert tuple(frame[200, 360]) == (0, 229, 255)
 
 
+def test_small_holes_have_no_contour_and_large_ones_have(mask: np.ndarray) -> None:
+    frame = np.full((404, 720, 3), 100, np.uint8)
+    whole, small, large = mask, mask.copy(), mask.copy()
+    cv2.circle(small, (300, 200), 4, 0, -1)
+    cv2.circle(large, (300, 200), 30, 0, -1)
+    drawn = []
+    for one in (whole, small, large):
+        drawn.append(frame.copy())
+        draw_mask(drawn[-1], one, OverlayStyle(opacity=0))
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+    assert (drawn[2][200, 330] != 100).any()
+
+
 def test_rgb_and_rgba_get_the_same_colours(frames: list[np.ndarray], mask: np.ndarray) -> None:
     rgb, rgba = frames[1].copy(), cv2.cvtColor(frames[1], cv2.COLOR_RGB2RGBA)
     draw_mask(rgb, mask, OverlayStyle())

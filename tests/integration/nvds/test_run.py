@@ -121,7 +121,7 @@ def test_live_picture_continues_without_masks_if_inference_fails(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     fail_inference(monkeypatch, after=10)
-    camera = Camera(short_clip)
+    camera = Camera(repeated(short_clip, 3))
     try:
         address = f"rtsp://127.0.0.1:{free_tcp_port()}/masks"
         summary = run(
