@@ -76,7 +76,7 @@ def run_archive(settings: ArchiveSettings, on_result: OnResult | None = None) ->
     archive = Archive(settings.input)
     clips = archive.clips()
     backend = best_runtime() if settings.backend == AUTO else settings.backend
-    checksum = card_checksum(settings, backend)
+    checksum = card_fingerprint(settings, backend)
     with work_folder(settings.output, archive) as work:
         todo = [
             clip
@@ -146,7 +146,7 @@ def run_clips(clips: Sequence[Clip], task: TaskSettings, workers: int) -> Iterat
             yield ClipResult(**row)
 
 
-def card_checksum(settings: ArchiveSettings, backend: str) -> str:
+def card_fingerprint(settings: ArchiveSettings, backend: str) -> str:
     """Return the fingerprint of the model's card, after loading the model once as the workers do.
 
     Args:
