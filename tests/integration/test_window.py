@@ -176,6 +176,24 @@ def test_window_shows_the_picture_and_its_keys_change_the_masks(
     assert (summary["ending"], summary["probe_errors"]) == ("interrupted", 0)
 
 
+def test_closed_window_completes_a_recording(
+    display: str, short_clip: Path, tmp_path: Path
+) -> None:
+    options = ("--output", "screen", "--backend", best_runtime(), "--record", str(tmp_path),
+               "--record-at-start", "--record-reserve", "0")  # fmt: skip
+    with live_run(f"live:{short_clip}", options, environ=on_screen(display)) as run:
+        assert run.wait_until(lambda s: s["frames"] > 60, WAIT_S)
+        close_window(display)
+        deadline = time.monotonic() + WAIT_S
+        while not run.ended and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert run.ended, run.log()
+        shown = run.stop()["frames"]
+    (recording,) = [path for path in tmp_path.iterdir() if path.suffix == ".mkv"]
+    # The first frames were shown before the recording began.
+    assert shown - 30 < len(video_frames(recording)) <= shown
+
+
 def test_closed_window_ends_the_run_like_ctrl_c(run: LiveRun, display: str) -> None:
     assert run.wait_until(lambda s: s["frames"] > 10, WAIT_S)
     close_window(display)
