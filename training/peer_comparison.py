@@ -70,7 +70,8 @@ def run_peers(
         only: Names of the rows to train; empty for all.
 
     Returns:
-        Content of `peers.json`: `settings` that all rows share, `rows` by name, and the machine.
+        Content of `peers.json`: `settings` that all rows share, and `rows` by name, each with the
+        machine on which it was scored last.
 
     Raises:
         UserError: A row is unknown, the settings or a data set cannot be used, a training fails,
@@ -96,7 +97,7 @@ def run_peers(
             # Read the file again: another process may have added rows.
             rows = read_results(results).get("rows", {})
             rows[row.name] = {**_describe(row, weights), "scores": scores}
-            found = {"settings": _budget(base), "rows": rows, **measured_here()}
+            found = {"settings": _budget(base), "rows": rows}
             write_text(results, json.dumps(found, indent=2) + "\n")
     return _without_folders(read_results(results))
 
@@ -126,10 +127,21 @@ def as_markdown(found: dict[str, Any]) -> str:
         lines += [
             "",
             f"{budget['epochs']} epochs at {budget['size']} pixels, batch {budget['batch']}, loss "
-            f"`{budget['loss']}`, seed {budget['seed']}. {found['cores']} cores of "
-            f"{found['machine']}; {found['date']}.",
+            f"`{budget['loss']}`, seed {budget['seed']}. {_machines(rows)}.",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _machines(rows: dict[str, Any]) -> str:
+    """Return where the rows were made; names the rows if it was not the same for all."""
+    names: dict[str, list[str]] = {}
+    for name in [row.name for row in ROWS if row.name in rows]:
+        made = rows[name]
+        place = f"{made['cores']} cores of {made['machine']}, {made['date']}"
+        names.setdefault(place, []).append(f"`{name}`")
+    if len(names) == 1:
+        return next(iter(names))
+    return "; ".join(f"{', '.join(own)}: {place}" for place, own in names.items())
 
 
 def _is_installed(row: Row) -> bool:
@@ -171,4 +183,5 @@ def _describe(row: Row, weights: Path) -> dict[str, Any]:
         "imagenet": row.imagenet,
         "parameters": read_card(weights.with_suffix(".json")).parameters,
         "minutes": round(sum(line["seconds"] for line in read_log(weights)) / 60, 1),
+        **measured_here(),
     }

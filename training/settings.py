@@ -36,8 +36,9 @@ class TrainSettings(BaseModel):
     data_name: str = "not stated"  # name of the data set, for the model card
     data_licence: str = "not stated"  # licence of the data set, for the model card
     data_reference: str = "not stated"  # publication of the data set, for the model card
-    # groups: by clip, or as in the index; random: 95 % train and 5 % val, as in the paper
-    split: Literal["groups", "random"] = "groups"
+    # groups: by clip, or as in the index; random: 95 % train and 5 % val, as in the paper; fold1
+    # and so on: a part of all clips in val (training.data.readers.FOLDS)
+    split: Literal["groups", "random", "fold1", "fold2", "fold3", "fold4", "fold5"] = "groups"
     skip_bad: bool = False  # leave out the pairs that `xpnet train check-data` reports as errors
     output: str = "build/training/student"  # folder of checkpoint, weights, card and log
     init: str = ""  # safetensors file to start from; empty: random, or ImageNet for an encoder

@@ -49,6 +49,7 @@ ADDERS = (
     train.add_train,
     train.add_check_data,
     train.add_ablation,
+    train.add_folds,
     train.add_table,
     train.add_peers,
     distill.add_distill,

@@ -239,6 +239,10 @@ def test_page_of_the_service_agrees_with_its_files() -> None:
         ("training.md", "training", "training-speed.json", training_table),
         ("network-speed.md", "network", "network-speed.json", runtimes_table),
         ("network-speed.md", "larger", "network-speed-sizes.json", runtimes_table),
+        ("network-speed-bf16.md", "network", "network-speed-bf16.json", runtimes_table),
+        ("network-speed-bf16.md", "larger", "network-speed-bf16-sizes.json", runtimes_table),
+        ("network-speed-bf16.md", "batches", "network-speed-batches.json", runtimes_table),
+        ("performance.md", "streams", "performance-graph-streams.json", graph_table),
         ("steadiness.md", "reflexes", "reflexes.json", reflexes_table),
     ],
 )

@@ -22,10 +22,15 @@ MADE = {"machine": "a machine", "cores": 2, "date": "2026-11-28"}
 ACCURACY: dict[str, Any] = {
     "settings": {"epochs": 1, "size": 32, "batch": 4, "loss": "dv", "seed": 1},
     "rows": {
-        name: {"network": network, "parameters": 9, "minutes": 1.0, "scores": {"val": SCORES}}
+        name: {
+            "network": network,
+            "parameters": 9,
+            "minutes": 1.0,
+            "scores": {"val": SCORES},
+            **MADE,
+        }
         for name, network in (("lite, from ImageNet", "lite"), ("basicunet", "basicunet"))
     },
-    **MADE,
 }
 SPEED: dict[str, Any] = {
     "rows": [
@@ -77,7 +82,14 @@ def test_wrong_options_are_refused(xpnet, discs: Path, tmp_path: Path) -> None:
 def test_table_has_each_row_and_the_budget() -> None:
     lines = as_markdown(ACCURACY).splitlines()
     assert lines[2] == "| lite, from ImageNet | 9 | 0.500 (0.400 to 0.600) | 1 |"
-    assert lines[-1].startswith("1 epochs at 32 pixels, batch 4, loss `dv`, seed 1.")
+    budget = "1 epochs at 32 pixels, batch 4, loss `dv`, seed 1. "
+    assert lines[-1] == f"{budget}2 cores of a machine, 2026-11-28."
+    two = copy.deepcopy(ACCURACY)
+    two["rows"]["basicunet"]["machine"] = "another"
+    assert as_markdown(two).splitlines()[-1] == (
+        f"{budget}`lite, from ImageNet`: 2 cores of a machine, 2026-11-28; "
+        "`basicunet`: 2 cores of another, 2026-11-28."
+    )
     assert [row.name for row in ROWS][:4] == ["unet", "student", "lite", "lite, from ImageNet"]
 
 

@@ -100,11 +100,12 @@ def draw(found: dict[str, Any], path: Path) -> None:
                 labels.append(f"{name}, {size} px ({best['runtime']}, {best['precision']})")
                 times.append(best["median_ms"])
     bars = axes.barh(labels, times)
-    axes.bar_label(bars, fmt=" %.0f")
+    axes.bar_label(bars, [f" {time:.0f}" if time >= 10 else f" {time:.1f}" for time in times])
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlabel("ms a call")
-    axes.set_title(
+    # Over the whole figure: the names of the instruction sets are wider than the axes.
+    figure.suptitle(
         "The fastest runtime and precision of each network\n"
         f"{found['cores']} cores of {found['machine']}, {found['date']}", fontsize=9
     )  # fmt: skip

@@ -11,7 +11,7 @@ An index.csv has the columns `stem` and `split`, and optionally `centre` and `gr
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,8 @@ FRAMES_PER_GROUP = 25
 VAL_SHARE = 0.07
 """Share of the groups in `val` if there is no index; PolypGen's own share is similar."""
 SPLIT_SEED = 1
+FOLDS = ("fold1", "fold2", "fold3", "fold4", "fold5")
+"""Splits of a cross-validation: `val` is another part of the clips in each, `train` the rest."""
 TEST_CENTRE = "C6"
 """Centre that is never used for training: PolypGen's challenge reserves it for testing."""
 
@@ -96,7 +98,8 @@ def read_data_set(root: Path, split: str = "groups") -> DataSet:
     Args:
         root: Folder in one of the layouts of this module.
         split: `groups`: as in the index; without an index, whole clips go to one split, and
-            centre 6 of PolypGen is `test`. `random`: 95 % train, 5 % val, as in the paper.
+            centre 6 of PolypGen is `test`. `random`: 95 % train, 5 % val, as in the paper. One of
+            FOLDS: whole clips, whatever the index says of their splits.
 
     Raises:
         UserError: The layout is unknown, or there is no pair.
@@ -114,6 +117,8 @@ def read_data_set(root: Path, split: str = "groups") -> DataSet:
     samples = [_apply_index_row(s, rows.get(s.pair.stem)) for s in samples]
     if split == "random":
         samples = _split_randomly(samples)
+    elif split in FOLDS:
+        samples = _hold_out(_assign_groups(samples), FOLDS.index(split))
     elif not all(s.split for s in samples):
         if any(s.split for s in samples):
             missing = next(s.pair.stem for s in samples if not s.split)
@@ -183,6 +188,25 @@ def _split_by_group(samples: list[Sample]) -> list[Sample]:
             split="test" if s.centre == TEST_CENTRE else "val" if s.group in val else "train",
         )
         for s in samples
+    ]
+
+
+def _hold_out(samples: list[Sample], fold: int) -> list[Sample]:
+    """Put one of as many parts as there are FOLDS into `val`, the others into `train`.
+
+    The longest clips are assigned first, each to the part that has the fewest frames of its centre,
+    and of these the fewest of all.
+    """
+    frames = Counter((s.centre, s.group) for s in samples)
+    taken: Counter[tuple[str, int]] = Counter()
+    part_of = {}
+    for (centre, group), count in sorted(frames.items(), key=lambda item: (-item[1], item[0])):
+        part = min(range(len(FOLDS)), key=lambda p: (taken[centre, p], taken["all", p]))
+        taken[centre, part] += count
+        taken["all", part] += count
+        part_of[centre, group] = part
+    return [
+        replace(s, split="val" if part_of[s.centre, s.group] == fold else "train") for s in samples
     ]
 
 

@@ -75,7 +75,6 @@ def draw_tradeoff(
     budget = accuracy["settings"]
     axes.set_title(
         f"Equal budgets: {budget['epochs']} epochs at {budget['size']} pixels\n"
-        f"trained on {accuracy['cores']} cores of {accuracy['machine']}, {accuracy['date']}; "
         f"timed on {speed['cores']} cores of {speed['machine']}, {speed['date']}",
         fontsize=8,
     )

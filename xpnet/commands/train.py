@@ -1,4 +1,4 @@
-"""`xpnet train`, `train check-data`, `ablation`, `peers` and `table`: from frames to weights."""
+"""`xpnet train`, `train check-data`, `ablation`, `folds`, `peers`, `table`: frames to weights."""
 
 from __future__ import annotations
 
@@ -116,10 +116,29 @@ def add_peers(commands: Any) -> None:
     add_settings(p, "ablation")
 
 
+def add_folds(commands: Any) -> None:
+    """Add `xpnet train folds`."""
+    p = add_command(
+        commands,
+        "train folds",
+        "count false positives on all frames: five trainings, each without a fifth of the clips",
+        "xpnet train folds data=DIR empty_share=0.15 negative_crops=0.1",
+        folds,
+    )
+    p.add_argument(
+        "--job",
+        choices=("lite", "student", "unet", "teacher1", "teacher3"),
+        default="lite",
+        help="what to train, without teachers (default: %(default)s)",
+    )
+    _add_output(p, "folds")
+    add_report_files(p, section="folds")
+    add_settings(p)
+
+
 def _add_rows(p: argparse.ArgumentParser, name: str) -> None:
     """Add `--output` and `--only` of a command that trains the rows of a table."""
-    p.add_argument("--output", type=Path, default=BUILD / name,
-                   help=f"folder; the same command resumes it (default: build/{name})")  # fmt: skip
+    _add_output(p, name)
     p.add_argument(
         "--only",
         action="append",
@@ -127,6 +146,12 @@ def _add_rows(p: argparse.ArgumentParser, name: str) -> None:
         metavar="ROW",
         help="this row of the table; may be repeated (default: all)",
     )
+
+
+def _add_output(p: argparse.ArgumentParser, name: str) -> None:
+    """Add `--output` of a command with several trainings."""
+    p.add_argument("--output", type=Path, default=BUILD / name,
+                   help=f"folder; the same command resumes it (default: build/{name})")  # fmt: skip
 
 
 def add_settings(p: argparse.ArgumentParser, default: str = "cpu") -> None:
@@ -225,6 +250,19 @@ def peers(args: argparse.Namespace) -> int:
     check_report_files(args, ())
     found = run_peers(args.config, overrides, sets, args.output, args.only)
     write_report_files(args, found, as_markdown(found), "peers")
+    return 0
+
+
+def folds(args: argparse.Namespace) -> int:
+    """Run `xpnet train folds`."""
+    try:
+        from training.cross_validation import as_markdown, run_folds
+    except ImportError as error:
+        raise not_installed(str(error.name), "training", TRAIN_HINT) from error
+    overrides = overrides_of(args)
+    check_report_files(args, ())
+    found = run_folds(args.job, args.config, overrides, args.output)
+    write_report_files(args, found, as_markdown(found), "folds")
     return 0
 
 

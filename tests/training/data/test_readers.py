@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.data.readers import read_data_set
+from training.data.readers import FOLDS, read_data_set
 from xpnet.errors import UserError
 
 
@@ -65,6 +65,32 @@ def test_the_papers_random_split(polypgen: Path) -> None:
     assert (len(source.in_split("train")), len(source.in_split("val"))) == (190, 10)
     assert "C6" not in {s.centre for s in source.samples}
     assert read_data_set(polypgen, "random").samples == source.samples
+
+
+def test_folds_hold_out_every_frame_once_and_divide_no_clip(polypgen: Path) -> None:
+    held_out = []
+    for fold in FOLDS:
+        source = read_data_set(polypgen, fold)
+        parts = {
+            split: {(s.centre, s.group) for s in source.in_split(split)}
+            for split in ("train", "val")
+        }
+        assert not parts["train"] & parts["val"]
+        held_out += [s.pair.stem for s in source.in_split("val")]
+    assert sorted(held_out) == sorted(s.pair.stem for s in read_data_set(polypgen).samples)
+
+
+def test_folds_have_as_many_frames_of_each_centre(tmp_path: Path) -> None:
+    rows = ["stem,centre,group,split"]
+    for number in range(60):
+        write(tmp_path / "images" / f"{number}.jpg")
+        write(tmp_path / "masks" / f"{number}.png", True)
+        centre = "C1" if number < 40 else "C2"
+        rows.append(f"{number},{centre},clip {number // 2},train")
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    for fold in FOLDS:
+        centres = [s.centre for s in read_data_set(tmp_path, fold).in_split("val")]
+        assert (centres.count("C1"), centres.count("C2")) == (8, 4)
 
 
 @pytest.mark.parametrize("folder", ["", "PNG", "TIF"])

@@ -1,0 +1,156 @@
+"""`xpnet train folds`: false positives on all frames of a data set, each held out once.
+
+A data set has few frames without a polyp, and its split `val` has fewer still. So a network is
+trained once for each part of the clips, on the other parts, and scored on the part that it has not
+seen, after its last epoch: the held-out frames choose nothing. An interrupted run resumes; finished
+folds are not trained again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.ablation import refuse_overrides, refuse_several_devices
+from training.data.readers import FOLDS, DataSet, read_data_set
+from training.evaluation.metrics import interval_of_mean
+from training.evaluation.scored_sets import read_log, read_results
+from training.evaluation.scoring import PEAKS, evaluate
+from training.jobs import train
+from training.models.torch_inference import TorchInference
+from training.settings import TrainSettings, read_settings
+from training.trainer import NOT_IN_CARD
+from xpnet.checksums import sha256
+from xpnet.errors import UserError
+from xpnet.files import check_writable, make_folder, write_text
+from xpnet.host.cpu import measured_here
+
+OPTIONS = {
+    "split": "every fold in its turn",
+    "validate_every": "one validation, after the last epoch",
+    "output": "--output",
+}
+"""Settings that this command sets itself, and what it does instead."""
+
+
+def run_folds(job: str, config: str, overrides: dict[str, Any], output: Path) -> dict[str, Any]:
+    """Train a network for each fold and score it on the fold's frames.
+
+    Args:
+        job: A job without teachers; teachers may have seen the frames that are held out.
+        config: Settings file, as in training.settings.read_settings.
+        overrides: Settings of all trainings.
+        output: Folder of the trainings and of `folds.json`, which is written after each fold.
+
+    Returns:
+        Content of `folds.json`: the settings, and for each fold its frames, its Dice without a
+        peak, the minutes of its training, the machine, and `by_peak`, the counts with each peak.
+
+    Raises:
+        UserError: The settings or the data set cannot be used, a fold has no frame, a training
+            fails, or the folder cannot be written.
+    """
+    refuse_overrides(overrides, OPTIONS)
+    base = read_settings(job, config, overrides)
+    refuse_several_devices(base, "a cross-validation")
+    parts = {fold: read_data_set(Path(base.data), fold) for fold in FOLDS}
+    _check_parts(base, parts)
+    make_folder(output)
+    results = output / "folds.json"
+    check_writable(results)
+    for fold, data_set in parts.items():
+        changes = {"split": fold, "validate_every": base.epochs, "output": str(output / fold)}
+        weights = train(base.model_copy(update=changes))
+        folds = read_results(results).get("folds", {})
+        if folds.get(fold, {}).get("sha256") == sha256(weights):
+            continue
+        folds[fold] = {
+            "sha256": sha256(weights),
+            "minutes": round(sum(line["seconds"] for line in read_log(weights)) / 60, 1),
+            **_score(weights, data_set),
+            **measured_here(),
+        }
+        settings = base.model_dump(exclude={*NOT_IN_CARD, "split", "validate_every"})
+        write_text(results, json.dumps({"settings": settings, "folds": folds}, indent=2) + "\n")
+    return read_results(results)
+
+
+def as_markdown(found: dict[str, Any]) -> str:
+    """Return a table of false positives and polyps found by peak, over all folds.
+
+    Args:
+        found: Content of `folds.json`.
+    """
+    folds = found["folds"].values()
+    total = {
+        name: sum(fold[name] for fold in folds) for name in ("frames", "empty_frames", "polyps")
+    }
+    lines = [
+        "| peak | frames without a polyp that are marked | share, 95 % | polyps found "
+        "| false positives per frame |",
+        "|---|---|---|---|---|",
+    ]
+    for number, peak in enumerate(PEAKS):
+        rows = [fold["by_peak"][number] for fold in folds]
+        marked, hits, false = (
+            sum(row[name] for row in rows) for name in ("empty_marked", "found", "false_positives")
+        )
+        share = ""
+        if total["empty_frames"]:
+            outcomes = np.arange(total["empty_frames"]) < marked
+            low, high = interval_of_mean(outcomes.astype(np.float64))
+            share = f"{outcomes.mean():.1%} ({low:.1%} to {high:.1%})"
+        lines.append(
+            f"| {peak or 'none'} | {marked} of {total['empty_frames']} | {share} "
+            f"| {hits} of {total['polyps']} | {false / total['frames']:.3f} |"
+        )
+    dice = sum(fold["dice"] * fold["frames"] for fold in folds) / total["frames"]
+    settings = found["settings"]
+    machines = dict.fromkeys(f"{f['cores']} cores of {f['machine']}; {f['date']}" for f in folds)
+    lines += [
+        "",
+        f"{len(found['folds'])} trainings of `{settings['network']}`, {settings['epochs']} epochs "
+        f"at {settings['size']} pixels each, {sum(fold['minutes'] for fold in folds):.0f} minutes "
+        f"in all; {total['frames']:,} frames, Dice {dice:.3f} without a peak. "
+        f"{'; '.join(machines)}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _check_parts(settings: TrainSettings, parts: dict[str, DataSet]) -> None:
+    """Check that each part has frames, before any training. Raises UserError."""
+    for part in parts.values():
+        if not any(sample.split == "val" for sample in part.samples):
+            clips = {(sample.centre, sample.group) for sample in part.samples}
+            raise UserError(
+                f"{settings.data}: {len(clips)} clips, expected at least {len(parts)}, one for "
+                "each fold"
+            )
+
+
+def _score(weights: Path, data_set: DataSet) -> dict[str, Any]:
+    """Score weights on the frames of `val`, and count with each peak."""
+    model = TorchInference(weights)
+    try:
+        scores, scored = evaluate(model, data_set, "val", sweep=False, peaks=True)
+    finally:
+        model.close()
+    empty = [number for number, (_, _, true, _) in enumerate(scored.counts) if not true]
+    return {
+        "frames": scores["frames"],
+        "empty_frames": len(empty),
+        "polyps": scores["polyps"]["all"]["polyps"],
+        "dice": scores["dice"],
+        "by_peak": [
+            {
+                "peak": peak,
+                "found": sum(hit for frame in scored.peaks for _, hit in frame[i].polyps),
+                "false_positives": sum(len(frame[i].false_positives) for frame in scored.peaks),
+                "empty_marked": sum(bool(scored.peaks[n][i].false_positives) for n in empty),
+            }
+            for i, peak in enumerate(PEAKS)
+        ],
+    }
