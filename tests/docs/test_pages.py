@@ -25,6 +25,7 @@ from training.bench.training_bench import as_markdown as training_table
 from training.evaluation.reflexes import as_markdown as reflexes_table
 from training.evaluation.score_table import as_markdown
 from training.export.precision_table import as_markdown as precisions_table
+from training.peer_comparison import as_markdown as peers_table
 from xpnet.bench.faults.table import as_markdown as faults_table
 from xpnet.bench.server_report import as_markdown as server_table
 from xpnet.bench.server_report import comparison_table
@@ -239,6 +240,7 @@ def test_page_of_the_service_agrees_with_its_files() -> None:
         ("training.md", "training", "training-speed.json", training_table),
         ("network-speed.md", "network", "network-speed.json", runtimes_table),
         ("network-speed.md", "larger", "network-speed-sizes.json", runtimes_table),
+        ("network-speed.md", "peers", "peers.json", peers_table),
         ("network-speed-bf16.md", "network", "network-speed-bf16.json", runtimes_table),
         ("network-speed-bf16.md", "larger", "network-speed-bf16-sizes.json", runtimes_table),
         ("network-speed-bf16.md", "batches", "network-speed-batches.json", runtimes_table),
