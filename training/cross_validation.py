@@ -9,14 +9,15 @@ folds are not trained again.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from scipy.stats import binomtest
 
-from training.ablation import refuse_overrides, refuse_several_devices
+from training.ablation import refuse_several_devices
+from training.data.dataset_check import usable_samples
 from training.data.readers import FOLDS, DataSet, read_data_set
-from training.evaluation.metrics import interval_of_mean
 from training.evaluation.scored_sets import read_log, read_results
 from training.evaluation.scoring import PEAKS, evaluate
 from training.jobs import train
@@ -28,19 +29,15 @@ from xpnet.errors import UserError
 from xpnet.files import check_writable, make_folder, write_text
 from xpnet.host.cpu import measured_here
 
-OPTIONS = {
-    "split": "every fold in its turn",
-    "validate_every": "one validation, after the last epoch",
-    "output": "--output",
-}
-"""Settings that this command sets itself, and what it does instead."""
+OWN = ("split", "validate_every", "output", "init")
+"""Settings that this command sets itself. Weights to start from may have seen every frame."""
 
 
 def run_folds(job: str, config: str, overrides: dict[str, Any], output: Path) -> dict[str, Any]:
     """Train a network for each fold and score it on the fold's frames.
 
     Args:
-        job: A job without teachers; teachers may have seen the frames that are held out.
+        job: A job without teachers, which may have seen the frames that are held out.
         config: Settings file, as in training.settings.read_settings.
         overrides: Settings of all trainings.
         output: Folder of the trainings and of `folds.json`, which is written after each fold.
@@ -53,27 +50,34 @@ def run_folds(job: str, config: str, overrides: dict[str, Any], output: Path) ->
         UserError: The settings or the data set cannot be used, a fold has no frame, a training
             fails, or the folder cannot be written.
     """
-    refuse_overrides(overrides, OPTIONS)
+    for name in OWN:
+        if name in overrides:
+            raise UserError(f"{name}={overrides[name]}: `xpnet train folds` sets {name} itself")
     base = read_settings(job, config, overrides)
     refuse_several_devices(base, "a cross-validation")
-    parts = {fold: read_data_set(Path(base.data), fold) for fold in FOLDS}
-    _check_parts(base, parts)
+    parts = _usable_parts(base)
     make_folder(output)
     results = output / "folds.json"
     check_writable(results)
-    for fold, data_set in parts.items():
-        changes = {"split": fold, "validate_every": base.epochs, "output": str(output / fold)}
+    settings = base.model_dump(exclude={*NOT_IN_CARD, *OWN})
+    for fold, part in parts.items():
+        changes = {
+            "split": fold,
+            "validate_every": base.epochs,
+            "output": str(output / fold),
+            "init": "",
+        }
         weights = train(base.model_copy(update=changes))
-        folds = read_results(results).get("folds", {})
+        found = read_results(results)
+        folds = found["folds"] if found.get("settings") == settings else {}
         if folds.get(fold, {}).get("sha256") == sha256(weights):
             continue
         folds[fold] = {
             "sha256": sha256(weights),
             "minutes": round(sum(line["seconds"] for line in read_log(weights)) / 60, 1),
-            **_score(weights, data_set),
+            **_score(weights, part),
             **measured_here(),
         }
-        settings = base.model_dump(exclude={*NOT_IN_CARD, "split", "validate_every"})
         write_text(results, json.dumps({"settings": settings, "folds": folds}, indent=2) + "\n")
     return read_results(results)
 
@@ -100,16 +104,16 @@ def as_markdown(found: dict[str, Any]) -> str:
         )
         share = ""
         if total["empty_frames"]:
-            outcomes = np.arange(total["empty_frames"]) < marked
-            low, high = interval_of_mean(outcomes.astype(np.float64))
-            share = f"{outcomes.mean():.1%} ({low:.1%} to {high:.1%})"
+            test = binomtest(marked, total["empty_frames"])
+            low, high = test.proportion_ci(method="wilson")
+            share = f"{test.statistic:.1%} ({low:.1%} to {high:.1%})"
         lines.append(
             f"| {peak or 'none'} | {marked} of {total['empty_frames']} | {share} "
             f"| {hits} of {total['polyps']} | {false / total['frames']:.3f} |"
         )
     dice = sum(fold["dice"] * fold["frames"] for fold in folds) / total["frames"]
     settings = found["settings"]
-    machines = dict.fromkeys(f"{f['cores']} cores of {f['machine']}; {f['date']}" for f in folds)
+    machines = dict.fromkeys(f"{f['cores']} cores of {f['machine']}, {f['date']}" for f in folds)
     lines += [
         "",
         f"{len(found['folds'])} trainings of `{settings['network']}`, {settings['epochs']} epochs "
@@ -120,15 +124,26 @@ def as_markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _check_parts(settings: TrainSettings, parts: dict[str, DataSet]) -> None:
-    """Check that each part has frames, before any training. Raises UserError."""
-    for part in parts.values():
-        if not any(sample.split == "val" for sample in part.samples):
-            clips = {(sample.centre, sample.group) for sample in part.samples}
-            raise UserError(
-                f"{settings.data}: {len(clips)} clips, expected at least {len(parts)}, one for "
-                "each fold"
-            )
+def _usable_parts(settings: TrainSettings) -> dict[str, DataSet]:
+    """Return the data set of each fold with the pairs that a training uses, before any training.
+
+    Raises:
+        UserError: A pair is bad and `skip_bad` is not set, or a fold has no frame.
+    """
+    parts = {fold: read_data_set(Path(settings.data), fold) for fold in FOLDS}
+    first = parts[FOLDS[0]]
+    if not all(any(s.split == "val" for s in part.samples) for part in parts.values()):
+        clips = {(sample.centre, sample.group) for sample in first.samples}
+        raise UserError(
+            f"{settings.data}: clips: {len(clips)}, expected at least {len(FOLDS)}, one for each "
+            "fold"
+        )
+    usable = usable_samples(first, first.samples, settings.skip_bad, settings.size)
+    kept = {found.sample.pair.image for found in usable}
+    return {
+        fold: replace(part, samples=[s for s in part.samples if s.pair.image in kept])
+        for fold, part in parts.items()
+    }
 
 
 def _score(weights: Path, data_set: DataSet) -> dict[str, Any]:

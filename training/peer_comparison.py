@@ -21,6 +21,7 @@ from training.models.peers import PEERS, make_peer
 from training.settings import TrainSettings, read_settings
 from training.trainer import NOT_IN_CARD
 from xpnet.card import read_card
+from xpnet.checksums import sha256
 from xpnet.errors import UserError
 from xpnet.files import check_writable, make_folder, write_text
 from xpnet.host.cpu import measured_here
@@ -71,7 +72,7 @@ def run_peers(
 
     Returns:
         Content of `peers.json`: `settings` that all rows share, and `rows` by name, each with the
-        machine on which it was scored last.
+        machine on which its training ended.
 
     Raises:
         UserError: A row is unknown, the settings or a data set cannot be used, a training fails,
@@ -92,11 +93,13 @@ def run_peers(
         if (only and row.name not in only) or not _is_installed(row):
             continue
         weights = train(_settings(row, base, output))
-        known = read_results(results).get("rows", {}).get(row.name, {}).get("scores", {})
+        before = read_results(results).get("rows", {}).get(row.name, {})
+        known = before.get("scores", {})
+        described = {**_describe(row, weights), **_where_trained(before, weights)}
         for scores in score_weights(weights, sets, data_sets, known):
             # Read the file again: another process may have added rows.
             rows = read_results(results).get("rows", {})
-            rows[row.name] = {**_describe(row, weights), "scores": scores}
+            rows[row.name] = {**described, "scores": scores}
             found = {"settings": _budget(base), "rows": rows}
             write_text(results, json.dumps(found, indent=2) + "\n")
     return _without_folders(read_results(results))
@@ -183,5 +186,16 @@ def _describe(row: Row, weights: Path) -> dict[str, Any]:
         "imagenet": row.imagenet,
         "parameters": read_card(weights.with_suffix(".json")).parameters,
         "minutes": round(sum(line["seconds"] for line in read_log(weights)) / 60, 1),
-        **measured_here(),
     }
+
+
+def _where_trained(before: dict[str, Any], weights: Path) -> dict[str, Any]:
+    """Return machine, cores and date of a row: those of its entry, if it is of these weights.
+
+    A finished row may be scored on a further set elsewhere, or later.
+    """
+    here = measured_here()
+    digests = {scores.get("sha256") for scores in before.get("scores", {}).values()}
+    if digests != {sha256(weights)}:
+        return here
+    return {name: before.get(name, value) for name, value in here.items()}

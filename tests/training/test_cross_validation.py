@@ -51,20 +51,46 @@ def test_each_frame_is_scored_once_and_finished_folds_are_kept(
         # The held-out frames choose no epoch: there is one validation, after the last one.
         log = (folder / fold / "log.jsonl").read_text().splitlines()
         assert [json.loads(line)["epoch"] for line in log] == [2]
-    before = (folder / "folds.json").stat().st_mtime_ns
-    assert xpnet(*call).stdout == result.stdout
-    assert (folder / "folds.json").stat().st_mtime_ns == before
+    # A fold whose scores are of other weights is scored again; nothing is trained again.
+    weights = [folder / fold / "weights.safetensors" for fold in FOLDS]
+    before = [path.stat().st_mtime_ns for path in weights]
+    changed = json.loads((folder / "folds.json").read_text())
+    changed["folds"]["fold2"]["sha256"] = changed["folds"]["fold3"]["dice"] = 9
+    (folder / "folds.json").write_text(json.dumps(changed))
+    assert xpnet(*call).returncode == 0
+    again = json.loads((folder / "folds.json").read_text())["folds"]
+    assert again["fold2"] == found["folds"]["fold2"]
+    assert again["fold3"]["dice"] == 9
+    assert [path.stat().st_mtime_ns for path in weights] == before
+
+
+def test_bad_pairs_are_not_scored_and_other_settings_start_again(
+    xpnet: Any, clips: Path, tmp_path: Path
+) -> None:
+    (clips / "images" / "0.jpg").write_bytes(b"no picture")
+    folder = tmp_path / "folds"
+    call = ("train", "folds", "--job", "student", "--output", folder, f"data={clips}", *TINY)
+    assert f"{clips}: 1 files cannot be used for training" in one_line(xpnet(*call))
+    assert not folder.exists()
+    folder.mkdir()
+    stale = {"settings": {"epochs": 9}, "folds": {"fold5": {"sha256": ""}}}
+    (folder / "folds.json").write_text(json.dumps(stale))
+    result = xpnet(*call, "--skip-bad", "epochs=1")
+    assert result.returncode == 0, result.stderr
+    found = json.loads((folder / "folds.json").read_text())
+    assert found["settings"]["epochs"] == 1
+    assert list(found["folds"]) == list(FOLDS)
+    assert sum(fold["frames"] for fold in found["folds"].values()) == 19
 
 
 def test_settings_of_the_command_and_too_few_clips_are_refused(
     xpnet: Any, discs: Path, tmp_path: Path
 ) -> None:
     call = ("train", "folds", "--output", tmp_path / "folds", f"data={discs}")
-    wrong = xpnet(*call, "split=random")
-    assert "split=random: not for all rows alike, expected every fold in its turn" in one_line(
-        wrong
-    )
-    assert f"{discs}: 1 clips, expected at least 5, one for each fold" in one_line(xpnet(*call))
+    for word in ("split=random", "init=weights.safetensors"):
+        expected = f"{word}: `xpnet train folds` sets {word.partition('=')[0]} itself"
+        assert expected in one_line(xpnet(*call, word))
+    assert f"{discs}: clips: 1, expected at least 5, one for each fold" in one_line(xpnet(*call))
     assert not (tmp_path / "folds").exists()
 
 
@@ -78,10 +104,11 @@ def test_table_adds_the_folds() -> None:
         "folds": {"fold1": {**fold, "dice": 0.5}, "fold2": {**fold, "dice": 0.7, "frames": 30}},
     }
     lines = as_markdown(found).splitlines()
-    # 2 of 4 frames without a polyp, 6 of 8 polyps, 4 false positives in 40 frames.
-    assert lines[2].startswith("| none | 2 of 4 | 50.0% (0.0% to 100.0%) | 6 of 8 | 0.100 |")
+    # 2 of 4 frames without a polyp (Wilson's interval), 6 of 8 polyps, 4 false positives in 40
+    # frames.
+    assert lines[2] == "| none | 2 of 4 | 50.0% (15.0% to 85.0%) | 6 of 8 | 0.100 |"
     assert lines[-3].startswith("| 0.95 |")
     assert lines[-1] == (
         "2 trainings of `lite`, 3 epochs at 64 pixels each, 3 minutes in all; 40 frames, "
-        "Dice 0.650 without a peak. 2 cores of a machine; 2026-11-28."
+        "Dice 0.650 without a peak. 2 cores of a machine, 2026-11-28."
     )

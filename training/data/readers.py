@@ -30,7 +30,7 @@ SPLIT_SEED = 1
 FOLDS = ("fold1", "fold2", "fold3", "fold4", "fold5")
 """Splits of a cross-validation: `val` is another part of the clips in each, `train` the rest."""
 TEST_CENTRE = "C6"
-"""Centre that is never used for training: PolypGen's challenge reserves it for testing."""
+"""Centre that only FOLDS use for training: PolypGen's challenge reserves it for testing."""
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,10 @@ def add_check_data(commands: Any) -> None:
     p.add_argument("folder", type=Path, help="a data set in one of the known layouts")
     p.add_argument(
         "--split",
-        choices=("groups", "random"),
+        choices=("groups", "random", "fold1", "fold2", "fold3", "fold4", "fold5"),
         default="groups",
-        help="groups: by clip, or as in the index; random: 95 %% train, 5 %% val (default: groups)",
+        help="groups: by clip, or as in the index; random: 95 %% train, 5 %% val; fold1 and so on: "
+        "as in `xpnet train folds` (default: groups)",
     )
     p.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
 

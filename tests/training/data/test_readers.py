@@ -81,16 +81,19 @@ def test_folds_hold_out_every_frame_once_and_divide_no_clip(polypgen: Path) -> N
 
 
 def test_folds_have_as_many_frames_of_each_centre(tmp_path: Path) -> None:
-    rows = ["stem,centre,group,split"]
-    for number in range(60):
-        write(tmp_path / "images" / f"{number}.jpg")
-        write(tmp_path / "masks" / f"{number}.png", True)
-        centre = "C1" if number < 40 else "C2"
-        rows.append(f"{number},{centre},clip {number // 2},train")
+    # Without the centres, the long clip would leave its part without the other centre.
+    clips = [("C1", 9), *[("C1", 1)] * 4, *[("C2", 2)] * 5]
+    rows, number = ["stem,centre,group,split"], 0
+    for clip, (centre, frames) in enumerate(clips):
+        for _ in range(frames):
+            write(tmp_path / "images" / f"{number}.jpg")
+            write(tmp_path / "masks" / f"{number}.png", True)
+            rows.append(f"{number},{centre},clip {clip},train")
+            number += 1
     (tmp_path / "index.csv").write_text("\n".join(rows))
-    for fold in FOLDS:
-        centres = [s.centre for s in read_data_set(tmp_path, fold).in_split("val")]
-        assert (centres.count("C1"), centres.count("C2")) == (8, 4)
+    held_out = [read_data_set(tmp_path, fold).in_split("val") for fold in FOLDS]
+    assert [sum(s.centre == "C2" for s in part) for part in held_out] == [2] * 5
+    assert sorted(sum(s.centre == "C1" for s in part) for part in held_out) == [1, 1, 1, 1, 9]
 
 
 @pytest.mark.parametrize("folder", ["", "PNG", "TIF"])
