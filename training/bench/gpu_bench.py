@@ -1,7 +1,8 @@
 """`xpnet bench network --device cuda`: times each form of the networks on an NVIDIA GPU.
 
 Half precision, channels last, one CUDA graph per frame or batch: what a TensorRT plan does, without
-its fusions, so a plan is faster. The forms of the student are compared on the same device.
+its fusions, so a plan is faster. The forms of the student are compared on the same device, and with
+the TensorRT plans and TensorRT-RTX engines that are there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from training.export.layer_forms import apply_forms, find_parts, included_forms
 from training.models.zoo import NETWORKS
+from xpnet.bench.engine_times import time_engines
 from xpnet.card import STRIDE
 from xpnet.errors import UserError
 
@@ -25,17 +28,21 @@ COPY_VALUES = 1 << 27
 """Values of the copy that measures the memory's rate."""
 
 
-def bench_gpu(names: list[str], sizes: list[int], batches: list[int]) -> dict[str, Any]:
+def bench_gpu(
+    names: list[str], sizes: list[int], batches: list[int], engines: list[Path]
+) -> dict[str, Any]:
     """Time the networks with fresh weights, which take the same time as trained ones.
 
     Args:
         names: Keys of NETWORKS.
         sizes: Heights and widths in pixels.
         batches: Numbers of frames per call.
+        engines: TensorRT plans and TensorRT-RTX engines.
 
     Returns:
-        `device`, `torch`, `date`, `copy_gb_per_s`, and `rows` with `network`, `form`, `size`,
-        `batch`, `ms` (median of one call) and `frames_per_s`.
+        `device`, `torch`, `date`, `copy_gb_per_s`, `rows` with `network`, `form`, `size`, `batch`,
+        `ms` (median of one call) and `frames_per_s`, and `engines` and `left_out` as
+        xpnet.bench.engine_times.time_engines returns them.
 
     Raises:
         UserError: A network is unknown, a size is not a multiple of 16, or there is no NVIDIA GPU.
@@ -69,12 +76,15 @@ def bench_gpu(names: list[str], sizes: list[int], batches: list[int]) -> dict[st
                         }
                     )
             half.cpu()
+    engine_rows, left_out = time_engines(engines)
     return {
         "device": torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "date": date.today().isoformat(),
         "copy_gb_per_s": round(_measure_copy()),
         "rows": rows,
+        "engines": engine_rows,
+        "left_out": left_out,
     }
 
 
@@ -86,11 +96,24 @@ def gpu_table(found: dict[str, Any]) -> str:
         f"| {r['frames_per_s']} |"
         for r in found["rows"]
     ]
+    if found.get("engines"):
+        lines += [
+            "",
+            "| engine | library | precision | size | ms, with copies | frames/s |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {r['engine']} | {r['library']} | {r['precision']} | {r['size']} | {r['ms']:.3f} "
+            f"| {r['frames_per_s']} |"
+            for r in found["engines"]
+        ]
     lines += [
         "",
         f"{found['device']}, torch {found['torch']}, FP16, CUDA graph, {found['date']}; a copy in "
         f"its memory moves {found['copy_gb_per_s']} GB/s",
     ]
+    if found.get("left_out"):
+        lines += ["", *(f"- Left out: {reason}" for reason in found["left_out"])]
     return "\n".join(lines) + "\n"
 
 

@@ -69,6 +69,14 @@ def add_network(commands: Any) -> None:
         help="cuda: time each form of the networks in half precision on an NVIDIA GPU, with CUDA "
         "graphs; --rounds, --runtimes, --forms and --plot do not apply to it (default: cpu)",
     )
+    net.add_argument(
+        "--engines",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="with --device cuda, also time these TensorRT plans and TensorRT-RTX engines, with "
+        "their copies (default: the plans of the repository)",
+    )
     net.add_argument("--sizes", type=int, nargs="+", default=[512], help="pixels (default: 512)")
     net.add_argument(
         "--batches", type=int, nargs="+", default=[1], help="frames of one call (default: 1)"
@@ -220,14 +228,18 @@ def network(args: argparse.Namespace) -> int:
         from training.bench.network_report import as_markdown, draw
         from training.export.layer_forms import read_forms
         from training.settings import parse_overrides
+        from xpnet.bench.engine_times import built_plans
         from xpnet.images import sample_frames
     except ImportError as error:
         raise not_installed(str(error.name), "timing networks", TRAIN_HINT) from error
     check_report_files(args)
+    if args.engines and args.device != "cuda":
+        raise UserError("--engines: only with --device cuda")
     if args.device == "cuda":
         if args.plot:
             raise UserError("--plot: not with --device cuda")
-        found = bench_gpu(args.networks, args.sizes, args.batches)
+        engines = built_plans(args.repository) if args.engines is None else args.engines
+        found = bench_gpu(args.networks, args.sizes, args.batches, engines)
         write_report_files(args, found, gpu_table(found), "network")
         return 0
     named = parse_overrides(args.forms)

@@ -11,7 +11,7 @@ import torch
 
 from tests.conftest import one_line
 from training.bench import network_bench
-from training.bench.gpu_bench import merged_forms
+from training.bench.gpu_bench import gpu_table, merged_forms
 from training.bench.network_report import as_markdown
 from training.export.layer_forms import apply_forms, find_parts
 from training.models.peers import PEERS, make_peer
@@ -135,6 +135,20 @@ def test_bench_on_a_gpu_names_a_missing_gpu_and_wrong_values(xpnet) -> None:
     assert "network 'nosuch': expected some of" in one_line(xpnet(*call, "nosuch"))
     line = one_line(xpnet(*call, "lite", "--sizes", 100))
     assert "size 100: expected a multiple of 16" in line
+    line = one_line(xpnet("bench", "network", "--engines", "a.plan"))
+    assert "--engines: only with --device cuda" in line
+
+
+def test_table_of_a_gpu_has_its_engines_and_what_is_missing() -> None:
+    found = {
+        "device": "a GPU", "torch": "2", "date": "2026-11-28", "copy_gb_per_s": 9, "rows": [],
+        "engines": [{"engine": "xpnet_lite", "library": "TensorRT", "precision": "fp16",
+                     "size": 256, "ms": 0.5, "frames_per_s": 2000}],
+        "left_out": ["b.engine: no such TensorRT-RTX file"],
+    }  # fmt: skip
+    table = gpu_table(found)
+    assert "| xpnet_lite | TensorRT | fp16 | 256 | 0.500 | 2000 |\n" in table
+    assert table.endswith("\n- Left out: b.engine: no such TensorRT-RTX file\n")
 
 
 @pytest.mark.parametrize("name", ["student", "teacher", "unet"])
