@@ -22,6 +22,7 @@ from training.ablation import as_markdown as ablation_table
 from training.bench.gpu_bench import gpu_table
 from training.bench.network_report import as_markdown as runtimes_table
 from training.bench.training_bench import as_markdown as training_table
+from training.cross_validation import as_markdown as folds_table
 from training.evaluation.reflexes import as_markdown as reflexes_table
 from training.evaluation.score_table import as_markdown
 from training.export.precision_table import as_markdown as precisions_table
@@ -238,6 +239,7 @@ def test_page_of_the_service_agrees_with_its_files() -> None:
     ("page", "section", "data", "make"),
     [
         ("training.md", "training", "training-speed.json", training_table),
+        ("training.md", "folds", "folds.json", folds_table),
         ("network-speed.md", "network", "network-speed.json", runtimes_table),
         ("network-speed.md", "larger", "network-speed-sizes.json", runtimes_table),
         ("network-speed.md", "peers", "peers.json", peers_table),
