@@ -124,6 +124,15 @@ def close_window(display: str) -> None:
     x11.XCloseDisplay(opened)
 
 
+def close_window_and_wait(display: str, run: LiveRun) -> None:
+    """Close the window, and wait until the run has ended by itself."""
+    close_window(display)
+    deadline = time.monotonic() + WAIT_S
+    while not run.ended and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert run.ended, run.log()
+
+
 def setting(run: LiveRun, name: str) -> object:
     return run.state()["settings"][name]
 
@@ -183,11 +192,7 @@ def test_closed_window_completes_a_recording(
                "--record-at-start", "--record-reserve", "0")  # fmt: skip
     with live_run(f"live:{short_clip}", options, environ=on_screen(display)) as run:
         assert run.wait_until(lambda s: s["frames"] > 60, WAIT_S)
-        close_window(display)
-        deadline = time.monotonic() + WAIT_S
-        while not run.ended and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert run.ended, run.log()
+        close_window_and_wait(display, run)
         shown = run.stop()["frames"]
     (recording,) = [path for path in tmp_path.iterdir() if path.suffix == ".mkv"]
     # The first frames were shown before the recording began.
@@ -196,11 +201,7 @@ def test_closed_window_completes_a_recording(
 
 def test_closed_window_ends_the_run_like_ctrl_c(run: LiveRun, display: str) -> None:
     assert run.wait_until(lambda s: s["frames"] > 10, WAIT_S)
-    close_window(display)
-    deadline = time.monotonic() + WAIT_S
-    while not run.ended and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert run.ended, run.log()
+    close_window_and_wait(display, run)
     summary = run.stop()  # returns what the run has written
     assert run.exit_code == 0, run.log()
     assert (summary["ending"], summary["probe_errors"]) == ("interrupted", 0)
