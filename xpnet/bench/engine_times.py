@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from xpnet.errors import UserError
 from xpnet.inference import InferenceError
 from xpnet.paths import plan_path
 from xpnet.tensorrt.engine_inference import LIBRARY_BY_SUFFIX, EngineInference
+
+log = logging.getLogger("xpnet.bench")
 
 RUNS = 60
 
@@ -37,8 +40,17 @@ def time_engines(paths: list[Path]) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def built_plans(repository: Path) -> list[Path]:
-    """Return the plans that `xpnet build` has written to a model repository."""
-    return sorted(plan for plan in map(plan_path, repository.iterdir()) if plan.is_file())
+    """Return the plans that `xpnet build` has written to a model repository; say if there is none.
+
+    Raises:
+        UserError: There is no such folder.
+    """
+    if not repository.is_dir():
+        raise UserError(f"{repository}: no such model repository")
+    plans = sorted(plan for plan in map(plan_path, repository.iterdir()) if plan.is_file())
+    if not plans:
+        log.warning("%s: no TensorRT plan to time; `xpnet build` makes one", repository)
+    return plans
 
 
 def _time_engine(path: Path) -> dict[str, Any]:

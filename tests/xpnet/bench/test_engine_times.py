@@ -11,6 +11,7 @@ import pytest
 from xpnet.bench import engine_times
 from xpnet.bench.engine_times import RUNS, built_plans, time_engines
 from xpnet.card import read_card
+from xpnet.errors import UserError
 from xpnet.paths import MODEL_REPOSITORY, card_path, plan_path
 
 
@@ -58,8 +59,14 @@ def test_a_row_has_the_median_of_one_frame_of_the_cards_size(
     assert calls == [((1, 3, 256, 256), np.float32, RUNS), "closed"]
 
 
-def test_plans_of_a_repository_are_those_that_were_built(tmp_path: Path) -> None:
+def test_plans_of_a_repository_are_those_that_were_built(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("built", "not_built"):
         plan_path(tmp_path / name).parent.mkdir(parents=True)
+    assert built_plans(tmp_path) == []
+    assert f"{tmp_path}: no TensorRT plan to time" in caplog.text
+    with pytest.raises(UserError, match="none: no such model repository"):
+        built_plans(tmp_path / "none")
     plan_path(tmp_path / "built").write_bytes(b"plan")
     assert built_plans(tmp_path) == [plan_path(tmp_path / "built")]
