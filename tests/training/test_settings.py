@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from training.settings import CONFIGS, JOBS, DistillSettings, parse_overrides, read_settings
+from training.data.readers import FOLDS
+from training.settings import (
+    CONFIGS,
+    JOBS,
+    DistillSettings,
+    TrainSettings,
+    parse_overrides,
+    read_settings,
+)
+from xpnet.cli import parse
 from xpnet.errors import UserError
 
 
@@ -14,6 +24,13 @@ def test_every_config_file_is_valid_for_every_job(config: str, job: str) -> None
     made = read_settings(job, config, {})
     assert made.network == JOBS[job][0]
     assert made.output == f"build/training/{job}"
+
+
+def test_settings_and_check_data_know_the_splits_of_the_reader() -> None:
+    splits = ("groups", "random", *FOLDS)
+    assert get_args(TrainSettings.model_fields["split"].annotation) == splits
+    for split in splits:
+        assert parse(["train", "check-data", "DIR", "--split", split]).split == split
 
 
 def test_paper_config_has_the_values_of_the_paper() -> None:
