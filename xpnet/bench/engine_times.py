@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from xpnet.errors import UserError
 from xpnet.inference import InferenceError
 from xpnet.paths import plan_path
 from xpnet.tensorrt.engine_inference import LIBRARY_BY_SUFFIX, EngineInference
-
-log = logging.getLogger("xpnet.bench")
 
 RUNS = 60
 
@@ -29,7 +26,8 @@ def time_engines(paths: list[Path]) -> tuple[list[dict[str, Any]], list[str]]:
         A row for each engine that ran, with `engine` (its model), `library`, `precision`, `size`,
         `ms` (median) and `frames_per_s`; and for each other one a line that says why it did not.
     """
-    rows, left_out = [], []
+    rows: list[dict[str, Any]] = []
+    left_out = [] if paths else ["TensorRT: no plan to time; `xpnet build` makes one"]
     for path in paths:
         try:
             rows.append(_time_engine(path))
@@ -40,17 +38,14 @@ def time_engines(paths: list[Path]) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def built_plans(repository: Path) -> list[Path]:
-    """Return the plans that `xpnet build` has written to a model repository; say if there is none.
+    """Return the plans that `xpnet build` has written to a model repository.
 
     Raises:
         UserError: There is no such folder.
     """
     if not repository.is_dir():
         raise UserError(f"{repository}: no such model repository")
-    plans = sorted(plan for plan in map(plan_path, repository.iterdir()) if plan.is_file())
-    if not plans:
-        log.warning("%s: no TensorRT plan to time; `xpnet build` makes one", repository)
-    return plans
+    return sorted(plan for plan in map(plan_path, repository.iterdir()) if plan.is_file())
 
 
 def _time_engine(path: Path) -> dict[str, Any]:

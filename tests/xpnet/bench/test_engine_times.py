@@ -59,13 +59,11 @@ def test_a_row_has_the_median_of_one_frame_of_the_cards_size(
     assert calls == [((1, 3, 256, 256), np.float32, RUNS), "closed"]
 
 
-def test_plans_of_a_repository_are_those_that_were_built(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_plans_of_a_repository_are_those_that_were_built(tmp_path: Path) -> None:
     for name in ("built", "not_built"):
         plan_path(tmp_path / name).parent.mkdir(parents=True)
     assert built_plans(tmp_path) == []
-    assert f"{tmp_path}: no TensorRT plan to time" in caplog.text
+    assert time_engines([]) == ([], ["TensorRT: no plan to time; `xpnet build` makes one"])
     with pytest.raises(UserError, match="none: no such model repository"):
         built_plans(tmp_path / "none")
     plan_path(tmp_path / "built").write_bytes(b"plan")
