@@ -10,8 +10,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from training.data.dataset import PolypDataset, steps_per_epoch
-from training.data.dataset_check import usable_samples
-from training.data.readers import read_data_set
+from training.data.dataset_check import UsableSample, usable_samples
+from training.data.readers import DataSet, read_data_set
 from training.methods.base import TrainingMethod
 from training.methods.distillation import Distillation
 from training.methods.pix2pix import Pix2Pix
@@ -133,24 +133,45 @@ def load_datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:
         UserError: The data set is missing, has bad pairs without `skip_bad`, or a split is empty.
     """
     data_set = read_data_set(Path(settings.data), settings.split)
-    samples = [*data_set.in_split("train"), *data_set.in_split("val")]
+    usable = _read_usable(data_set, ("train", "val"), settings)
+    train_samples = [k for k in usable if k.sample.split == "train"]
+    val_samples = [k for k in usable if k.sample.split == "val"]
+    more = []
+    if settings.more_data:
+        more = _read_usable(read_data_set(Path(settings.more_data)), ("train",), settings)
+    train_set = PolypDataset(
+        [k.sample.pair for k in (*train_samples, *more)],
+        settings.size,
+        settings.seed,
+        settings.augmentation,
+        settings.empty_share,
+        settings.negative_crops,
+        [k.scaled for k in (*train_samples, *more)],
+        len(more),
+    )
+    val_set = PolypDataset(
+        [k.sample.pair for k in val_samples],
+        settings.size,
+        settings.seed,
+        "none",
+        samples=[k.scaled for k in val_samples],
+    )
+    return train_set, val_set
+
+
+def _read_usable(
+    data_set: DataSet, splits: tuple[str, ...], settings: TrainSettings
+) -> list[UsableSample]:
+    """Read the frames of these splits that can be used; warn of those that are left out.
+
+    Raises:
+        UserError: A split is empty, or has bad pairs without `skip_bad`.
+    """
+    samples = [sample for split in splits for sample in data_set.in_split(split)]
     kept = usable_samples(data_set, samples, settings.skip_bad, settings.size)
     if len(kept) < len(samples):
         log.warning("%s: skipped %d bad pairs", data_set.root, len(samples) - len(kept))
-
-    def dataset(split: str, augmentation: str) -> PolypDataset:
-        chosen = [k for k in kept if k.sample.split == split]
-        if not chosen:
+    for split in splits:
+        if not any(k.sample.split == split for k in kept):
             raise UserError(f"{data_set.root}: no usable frame of split '{split}'")
-        is_training = split == "train"
-        return PolypDataset(
-            [k.sample.pair for k in chosen],
-            settings.size,
-            settings.seed,
-            augmentation,
-            settings.empty_share if is_training else 0.0,
-            settings.negative_crops if is_training else 0.0,
-            [k.scaled for k in chosen],
-        )
-
-    return dataset("train", settings.augmentation), dataset("val", "none")
+    return kept

@@ -36,6 +36,11 @@ class TrainSettings(BaseModel):
     data_name: str = "not stated"  # name of the data set, for the model card
     data_licence: str = "not stated"  # licence of the data set, for the model card
     data_reference: str = "not stated"  # publication of the data set, for the model card
+    # a second data set: its frames of `train` are added; for instance PolypGen's negativeOnly
+    more_data: str = ""
+    more_data_name: str = "not stated"  # its name, for the model card
+    more_data_licence: str = "not stated"  # its licence, for the model card
+    more_data_reference: str = "not stated"  # its publication, for the model card
     # groups: by clip, or as in the index; random: 95 % train and 5 % val, as in the paper; fold1
     # and so on: a part of all clips in val (training.data.readers.FOLDS)
     split: Literal["groups", "random", "fold1", "fold2", "fold3", "fold4", "fold5"] = "groups"
@@ -130,7 +135,8 @@ JOBS: dict[str, tuple[str, type[TrainSettings]]] = {
 # be resumed after its files were moved.
 IGNORED_ON_RESUME = frozenset(
     {
-        "data", "data_name", "data_licence", "data_reference", "output", "teachers", "workers",
+        "data", "data_name", "data_licence", "data_reference", "more_data", "more_data_name",
+        "more_data_licence", "more_data_reference", "output", "teachers", "workers",
         "checkpoint_minutes",
     }
 )  # fmt: skip

@@ -38,8 +38,11 @@ from xpnet.host.cpu import describe_machine
 log = logging.getLogger("xpnet.training")
 
 NOT_IN_CARD = frozenset(
-    {"data", "data_name", "data_licence", "data_reference", "output", "init", "teachers"}
-)
+    {
+        "data", "data_name", "data_licence", "data_reference", "more_data", "more_data_name",
+        "more_data_licence", "more_data_reference", "output", "init", "teachers",
+    }
+)  # fmt: skip
 """Settings that the card omits: local paths, and what other fields of the card contain."""
 
 PROGRESS_SECONDS = 1.0
@@ -238,9 +241,7 @@ class Trainer:
             s.size,
             licence="Apache-2.0",
             data=(
-                DataSource(
-                    s.data_name, "train", len(self.train_set), s.data_licence, s.data_reference
-                ),
+                *self._data_sources(),
                 *(pretraining_data(s.network) if s.imagenet else ()),
             ),
             git_commit=git_commit(),
@@ -255,6 +256,16 @@ class Trainer:
             },
         )
         card.write(self.folder / f"{stem}.json")
+
+    def _data_sources(self) -> list[DataSource]:
+        """Return the data sets of the training frames, for the card."""
+        s, more = self.settings, self.train_set.more_frames
+        own = len(self.train_set) - more
+        sources = [DataSource(s.data_name, "train", own, s.data_licence, s.data_reference)]
+        if more:
+            about = s.more_data_licence, s.more_data_reference
+            sources.append(DataSource(s.more_data_name, "train", more, *about))
+        return sources
 
     def _write_checkpoint(self) -> None:
         """Write everything that `_resume` needs to one file.

@@ -41,6 +41,7 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
         negative_crops: Share of the frames of which only a part without polyp is used, enlarged;
             without effect if the augmentation is `none`.
         samples: The frames and masks of `pairs`, if they were read already; otherwise all are read.
+        more_frames: How many of the last `pairs` are of a second data set.
 
     Raises:
         UserError: A file cannot be read, or `empty_share` is set and no mask is empty.
@@ -51,6 +52,7 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
             has its index plus k times the number of frames, so that it is augmented differently.
         epoch: Current epoch; the training loop sets it.
         digest: SHA-256 of the file names: which frames the set contains.
+        more_frames: The argument of this name.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class PolypDataset(Dataset[tuple[Tensor, Tensor]]):
         empty_share: float = 0.0,
         negative_crops: float = 0.0,
         samples: list[tuple[Frame, Mask]] | None = None,
+        more_frames: int = 0,
     ) -> None:
         self.samples = samples or [
             load_pair(p, size) for p in tqdm(pairs, "reading frames", leave=False, disable=None)
         ]
         stems = "\n".join(p.stem for p in pairs)
         self.digest = hashlib.sha256(os.fsencode(stems)).hexdigest()  # a name may be no UTF-8
+        self.more_frames = more_frames
         self.size = size
         self.seed = seed
         self.epoch = 0

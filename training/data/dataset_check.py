@@ -167,7 +167,7 @@ def usable_samples(
             f"`xpnet train check-data {data_set.root}` lists all; --skip-bad leaves them out"
         )
     kept = [(s, i) for s, i in zip(samples, inspections, strict=True) if not i.findings]
-    if not any(i.polyp_share > 0 for _, i in kept):
+    if _has_masks(samples) and not any(i.polyp_share > 0 for _, i in kept):
         raise UserError(
             f"{data_set.root}: no polyp in any of {len(kept)} masks; expected at least one"
         )
@@ -190,7 +190,7 @@ def _report_pairs(data_set: DataSet, inspections: list[_Inspection]) -> Report:
         Finding("no image", stem, "no image has the name of this mask")
         for stem in data_set.without_image
     ]
-    if not any(i.polyp_share > 0 for i in inspections):
+    if _has_masks(data_set.samples) and not any(i.polyp_share > 0 for i in inspections):
         report.errors.append(
             Finding("no polyp", str(data_set.root), f"all {len(inspections)} masks are empty")
         )
@@ -202,6 +202,10 @@ def _report_pairs(data_set: DataSet, inspections: list[_Inspection]) -> Report:
     return report
 
 
+def _has_masks(samples: list[Sample]) -> bool:
+    return any(sample.pair.mask for sample in samples)
+
+
 def _inspect(samples: list[Sample], size: int = 0) -> list[_Inspection]:
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
         results = pool.map(lambda s: _inspect_pair(s.pair, size), samples)
@@ -210,11 +214,16 @@ def _inspect(samples: list[Sample], size: int = 0) -> list[_Inspection]:
 
 def _inspect_pair(pair: Pair, training_size: int) -> _Inspection:
     findings: list[Finding] = []
-    image, mask = (_decode(path, findings) for path in (pair.image, pair.mask))
+    image = _decode(pair.image, findings)
+    mask = _decode(pair.mask, findings) if pair.mask else None
     size, polyp_share, thumbnail, scaled = "", -1.0, None, None
     if image is not None:
         size = f"{image.shape[1]} x {image.shape[0]}"
         thumbnail = _thumbnail(image)
+    if pair.mask is None and image is not None:
+        polyp_share = 0.0
+        if training_size:
+            scaled = scale_pair(image, np.zeros(image.shape[:2], np.uint8), training_size)
     if mask is not None:
         channels = mask.astype(int)
         if np.ptp(channels, axis=2).max() > MAX_CHANNEL_DIFFERENCE:

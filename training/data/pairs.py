@@ -30,12 +30,12 @@ class Pair:
     Attributes:
         stem: File name of the frame without its extension.
         image: Path of the frame.
-        mask: Path of the mask.
+        mask: Path of the mask; None for a frame of a set without polyps, which has no masks.
     """
 
     stem: str
     image: Path
-    mask: Path
+    mask: Path | None
 
     def read_frame(self) -> Frame:
         """Return the frame, H x W x 3, RGB, uint8."""
@@ -50,12 +50,14 @@ class Pair:
         Raises:
             UserError: The mask cannot be read, or which of its pixels are polyp is not certain.
         """
+        if self.mask is None:
+            return np.zeros(self.read_frame().shape[:2], np.uint8)
         grey = decode(self.mask, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
         if grey is None or grey.dtype not in (np.uint8, np.uint16):
             kind = "" if grey is None else f": its values are {grey.dtype}, expected 8 or 16 bits"
             raise UserError(f"{self.mask}: cannot be read as a mask image{kind}")
         height, width = grey.shape
-        self._check_orientation(height, width)
+        self._check_orientation(self.mask, height, width)
         brightest = int(grey.max())
         half = 127 if brightest <= 255 else 32767
         is_jpeg = self.mask.suffix.lower() in JPEG_SUFFIXES
@@ -66,46 +68,29 @@ class Pair:
                 "or of 0 and 1"
             )
         mask = (grey > (0 if brightest == 1 else half)).astype(np.uint8)
-        self._check_transparency(mask)
+        _check_transparency(self.mask, mask)
         return mask
 
-    def _check_orientation(self, height: int, width: int) -> None:
+    def _check_orientation(self, path: Path, height: int, width: int) -> None:
         """Raise UserError if the frame is turned as its metadata says, and the mask may not be.
 
         Some annotation tools apply the metadata and others do not. A mask of the size of the turned
         frame belongs to it, if the frame as stored has another size.
 
         Args:
+            path: Path of the mask.
             height: Height of the mask in pixels.
             width: Width of the mask in pixels.
         """
-        if not (self.image.is_file() and is_turned(self.image)) or is_turned(self.mask):
+        if not (self.image.is_file() and is_turned(self.image)) or is_turned(path):
             return
         shown = read_image(self.image).shape[:2]
         if shown == (height, width) != stored_size(self.image):
             return
         raise UserError(
-            f"{self.mask}: may not match its frame, whose metadata turns it: expected a frame with "
+            f"{path}: may not match its frame, whose metadata turns it: expected a frame with "
             "its pixels turned and without this metadata"
         )
-
-    def _check_transparency(self, mask: Mask) -> None:
-        """Raise UserError if the polyp may be in the mask's transparent channel.
-
-        Drawing programs save a mask with a transparent background, often in one colour only.
-        Opaque pixels without any colour may be the polyp, and so may transparent pixels not be it.
-        """
-        if self.mask.suffix.lower() in JPEG_SUFFIXES:
-            return
-        stored = decode(self.mask, cv2.IMREAD_UNCHANGED)
-        if stored is None or stored.ndim != 3 or stored.shape[2] != 4:
-            return
-        opaque = stored[..., 3] > (127 if stored.dtype == np.uint8 else 32767)
-        if not opaque.all() and (not mask.any() or int(mask.sum()) != int(mask[opaque].sum())):
-            raise UserError(
-                f"{self.mask}: has transparent pixels that contradict its colours, expected black "
-                "and white without transparency"
-            )
 
 
 def scale_pair(frame: Frame, mask: Mask, size: int) -> tuple[Frame, Mask]:
@@ -170,6 +155,25 @@ def find_pairs(
         without_mask=sorted(wanted - by_stem_mask.keys()),
         without_image=sorted(wanted - by_stem_image.keys()),
     )
+
+
+def _check_transparency(path: Path, mask: Mask) -> None:
+    """Raise UserError if the polyp may be in the mask's transparent channel.
+
+    Drawing programs save a mask with a transparent background, often in one colour only.
+    Opaque pixels without any colour may be the polyp, and so may transparent pixels not be it.
+    """
+    if path.suffix.lower() in JPEG_SUFFIXES:
+        return
+    stored = decode(path, cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.ndim != 3 or stored.shape[2] != 4:
+        return
+    opaque = stored[..., 3] > (127 if stored.dtype == np.uint8 else 32767)
+    if not opaque.all() and (not mask.any() or int(mask.sum()) != int(mask[opaque].sum())):
+        raise UserError(
+            f"{path}: has transparent pixels that contradict its colours, expected black "
+            "and white without transparency"
+        )
 
 
 def _by_stem(folder: Path, rename: Callable[[str], str] = str) -> dict[str, Path]:

@@ -4,6 +4,7 @@
     PolypGen      data_C1/images_C1/X.jpg and data_C1/masks_C1/X_mask.jpg, up to C6
     Kvasir-SEG    images/ and masks/: plain
     CVC-ClinicDB  Original/N.tif and Ground Truth/N.tif, in the folder itself or in PNG/ or TIF/
+    negativeOnly  seq1_neg/X.jpg, seq2_neg/X.jpg: PolypGen's sequences without polyps, without masks
 
 An index.csv has the columns `stem` and `split`, and optionally `centre` and `group` (the clip).
 """
@@ -19,7 +20,7 @@ import numpy as np
 
 from training.data.pairs import Pair, Pairing, find_pairs, read_index
 from xpnet.errors import UserError
-from xpnet.images import natural_key
+from xpnet.images import list_images, natural_key
 
 INDEX = "index.csv"
 FRAMES_PER_GROUP = 25
@@ -31,6 +32,9 @@ FOLDS = ("fold1", "fold2", "fold3", "fold4", "fold5")
 """Splits of a cross-validation: `val` is another part of the clips in each, `train` the rest."""
 TEST_CENTRE = "C6"
 """Centre that only FOLDS use for training: PolypGen's challenge reserves it for testing."""
+FIRST_TEST_SEQUENCE = 14
+"""PolypGen does not name the centre of a sequence without polyps. Those before this number have the
+screen layouts of C4 and C5 or of none of the centres; later ones may be of TEST_CENTRE."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class DataSet:
     def files(self) -> list[Path]:
         """All files that were found, and the index: no output may replace them."""
         pairs = [s.pair for s in self.samples]
-        return [self.root / INDEX, *(p.image for p in pairs), *(p.mask for p in pairs)]
+        return [self.root / INDEX, *(p.image for p in pairs), *(p.mask for p in pairs if p.mask)]
 
     def in_split(self, split: str | None) -> list[Sample]:
         """Return the samples of a split; all samples if `split` is None.
@@ -106,6 +110,9 @@ def read_data_set(root: Path, split: str = "groups") -> DataSet:
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
+    if sequences := sorted(root.glob("seq*_neg"), key=lambda p: natural_key(p.name)):
+        samples = [sample for folder in sequences for sample in _read_negative_sequence(folder)]
+        return DataSet(root, "negativeOnly", samples, [], [])
     layout, parts = _read_layout(root)
     samples, without_mask, without_image = [], [], []
     for centre, pairing in parts:
@@ -149,8 +156,24 @@ def _read_layout(root: Path) -> tuple[str, list[tuple[str, Pairing]]]:
             return "CVC-ClinicDB", [("", pairing)]
     raise UserError(
         f"{root}: no known layout: expected images/ and masks/, PolypGen's data_C1/images_C1 and "
-        "masks_C1, or CVC-ClinicDB's Original and 'Ground Truth'"
+        "masks_C1 or seq1_neg, or CVC-ClinicDB's Original and 'Ground Truth'"
     )
+
+
+def _read_negative_sequence(folder: Path) -> list[Sample]:
+    """Return the frames of a sequence without polyps; the whole of it is in one split.
+
+    Raises:
+        UserError: The name of the folder has no number, or there is no image in it.
+    """
+    number = re.fullmatch(r"seq(\d+)_neg", folder.name)
+    if number is None:
+        raise UserError(f"{folder}: expected the name of a sequence, such as seq1_neg")
+    split = "test" if int(number[1]) >= FIRST_TEST_SEQUENCE else "train"
+    return [
+        Sample(Pair(f"{folder.name}_{path.stem}", path, None), split, "", folder.name)
+        for path in list_images(folder)
+    ]
 
 
 def _apply_index_row(sample: Sample, row: dict[str, str] | None) -> Sample:

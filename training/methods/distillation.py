@@ -140,7 +140,7 @@ class Distillation:
         truth = self.loss(logits, masks)
         loss, parts = truth, {"truth": truth.detach()}
         if s.output_loss:
-            output = output_loss(logits, teacher_map)
+            output = output_loss(logits, _without_false_positives(teacher_map, masks))
             loss = loss + s.output_loss * output
             parts["output"] = output.detach()
         if variant.is_adversarial:
@@ -231,6 +231,11 @@ class Distillation:
         self.student.load_state_dict(state["student"])
         self.discriminator.load_state_dict(state["discriminator"])
         self._accuracy.copy_(state["accuracy"])
+
+
+def _without_false_positives(teacher_map: Tensor, masks: Tensor) -> Tensor:
+    """Return the map with 0 for each frame without a polyp, so that no false positive is taught."""
+    return teacher_map * (masks.amax((1, 2, 3), keepdim=True) > 0)
 
 
 def _detach(taps: Taps | None) -> Taps | None:
