@@ -7,7 +7,7 @@ from typing import Any
 
 from scripts.pages.markdown import table
 from training.evaluation.lesions import SIZES
-from training.evaluation.score_table import SETS
+from training.evaluation.score_table import SETS, has_polyps
 from xpnet.card import Card, read_model_card
 from xpnet.paths import MODEL_REPOSITORY, ROOT
 
@@ -54,11 +54,13 @@ def by_data_set() -> list[str]:
     for card in model_cards():
         for name, score in card.scores.items():
             polyps, false = score["polyps"]["all"], score["false_alarm"]
+            of_polyps = ("", "", "")
+            if has_polyps(score):
+                found = f"{polyps['found']} of {polyps['polyps']}"
+                of_polyps = _dice(score), f"{score['iou']:.3f}", found
             rows.append((
-                f"`{card.name}`", SETS[name], f"{score['frames']:,}",
-                _dice(score), f"{score['iou']:.3f}",
-                f"{polyps['found']} of {polyps['polyps']}", f"{polyps['false_areas']:.2f}",
-                _marked(false, score["false_alarm_frames"]),
+                f"`{card.name}`", SETS[name], f"{score['frames']:,}", *of_polyps,
+                f"{polyps['false_areas']:.2f}", _marked(false, score["false_alarm_frames"]),
             ))  # fmt: skip
     head = ("model", "data set", "frames", "Dice (95 % interval)", "IoU", "polyps found",
             "false positives per frame", "frames without a polyp that are marked")  # fmt: skip
@@ -89,6 +91,7 @@ def by_size() -> list[str]:
         (f"`{card.name}`", SETS[name], *(_found(score["polyps"][size]) for size in SIZES))
         for card in model_cards()
         for name, score in card.scores.items()
+        if has_polyps(score)
     ]
     return table(("model", "data set", *SIZES), rows)
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,7 +20,7 @@ from safetensors.torch import load_file
 from tests.conftest import one_line
 from training import trainer as loop
 from training.evaluation.scored_sets import read_log
-from training.jobs import choose_precision, make_fabric, train
+from training.jobs import choose_precision, load_datasets, make_fabric, train
 from training.methods.optimization import OptimizedNetwork
 from training.models.networks import student
 from training.models.weight_files import load_network, load_weights
@@ -291,6 +293,25 @@ def test_init_weights_are_loaded_and_recorded_in_the_card(tiny, tmp_path: Path) 
     assert before["epoch"] == 1
     ours, theirs = load_file(second), load_file(first)
     torch.testing.assert_close(ours["head.weight"], theirs["head.weight"], atol=1e-3, rtol=0)
+
+
+def test_frames_of_a_second_data_set_are_trained_on_and_named_in_the_card(
+    tiny, tmp_path: Path
+) -> None:
+    sequences = tmp_path / "negativeOnly"
+    for number in (1, 14):  # of which the second is for testing
+        (sequences / f"seq{number}_neg").mkdir(parents=True)
+        for name in "abc":
+            frame = np.full((64, 64, 3), 90, np.uint8)
+            cv2.imwrite(str(sequences / f"seq{number}_neg" / f"{name}.png"), frame)
+    about = {"more_data_name": "no polyps", "more_data_licence": "CC0", "epochs": 1}
+    settings = tiny(more_data=str(sequences), **about)
+    train_set, val_set = load_datasets(settings)
+    assert (len(train_set), len(val_set)) == (8 + 3, 4)
+    assert not any(mask.any() for _, mask in train_set.samples[8:])
+    card = read_card(train(settings).with_suffix(".json"))
+    named = [(d.name, d.frames, d.licence) for d in card.data]
+    assert named == [("not stated", 8, "not stated"), ("no polyps", 3, "CC0")]
 
 
 def test_weights_of_another_network_are_refused(tiny, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ SETS = {
     "kvasir-medico-val": "Kvasir-SEG, 120 frames",
     "cvc-clinicdb": "CVC-ClinicDB",
     "endotect": "EndoTect",
+    "polypgen-negative": "PolypGen, sequences without polyps 14 to 23",
 }
 METRICS = ("dice", "iou", "miou", "dice_total", "precision", "recall", "false_alarm")
 
@@ -69,16 +70,23 @@ def as_markdown(cards: list[Card]) -> str:
     lines = ["Dice / IoU of the polyp", "", *short_table(cards)]
     for name in _sets(cards):
         lines += ["", f"{SETS.get(name, name)}, with 95 % intervals", ""]
-        lines += _table(
-            ["network", *METRICS, "polyps found", "false positives per frame"],
-            [_all_metrics(card, name) for card in _ordered(cards) if name in card.scores],
-        )
+        scored = [card for card in _ordered(cards) if name in card.scores]
+        if any(has_polyps(card.scores[name]) for card in scored):
+            head = ["network", *METRICS, "polyps found", "false positives per frame"]
+            lines += _table(head, [_all_metrics(card, name) for card in scored])
+        else:
+            head = ["network", "frames that are marked", "share", "false positives per frame"]
+            lines += _table(head, [_marks(card, name) for card in scored])
     return "\n".join(lines) + "\n"
 
 
 def short_table(cards: list[Card]) -> list[str]:
     """Return the lines of the first table: one row for each network, with the paper's values."""
-    names = _sets(cards)
+    names = [
+        name
+        for name in _sets(cards)
+        if any(has_polyps(card.scores[name]) for card in cards if name in card.scores)
+    ]
     rows = []
     for card in _ordered(cards):
         paper = PAPER.get(row_name(card))
@@ -90,6 +98,23 @@ def short_table(cards: list[Card]) -> list[str]:
         rows.append(cells)
     head = ["network", "paper: EndoCV", "paper: Kvasir-SEG", *(SETS.get(n, n) for n in names)]
     return _table(head, rows)
+
+
+def has_polyps(score: dict[str, Any]) -> bool:
+    """Return whether a scored set has a polyp; without any, Dice and recall say nothing."""
+    return score.get("recall_frames", 1) > 0
+
+
+def _marks(card: Card, name: str) -> list[str]:
+    """Return the row of a card for a set without polyps."""
+    score = card.scores[name]
+    share, (low, high) = score["false_alarm"], score["intervals"]["false_alarm"]
+    return [
+        TITLES[row_name(card)],
+        f"{round(share * score['frames'])} of {score['frames']}",
+        f"{share:.3f} ({low:.3f}-{high:.3f})",
+        f"{score['polyps']['all']['false_areas']:.2f}",
+    ]
 
 
 def _all_metrics(card: Card, name: str) -> list[str]:

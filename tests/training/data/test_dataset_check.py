@@ -18,11 +18,12 @@ from tests.conftest import one_line
 from tests.training.conftest import make_discs
 from training.data import dataset_check
 from training.data.dataset import PolypDataset, load_pair
-from training.data.dataset_check import check_data_set
+from training.data.dataset_check import check_data_set, usable_samples
 from training.data.pairs import Pair
 from training.data.readers import read_data_set
 from training.jobs import load_datasets
 from training.settings import TrainSettings
+from xpnet.errors import UserError
 
 
 @pytest.fixture
@@ -94,6 +95,20 @@ def test_data_set_without_a_polyp_is_rejected(xpnet, data: Path, tmp_path: Path)
     assert report.empty == 12
     call = ("train", "student", f"data={data}", f"output={tmp_path / 'run'}", "accelerator=cpu")
     assert "no polyp in any of 12 masks" in one_line(xpnet(*call, "--skip-bad"))
+
+
+def test_set_without_masks_needs_no_polyp(frames: list[np.ndarray], tmp_path: Path) -> None:
+    folder = tmp_path / "seq1_neg"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), frames[0])
+    (folder / "b.png").write_bytes(b"no picture")
+    source = read_data_set(tmp_path)
+    report = check_data_set(source)
+    assert (report.empty, [f.kind for f in report.errors]) == (1, ["corrupt"])
+    with pytest.raises(UserError, match="1 files cannot be used"):
+        usable_samples(source, source.samples, skip_bad=False, size=32)
+    (kept,) = usable_samples(source, source.samples, skip_bad=True, size=32)
+    assert (kept.scaled[1].shape, kept.scaled[1].any()) == ((32, 32), False)
 
 
 def test_duplicates_and_leaks_are_reported(data: Path, frames: list[np.ndarray]) -> None:

@@ -119,6 +119,24 @@ def test_split_centre_and_clip_are_read_from_the_index(tmp_path: Path) -> None:
     assert len(source.in_split(None)) == 2
 
 
+def test_sequences_without_polyps_have_empty_masks_and_undivided_splits(tmp_path: Path) -> None:
+    for number in (2, 13, 14):
+        write(tmp_path / f"seq{number}_neg" / "img1.jpg")
+        write(tmp_path / f"seq{number}_neg" / "img2.jpg")
+    source = read_data_set(tmp_path)
+    assert source.layout == "negativeOnly"
+    assert [(s.group, s.split) for s in source.samples[::2]] == [
+        ("seq2_neg", "train"), ("seq13_neg", "train"), ("seq14_neg", "test"),
+    ]  # fmt: skip
+    assert len({s.pair.stem for s in source.samples}) == len(source.samples) == 6
+    mask = source.samples[0].pair.read_mask()
+    assert (mask.shape, mask.any()) == ((8, 8), False)
+    assert source.files[1:] == [s.pair.image for s in source.samples]
+    (tmp_path / "seqA_neg").mkdir()
+    with pytest.raises(UserError, match=r"seqA_neg: expected the name of a sequence"):
+        read_data_set(tmp_path)
+
+
 def test_unknown_layout_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no known layout: expected images/ and masks/"):
         read_data_set(tmp_path)

@@ -333,6 +333,17 @@ def test_table_has_the_papers_scores_and_ours(card: Card) -> None:
     assert found["ours"]["student"]["scores"] == card.scores
 
 
+def test_set_without_polyps_has_a_table_of_marked_frames_only(card: Card) -> None:
+    score = {
+        "frames": 40, "dice": 0.9, "iou": 0.9, "recall_frames": 0, "false_alarm": 0.1,
+        "intervals": {"false_alarm": [0.05, 0.2]}, "polyps": {"all": {"false_areas": 0.15}},
+    }  # fmt: skip
+    text = as_markdown([replace(card, scores={**card.scores, "polypgen-negative": score})])
+    rows = [line for line in text.splitlines() if line.startswith("| `xpnet`")]
+    assert rows[0].count("|") == as_markdown([card]).splitlines()[2].count("|")
+    assert rows[-1].endswith("| 4 of 40 | 0.100 (0.050-0.200) | 0.15 |")
+
+
 def test_table_from_the_command_line(xpnet, card: Card, tmp_path: Path) -> None:
     card.write(tmp_path / "card.json")
     out = tmp_path / "table.md"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.captured_steps import CapturedSteps
 from training.jobs import make_fabric, make_method, train
@@ -209,6 +210,25 @@ def test_every_teacher_is_used_if_the_discriminator_skips_steps(
     assert used == expected[order]
     rate = method.discriminator.schedule.get_last_lr()[0]
     assert rate < 0.1 * 1e-4  # its own cycle ends with the training
+
+
+@pytest.mark.parametrize("polyps", [0, 1, 2])
+def test_false_positives_of_a_teacher_are_not_taught(
+    polyps: int, tiny, teachers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny("distill_xpnet", teachers=teachers, adversarial=0.0, output_loss=1.0)
+    method = make_method(make_fabric(settings), settings, student(), 1)
+    certain = torch.full((2, 1, 32, 32), 0.9)  # polyp everywhere
+    monkeypatch.setattr(method, "_predict_teachers", lambda number, frames: (certain, None))
+    frames, masks = torch.rand(2, 3, 32, 32), torch.zeros(2, 1, 32, 32)
+    masks[:polyps, :, :8, :8] = 1
+    with torch.no_grad():
+        logits, _ = method.student.module(frames)
+    target = certain.clone()
+    target[polyps:] = 0
+    expected = float(binary_cross_entropy_with_logits(logits, target))
+    taught = float(method.compute(method.variant(0), frames, masks)["output"])
+    assert taught == pytest.approx(expected, rel=1e-4)
 
 
 def test_adversarial_every_skips_the_discriminator(tiny, teachers: tuple[str, ...]) -> None:
