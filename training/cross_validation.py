@@ -150,22 +150,13 @@ def _score(weights: Path, data_set: DataSet) -> dict[str, Any]:
     """Score weights on the frames of `val`, and count with each peak."""
     model = TorchInference(weights)
     try:
-        scores, scored = evaluate(model, data_set, "val", sweep=False, peaks=True)
+        scores, _ = evaluate(model, data_set, "val", sweep=False, peaks=True)
     finally:
         model.close()
-    empty = [number for number, (_, _, true, _) in enumerate(scored.counts) if not true]
     return {
         "frames": scores["frames"],
-        "empty_frames": len(empty),
+        "empty_frames": scores["false_alarm_frames"],
         "polyps": scores["polyps"]["all"]["polyps"],
         "dice": scores["dice"],
-        "by_peak": [
-            {
-                "peak": peak,
-                "found": sum(hit for frame in scored.peaks for _, hit in frame[i].polyps),
-                "false_positives": sum(len(frame[i].false_positives) for frame in scored.peaks),
-                "empty_marked": sum(bool(scored.peaks[n][i].false_positives) for n in empty),
-            }
-            for i, peak in enumerate(PEAKS)
-        ],
+        "by_peak": scores["by_peak"],
     }

@@ -29,6 +29,8 @@ log = logging.getLogger("xpnet.evaluate")
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """Thresholds of the curves: 0.05 to 0.95."""
 PEAKS = (0.0, *(t for t in THRESHOLDS if t >= THRESHOLD))
+MAX_LOST_SHARE = 0.02
+"""Share of the polyps found without a peak that the chosen peak may lose."""
 """Peaks to choose from: none, and 0.5 to 0.95."""
 
 
@@ -100,7 +102,7 @@ def evaluate(
         split: Its split, or None for all frames.
         sweep: Whether to compute curves, which take as long as a small network.
         video: Whether frames are preprocessed as those of a video.
-        peaks: Whether to count polyps and false positives with each of PEAKS, for `best_peak`.
+        peaks: Whether to count polyps and false positives with each of PEAKS.
 
     Returns:
         The scores, see `summary`, and the counts of each frame.
@@ -133,7 +135,7 @@ def summary(scored: ScoredFrames) -> dict[str, Any]:
 
     These are `intervals` (95 %), `polyps` (see training.evaluation.lesions), `by_centre` (Dice and
     polyps of each centre, if the data set names them) and `curves` (lists over the thresholds, if
-    computed).
+    computed), `by_peak` (see the function of this name, if computed).
 
     Args:
         scored: Counts and components of every frame.
@@ -155,6 +157,7 @@ def summary(scored: ScoredFrames) -> dict[str, Any]:
             for centre, indices in sorted(by_centre.items())
         },
         **({"curves": curves(scored)} if scored.sweep else {}),
+        **({"by_peak": by_peak(scored)} if scored.peaks else {}),
     }
 
 
@@ -175,6 +178,28 @@ def curves(scored: ScoredFrames) -> dict[str, list[float | int | None]]:
         for name, value in row.items():
             table[name].append(value)
     return dict(table)
+
+
+def by_peak(scored: ScoredFrames) -> list[dict[str, float | int]]:
+    """Count polyps found, false positives and wrongly marked frames with each of PEAKS.
+
+    Args:
+        scored: The components of every frame with each of PEAKS.
+
+    Returns:
+        `peak`, `found`, `false_positives` (areas), and `empty_marked`: the frames without a polyp
+        that have a mark.
+    """
+    empty = [number for number, (_, _, true, _) in enumerate(scored.counts) if not true]
+    return [
+        {
+            "peak": peak,
+            "found": sum(hit for frame in scored.peaks for _, hit in frame[i].polyps),
+            "false_positives": sum(len(frame[i].false_positives) for frame in scored.peaks),
+            "empty_marked": sum(bool(scored.peaks[n][i].false_positives) for n in empty),
+        }
+        for i, peak in enumerate(PEAKS)
+    ]
 
 
 def best_threshold(scored: ScoredFrames) -> float:
@@ -199,20 +224,18 @@ def best_threshold(scored: ScoredFrames) -> float:
     return THRESHOLDS[best] if low > 0 else THRESHOLD
 
 
-def best_peak(scored: ScoredFrames) -> float:
-    """Return the peak with the fewest false positives that loses no polyp; for validation only.
+def best_peak(counts: list[dict[str, float | int]]) -> float:
+    """Return the peak with the fewest false positives that loses few polyps; for validation only.
 
-    The masks without a peak say which polyps are found. Of equal peaks it is the lowest, of which
-    0, no peak, is one: a higher one only risks more on other frames.
+    It may lose MAX_LOST_SHARE of the polyps that are found without a peak. Of equal peaks it is the
+    lowest, of which 0, no peak, is one: a higher one only risks more on other frames.
 
     Args:
-        scored: The components of every frame with each of PEAKS.
+        counts: The result of `by_peak`.
     """
-    numbers = range(len(PEAKS))
-    found = [[hit for frame in scored.peaks for _, hit in frame[i].polyps] for i in numbers]
-    false = [sum(len(frame[i].false_positives) for frame in scored.peaks) for i in numbers]
-    lossless = [i for i in numbers if found[i] == found[0]]
-    return PEAKS[min(lossless, key=lambda i: false[i])]
+    least = (1 - MAX_LOST_SHARE) * counts[0]["found"]
+    allowed = [row for row in counts if row["found"] >= least]
+    return min(allowed, key=lambda row: row["false_positives"])["peak"]
 
 
 def check_same_weights(ours: Card, path: Path) -> None:
@@ -230,7 +253,7 @@ def record_scores(scores: dict[str, Any], path: Path, name: str) -> None:
         name: Name of the data set.
     """
     card = read_card(path)
-    hidden = ("curves", "without_mask", "without_image")
+    hidden = ("curves", "by_peak", "without_mask", "without_image")
     kept = {key: _rounded(value) for key, value in scores.items() if key not in hidden}
     replace(card, scores={**card.scores, name: kept}).write(path)
     log.info("%s: scores of %s recorded", path, name)
@@ -257,6 +280,12 @@ def as_lines(scores: dict[str, Any]) -> list[str]:
         lines.append(
             f"{f'centre {centre}':<20}dice {row['dice']:.4f} of {row['frames']} frames, {found}, "
             f"{row['false_areas']:.3f} false positives per frame"
+        )
+    for row in scores.get("by_peak", ()):
+        lines.append(
+            f"{'peak {:g}'.format(row['peak']):<20}{row['found']} found, "
+            f"{row['false_positives']} false positives, "
+            f"{row['empty_marked']} frames without a polyp are marked"
         )
     for key, what in (
         ("without_mask", "images without a mask"),

@@ -19,8 +19,10 @@ from training.evaluation.score_table import PAPER, as_json, as_markdown
 from training.evaluation.scoring import (
     THRESHOLDS,
     ScoredFrames,
+    as_lines,
     best_peak,
     best_threshold,
+    by_peak,
     evaluate,
 )
 from xpnet.card import Card, read_card
@@ -216,7 +218,7 @@ def test_scores_and_curves_are_made_with_the_peak_of_the_card(data: Path) -> Non
     assert scores["curves"]["recall"] == [0] * len(THRESHOLDS)
 
 
-def test_chosen_peak_loses_no_polyp_and_is_the_lowest_of_the_best() -> None:
+def test_chosen_peak_loses_few_polyps_and_is_the_lowest_of_the_best() -> None:
     """A false area of 0.62 in every frame, and polyps with the given highest probabilities."""
 
     def chosen(*polyps: float, false: float = 0.62) -> float:
@@ -226,16 +228,35 @@ def test_chosen_peak_loses_no_polyp_and_is_the_lowest_of_the_best() -> None:
             true[4:12, 4:12] = 1
             found = np.where(true > 0, np.float32(probability), np.float32(0.1))
             found[20:24, 20:24] = false
+            scored.counts.append((0, 0, int(true.sum()), true.size))
             scored.add_peaks(
                 true, lambda peak, p=found: probabilities_to_mask(p, 32, 32, 0.5, peak)
             )
-        return best_peak(scored)
+        return best_peak(by_peak(scored))
 
     assert chosen(0.9, 0.97) == 0.65
     assert chosen(0.9, 0.63) == 0  # 0.65 would lose the second polyp, and lower ones remove nothing
     assert chosen(0.9, 0.3) == 0.65  # the second one was not found without a peak
     assert chosen(0.9, false=0.1) == 0
     assert chosen(0.9, 0.97, false=0.98) == 0
+    assert chosen(*[0.9] * 49, 0.63) == 0.65  # 1 in 50 may be lost
+    assert chosen(*[0.9] * 48, 0.63) == 0
+
+
+def test_frames_without_a_polyp_are_counted_with_each_peak(data: Path) -> None:
+    source = read_data_set(data)
+    inference = OnnxInference(ONNX)
+    scores, scored = evaluate(inference, source, None, sweep=False, peaks=True)
+    inference.close()
+    polyps = scores["polyps"]["all"]
+    first, last = scores["by_peak"][0], scores["by_peak"][-1]
+    assert (first["peak"], first["found"], last["peak"]) == (0, polyps["found"], 0.95)
+    assert first["found"] >= last["found"] > 0
+    scored.counts[0] = (5, 0, 0, 100)  # as if the first frame had no polyp, and a false area
+    scored.peaks[0] = [replace(found, false_positives=(0.05,)) for found in scored.peaks[0]]
+    assert {row["empty_marked"] for row in by_peak(scored)} == {1}
+    lines = as_lines(scores)
+    assert any(line.startswith("peak 0.95 ") and "are marked" in line for line in lines)
 
 
 def test_cards_of_served_models_equal_those_of_the_weights() -> None:
