@@ -64,6 +64,7 @@ SECTIONS: dict[str, dict[str, Section]] = {
         "goals": graph_goals.goals_table,
         "as video": score_tables.as_video,
     },
+    "training.md": {"peaks": score_tables.peaks},
     "compatibility.md": {
         "releases": releases_table,
         "issues": known_issues_table,

@@ -14,6 +14,10 @@ from xpnet.paths import MODEL_REPOSITORY, ROOT
 MODELS = ("xpnet_lite_onnx", "xpnet_onnx")
 AS_VIDEO = ROOT / "docs" / "data" / "as-video"
 """Files of `xpnet evaluate --as-video --json`, with the names of the data sets in the cards."""
+PEAKS = ROOT / "docs" / "data" / "peaks"
+"""Files of `xpnet evaluate --peaks --json` for the first model, with the same names."""
+SHOWN_FROM = 0.7
+"""Lowest peak in the table of peaks; lower ones differ little from none."""
 
 
 def model_cards() -> list[Card]:
@@ -118,6 +122,32 @@ def as_video() -> list[str]:
         )  # fmt: skip
     head = ("data set", "frames", "Dice", "as video", "polyps found", "as video",
             "false positives per frame", "as video")  # fmt: skip
+    return table(head, rows)
+
+
+def peaks() -> list[str]:
+    """Return the table of what each peak finds and marks wrongly, for each data set."""
+    files = {name: PEAKS / f"{name}.json" for name in SETS}
+    scores = {name: json.loads(path.read_text(encoding="utf-8"))
+              for name, path in files.items() if path.is_file()}  # fmt: skip
+    polyps = {name: score["polyps"]["all"]["polyps"] for name, score in scores.items()}
+    empty = {name: score["false_alarm_frames"] for name, score in scores.items()}
+    head = [
+        "peak",
+        *(f"{SETS[name]}: polyps found of {count:,}" for name, count in polyps.items() if count),
+        *(f"{SETS[name]}: marked of {count} frames without a polyp"
+          for name, count in empty.items() if count),
+    ]  # fmt: skip
+    by_peak = {name: score["by_peak"] for name, score in scores.items()}
+    rows = []
+    for number, row in enumerate(next(iter(by_peak.values()))):
+        if 0 < row["peak"] < SHOWN_FROM:
+            continue
+        found = (str(by_peak[name][number]["found"]) for name, count in polyps.items() if count)
+        marked = (
+            str(by_peak[name][number]["empty_marked"]) for name, count in empty.items() if count
+        )
+        rows.append((f"{row['peak']:g}" if row["peak"] else "none", *found, *marked))
     return table(head, rows)
 
 

@@ -34,7 +34,7 @@ from xpnet.serving.onnx_inference import OnnxInference
 from xpnet.tensorrt.engine_builder import read_onnx_card
 
 REFERENCE_DIR = ROOT / "docs" / "demo" / "masks"
-REFERENCE_FRAMES = (40, 160, 200, 280)
+REFERENCE_FRAMES = (160, 200, 280, 320)
 """Frames of the clip with reference masks, counted from 0; each shows a polyp."""
 MASK_COLOUR = "ff00ff"
 """Colour for `xpnet run --colour` that no tissue has, so that masks can be read from the video."""
