@@ -61,9 +61,9 @@ def frame_folder(frames: list[np.ndarray], tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 40 frames of the demo clip, with a tone."""
+    """40 frames of the demo clip, all with a polyp, and a tone."""
     path = tmp_path_factory.mktemp("clip") / "short.mp4"
-    ffmpeg("-i", str(CLIP), "-f", "lavfi", "-i", "sine=440", "-t", "1.6",
+    ffmpeg("-ss", "7.2", "-i", str(CLIP), "-f", "lavfi", "-i", "sine=440", "-t", "1.6",
            "-c:v", "libx264", "-c:a", "aac", "-pix_fmt", "yuv420p", str(path))  # fmt: skip
     return path
 

@@ -33,11 +33,13 @@ def _algorithm(report: dict[str, Any]) -> list[str]:
     for row in report["algorithm"]:
         low, high = (row["intervals"] or {}).get("dice", (None, None))
         interval = "" if low is None else f" ({low:.3f}-{high:.3f})"
+        dice, found = f"{_number(row['dice'])}{interval}", f"{row['found']} of {row['polyps']}"
+        if not row["polyps"]:  # without any polyp, Dice only repeats the share of marked frames
+            dice = found = ""
         alarm = row["false_alarm"]
         marked = "" if alarm is None else f"{alarm:.3f} of {row['false_alarm_frames'] or ''}"
         lines.append(
-            f"| {row['data']} | {row['frames']} | {_number(row['dice'])}{interval} "
-            f"| {row['found']} of {row['polyps']} | {_number(row['sensitivity'])} "
+            f"| {row['data']} | {row['frames']} | {dice} | {found} | {_number(row['sensitivity'])} "
             f"| {_number(row['false_areas'])} | {marked.strip()} |"
         )
     by_card = report["algorithm_from"] == "card"

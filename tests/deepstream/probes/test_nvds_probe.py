@@ -43,7 +43,7 @@ def probability_map(card: Card) -> np.ndarray:
     """A probability map of two soft discs."""
     found = np.zeros((card.output.height, card.output.width), np.float32)
     cv2.circle(found, (150, 110), 40, 1.0, -1)
-    cv2.circle(found, (40, 200), 14, 0.9, -1)
+    cv2.circle(found, (40, 200), 14, 0.97, -1)
     return cv2.GaussianBlur(found, (0, 0), 3)
 
 

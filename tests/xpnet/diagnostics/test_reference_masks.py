@@ -74,7 +74,7 @@ def videos(
 ) -> tuple[Path, Path, dict[int, Mask]]:
     """A video of two frames, the same video with an ellipse drawn on each, and the ellipses."""
     monkeypatch.setattr(reference_masks, "REFERENCE_FRAMES", (0, 1))
-    frames = [clip_frames[number].copy() for number in (40, 280)]
+    frames = [clip_frames[number].copy() for number in (160, 280)]
     source, drawn, masks = tmp_path / "source.mkv", tmp_path / "drawn.mkv", {}
     write_lossless_video(source, frames)
     style = OverlayStyle(parse_colour(MASK_COLOUR), 1)
@@ -105,7 +105,7 @@ def test_short_video_is_an_error(tmp_path: Path) -> None:
     write_lossless_video(tmp_path / "short.mkv", [np.zeros((64, 64, 3), np.uint8)] * 3)
     assert frame_count(tmp_path / "short.mkv") == 3
     assert frame_count(tmp_path / "none.mkv") == 0
-    with pytest.raises(UserError, match="ends before frame 280"):
+    with pytest.raises(UserError, match="ends before frame 320"):
         read_reference_frames(tmp_path / "short.mkv")
 
 
