@@ -32,6 +32,7 @@ FOLDS = ("fold1", "fold2", "fold3", "fold4", "fold5")
 """Splits of a cross-validation: `val` is another part of the clips in each, `train` the rest."""
 TEST_CENTRE = "C6"
 """Centre that only FOLDS use for training: PolypGen's challenge reserves it for testing."""
+NEGATIVE_LAYOUT = "negativeOnly"
 FIRST_TEST_SEQUENCE = 14
 """PolypGen does not name the centre of a sequence without polyps. Those before this number have the
 screen layouts of C4 and C5 or of none of the centres; later ones may be of TEST_CENTRE."""
@@ -87,10 +88,12 @@ class DataSet:
         found = [s for s in self.samples if split in (None, s.split)]
         if not found:
             known = ", ".join(sorted({s.split for s in self.samples}))
-            raise UserError(
-                f"{self.root}: no frame of split '{split}'; found: {known}; an index.csv with "
-                "the columns stem and split assigns each frame to a split"
+            hint = (
+                "; an index.csv with the columns stem and split assigns each frame to a split"
+                if self.layout != NEGATIVE_LAYOUT
+                else ", by the numbers of the sequences"
             )
+            raise UserError(f"{self.root}: no frame of split '{split}'; found: {known}{hint}")
         return found
 
 
@@ -112,7 +115,7 @@ def read_data_set(root: Path, split: str = "groups") -> DataSet:
         raise UserError(f"{root}: no such folder")
     if sequences := sorted(root.glob("seq*_neg"), key=lambda p: natural_key(p.name)):
         samples = [sample for folder in sequences for sample in _read_negative_sequence(folder)]
-        return DataSet(root, "negativeOnly", samples, [], [])
+        return DataSet(root, NEGATIVE_LAYOUT, samples, [], [])
     layout, parts = _read_layout(root)
     samples, without_mask, without_image = [], [], []
     for centre, pairing in parts:
@@ -169,10 +172,13 @@ def _read_negative_sequence(folder: Path) -> list[Sample]:
     number = re.fullmatch(r"seq(\d+)_neg", folder.name)
     if number is None:
         raise UserError(f"{folder}: expected the name of a sequence, such as seq1_neg")
+    images = list_images(folder)
+    if not images:
+        raise UserError(f"{folder}: no image, expected the frames of a sequence")
     split = "test" if int(number[1]) >= FIRST_TEST_SEQUENCE else "train"
     return [
         Sample(Pair(f"{folder.name}_{path.stem}", path, None), split, "", folder.name)
-        for path in list_images(folder)
+        for path in images
     ]
 
 
