@@ -34,7 +34,7 @@ def _algorithm(report: dict[str, Any]) -> list[str]:
         low, high = (row["intervals"] or {}).get("dice", (None, None))
         interval = "" if low is None else f" ({low:.3f}-{high:.3f})"
         dice, found = f"{_number(row['dice'])}{interval}", f"{row['found']} of {row['polyps']}"
-        if not row["polyps"]:  # without any polyp, Dice only repeats the share of marked frames
+        if row["polyps"] == 0:  # without any polyp, Dice only repeats the share of marked frames
             dice = found = ""
         alarm = row["false_alarm"]
         marked = "" if alarm is None else f"{alarm:.3f} of {row['false_alarm_frames'] or ''}"

@@ -29,9 +29,9 @@ log = logging.getLogger("xpnet.evaluate")
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """Thresholds of the curves: 0.05 to 0.95."""
 PEAKS = (0.0, *(t for t in THRESHOLDS if t >= THRESHOLD))
+"""Peaks to choose from: none, and 0.5 to 0.95."""
 MAX_LOST_SHARE = 0.02
 """Share of the polyps found without a peak that the chosen peak may lose."""
-"""Peaks to choose from: none, and 0.5 to 0.95."""
 
 
 @dataclass
