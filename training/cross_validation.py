@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 
 from training.ablation import refuse_several_devices
 from training.data.dataset_check import usable_samples
-from training.data.readers import FOLDS, DataSet, read_data_set
+from training.data.readers import FOLDS, NEGATIVE_LAYOUT, DataSet, read_data_set
 from training.evaluation.scored_sets import read_log, read_results
 from training.evaluation.scoring import PEAKS, evaluate
 from training.jobs import train
@@ -55,6 +55,11 @@ def run_folds(job: str, config: str, overrides: dict[str, Any], output: Path) ->
             raise UserError(f"{name}={overrides[name]}: `xpnet train folds` sets {name} itself")
     base = read_settings(job, config, overrides)
     refuse_several_devices(base, "a cross-validation")
+    if base.more_data:
+        raise UserError(
+            f"more_data={base.more_data}: `xpnet train folds` uses one data set: a second one may "
+            "show what is held out"
+        )
     parts = _usable_parts(base)
     make_folder(output)
     results = output / "folds.json"
@@ -132,6 +137,8 @@ def _usable_parts(settings: TrainSettings) -> dict[str, DataSet]:
     """
     parts = {fold: read_data_set(Path(settings.data), fold) for fold in FOLDS}
     first = parts[FOLDS[0]]
+    if first.layout == NEGATIVE_LAYOUT:
+        raise UserError(f"{settings.data}: sequences without polyps, expected frames with masks")
     if not all(any(s.split == "val" for s in part.samples) for part in parts.values()):
         clips = {(sample.centre, sample.group) for sample in first.samples}
         raise UserError(

@@ -138,7 +138,9 @@ def load_datasets(settings: TrainSettings) -> tuple[PolypDataset, PolypDataset]:
     val_samples = [k for k in usable if k.sample.split == "val"]
     more = []
     if settings.more_data:
-        more = _read_usable(read_data_set(Path(settings.more_data)), ("train",), settings)
+        more = _read_usable(
+            read_data_set(Path(settings.more_data), settings.split), ("train",), settings
+        )
     train_set = PolypDataset(
         [k.sample.pair for k in (*train_samples, *more)],
         settings.size,

@@ -91,6 +91,12 @@ def test_settings_of_the_command_and_too_few_clips_are_refused(
         expected = f"{word}: `xpnet train folds` sets {word.partition('=')[0]} itself"
         assert expected in one_line(xpnet(*call, word))
     assert f"{discs}: clips: 1, expected at least 5, one for each fold" in one_line(xpnet(*call))
+    assert "a second one may show what is held out" in one_line(xpnet(*call, "more_data=more"))
+    sequence = tmp_path / "negativeOnly" / "seq1_neg"
+    sequence.mkdir(parents=True)
+    (sequence / "a.png").touch()
+    refused = xpnet(*call[:-1], f"data={sequence.parent}")
+    assert "sequences without polyps, expected frames with masks" in one_line(refused)
     assert not (tmp_path / "folds").exists()
 
 

@@ -312,6 +312,10 @@ def test_frames_of_a_second_data_set_are_trained_on_and_named_in_the_card(
     card = read_card(train(settings).with_suffix(".json"))
     named = [(d.name, d.frames, d.licence) for d in card.data]
     assert named == [("not stated", 8, "not stated"), ("no polyps", 3, "CC0")]
+    (sequences / "seq1_neg" / "c.png").unlink()  # other frames: their path alone does not matter
+    moved = sequences.rename(tmp_path / "moved")
+    with pytest.raises(UserError, match="frames of the data"):
+        train(tiny(more_data=str(moved), **about))
 
 
 def test_weights_of_another_network_are_refused(tiny, tmp_path: Path) -> None:

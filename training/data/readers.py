@@ -91,7 +91,7 @@ class DataSet:
             hint = (
                 "; an index.csv with the columns stem and split assigns each frame to a split"
                 if self.layout != NEGATIVE_LAYOUT
-                else ", by the numbers of the sequences"
+                else "; the number of a sequence decides its split"
             )
             raise UserError(f"{self.root}: no frame of split '{split}'; found: {known}{hint}")
         return found
@@ -106,7 +106,8 @@ def read_data_set(root: Path, split: str = "groups") -> DataSet:
         root: Folder in one of the layouts of this module.
         split: `groups`: as in the index; without an index, whole clips go to one split, and
             centre 6 of PolypGen is `test`. `random`: 95 % train, 5 % val, as in the paper. One of
-            FOLDS: whole clips, whatever the index says of their splits.
+            FOLDS: whole clips, whatever the index says of their splits. Sequences without polyps
+            are divided by their numbers in any case.
 
     Raises:
         UserError: The layout is unknown, or there is no pair.

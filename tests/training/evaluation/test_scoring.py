@@ -17,6 +17,7 @@ from training.data.readers import read_data_set
 from training.evaluation.as_video import as_video
 from training.evaluation.score_table import PAPER, as_json, as_markdown
 from training.evaluation.scoring import (
+    PEAKS,
     THRESHOLDS,
     ScoredFrames,
     as_lines,
@@ -252,9 +253,14 @@ def test_frames_without_a_polyp_are_counted_with_each_peak(data: Path) -> None:
     first, last = scores["by_peak"][0], scores["by_peak"][-1]
     assert (first["peak"], first["found"], last["peak"]) == (0, polyps["found"], 0.95)
     assert first["found"] >= last["found"] > 0
-    scored.counts[0] = (5, 0, 0, 100)  # as if the first frame had no polyp, and a false area
-    scored.peaks[0] = [replace(found, false_positives=(0.05,)) for found in scored.peaks[0]]
-    assert {row["empty_marked"] for row in by_peak(scored)} == {1}
+    # As if the second frame had no polyp, and a false area that the last three peaks remove.
+    scored.counts[1] = (5, 0, 0, 100)
+    scored.peaks[1] = [
+        replace(found, false_positives=(0.05,) if number < len(PEAKS) - 3 else ())
+        for number, found in enumerate(scored.peaks[1])
+    ]
+    marked = [row["empty_marked"] for row in by_peak(scored)]
+    assert marked == [1] * (len(PEAKS) - 3) + [0] * 3
     lines = as_lines(scores)
     assert any(line.startswith("peak 0.95 ") and "are marked" in line for line in lines)
 

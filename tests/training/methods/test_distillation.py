@@ -213,7 +213,7 @@ def test_every_teacher_is_used_if_the_discriminator_skips_steps(
 
 
 @pytest.mark.parametrize("polyps", [0, 1, 2])
-def test_false_positives_of_a_teacher_are_not_taught(
+def test_output_loss_does_not_teach_the_false_positives_of_a_teacher(
     polyps: int, tiny, teachers: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tiny("distill_xpnet", teachers=teachers, adversarial=0.0, output_loss=1.0)
