@@ -8,13 +8,14 @@ from typing import Any
 from scripts.pages.markdown import table
 from training.evaluation.lesions import SIZES
 from training.evaluation.score_table import SETS, has_polyps
+from training.evaluation.scoring import PEAKS
 from xpnet.card import Card, read_model_card
 from xpnet.paths import MODEL_REPOSITORY, ROOT
 
 MODELS = ("xpnet_lite_onnx", "xpnet_onnx")
 AS_VIDEO = ROOT / "docs" / "data" / "as-video"
 """Files of `xpnet evaluate --as-video --json`, with the names of the data sets in the cards."""
-PEAKS = ROOT / "docs" / "data" / "peaks"
+BY_PEAK = ROOT / "docs" / "data" / "peaks"
 """Files of `xpnet evaluate --peaks --json` for the first model, with the same names."""
 SHOWN_FROM = 0.7
 """Lowest peak in the table of peaks; lower ones differ little from none."""
@@ -127,28 +128,22 @@ def as_video() -> list[str]:
 
 def peaks() -> list[str]:
     """Return the table of what each peak finds and marks wrongly, for each data set."""
-    files = {name: PEAKS / f"{name}.json" for name in SETS}
+    files = {name: BY_PEAK / f"{name}.json" for name in SETS}
     scores = {name: json.loads(path.read_text(encoding="utf-8"))
               for name, path in files.items() if path.is_file()}  # fmt: skip
-    polyps = {name: score["polyps"]["all"]["polyps"] for name, score in scores.items()}
-    empty = {name: score["false_alarm_frames"] for name, score in scores.items()}
-    head = [
-        "peak",
-        *(f"{SETS[name]}: polyps found of {count:,}" for name, count in polyps.items() if count),
-        *(f"{SETS[name]}: marked of {count} frames without a polyp"
-          for name, count in empty.items() if count),
+    columns = [
+        *((f"{SETS[name]}: polyps found of {score['polyps']['all']['polyps']:,}", name, "found")
+          for name, score in scores.items() if has_polyps(score)),
+        *((f"{SETS[name]}: marked of {score['false_alarm_frames']} frames without a polyp", name,
+           "empty_marked") for name, score in scores.items() if score["false_alarm_frames"]),
     ]  # fmt: skip
-    by_peak = {name: score["by_peak"] for name, score in scores.items()}
-    rows = []
-    for number, row in enumerate(next(iter(by_peak.values()))):
-        if 0 < row["peak"] < SHOWN_FROM:
-            continue
-        found = (str(by_peak[name][number]["found"]) for name, count in polyps.items() if count)
-        marked = (
-            str(by_peak[name][number]["empty_marked"]) for name, count in empty.items() if count
-        )
-        rows.append((f"{row['peak']:g}" if row["peak"] else "none", *found, *marked))
-    return table(head, rows)
+    rows = [
+        (f"{peak:g}" if peak else "none",
+         *(str(scores[name]["by_peak"][number][key]) for _, name, key in columns))
+        for number, peak in enumerate(PEAKS)
+        if peak == 0 or peak >= SHOWN_FROM
+    ]  # fmt: skip
+    return table(["peak", *(title for title, _, _ in columns)], rows)
 
 
 def _dice(score: dict[str, Any]) -> str:
